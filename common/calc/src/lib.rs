@@ -1,0 +1,11 @@
+//! Services to programs, programs over columns.
+//!
+//! A service is an Excel workbook ([`workbook`]) or a formula document ([`document`]). Both become a [`book::Book`] with an
+//! [`interface::Interface`], and then a [`program::Program`]: an immutable, shareable list of instructions that evaluates many
+//! records at once. [`service::Service`] ties the parts together; [`chunk`] goes from the bytes that a caller pushed to the
+//! bytes that the API answers.
+//!
+//! This crate is pure: no I/O, no async runtime, no clock and no randomness of its own.
+
+pub mod book;
+pub mod value;
