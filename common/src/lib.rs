@@ -1,1 +1,3 @@
-//! common.
+//! What the Millrace API and workers share.
+
+pub mod config;

@@ -1,0 +1,459 @@
+//! Configuration: one file and `MILLRACE_*` variables for every binary.
+//!
+//! Values come, later ones winning, from the defaults below, the TOML file named by `--config` or `MILLRACE_CONFIG`, and
+//! environment variables `MILLRACE_<SECTION>__<KEY>` (two underscores between section and key). Unknown keys are refused
+//! wherever they come from. `deploy/millrace.toml` is the commented sample; a test holds it equal to the defaults.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Environment, File, FileFormat};
+use serde::{Deserialize, Serialize};
+
+/// Variables that begin with `MILLRACE_` and are not configuration keys: the command line's own.
+const OTHER_VARIABLES: [&str; 5] =
+    ["MILLRACE_CONFIG", "MILLRACE_URL", "MILLRACE_TENANT", "MILLRACE_API_KEY", "MILLRACE_PROFILE"];
+
+/// Why the configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read, a key is unknown, or a value has the wrong type.
+    #[error("configuration: {0}")]
+    Invalid(#[from] config::ConfigError),
+    /// A variable looks like a setting but names none.
+    #[error("configuration: the variable {0} names no setting (write MILLRACE_<SECTION>__<KEY>, with two underscores)")]
+    UnknownVariable(String),
+    /// Two values contradict each other.
+    #[error("configuration: {0}")]
+    Contradiction(String),
+}
+
+/// A text that is never shown: connection URLs carry passwords.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"<redacted>\"")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("<redacted>")
+    }
+}
+
+/// Every setting of every binary.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The output buffer and the control plane.
+    pub database: DatabaseConfig,
+    /// The input buffer.
+    pub broker: BrokerConfig,
+    /// The HTTP server of `millrace-api`.
+    pub http: HttpConfig,
+    /// What a worker does and how much of it at once.
+    pub worker: WorkerConfig,
+    /// Limits on what callers may send.
+    pub limits: LimitsConfig,
+    /// The clocks of batches, chunks and results.
+    pub clocks: ClocksConfig,
+    /// What a new tenant gets.
+    pub tenants: TenantsConfig,
+    /// Logs.
+    pub telemetry: TelemetryConfig,
+}
+
+/// Postgres. Each process opens two small pools: one for the control plane, one for the data plane.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// Connection URL, `postgres://user:password@host:port/database`. Connect directly, or through a pooler that keeps
+    /// prepared statements (PgBouncer 1.21 or newer).
+    pub url: Secret,
+    /// Largest number of control-plane connections of one process.
+    pub control_connections: u32,
+    /// Largest number of data-plane connections of one process.
+    pub data_connections: u32,
+    /// How long a caller waits for a free connection, in milliseconds.
+    pub acquire_timeout_ms: u64,
+    /// The longest that one statement may run, in milliseconds.
+    pub statement_timeout_ms: u64,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            url: Secret::new("postgres://millrace@127.0.0.1:5432/millrace"),
+            control_connections: 8,
+            data_connections: 12,
+            acquire_timeout_ms: 2_000,
+            statement_timeout_ms: 30_000,
+        }
+    }
+}
+
+/// RabbitMQ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// Connection URL, `amqp://user:password@host:port/vhost`.
+    pub url: Secret,
+    /// The first part of every queue and exchange name; two installations on one broker need two prefixes.
+    pub prefix: String,
+    /// AMQP heartbeat in seconds; a dead link is noticed after two of them.
+    pub heartbeat_seconds: u16,
+    /// Deadline of connecting, channel and consumer set-up together, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long a push waits for the broker's confirms before it answers 503, in milliseconds.
+    pub confirm_timeout_ms: u64,
+    /// The most bytes that may be published and not yet confirmed, per process.
+    pub window_bytes: usize,
+    /// Broker-side deliveries of one message before it goes to the dead-letter queue. A safety net: the true attempt
+    /// count is in Postgres.
+    pub delivery_limit: u32,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            url: Secret::new("amqp://guest:guest@127.0.0.1:5672/%2f"),
+            prefix: "millrace".to_owned(),
+            heartbeat_seconds: 10,
+            connect_timeout_ms: 5_000,
+            confirm_timeout_ms: 5_000,
+            window_bytes: 8_000_000,
+            delivery_limit: 20,
+        }
+    }
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// The address that `millrace-api` listens on.
+    pub listen: SocketAddr,
+    /// The most request bodies, in decoded bytes, that are in memory at once; further requests get 429.
+    pub memory_bytes: usize,
+    /// Limit of a synchronous execute call, in milliseconds (contract 4.4).
+    pub execute_timeout_ms: u64,
+    /// How long open requests may take to end after SIGTERM, in milliseconds.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            memory_bytes: 64_000_000,
+            execute_timeout_ms: 55_000,
+            drain_timeout_ms: 20_000,
+        }
+    }
+}
+
+/// A worker process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// Evaluations at a time; 0 means one per core.
+    pub slots: u32,
+    /// The address of `/livez`, `/readyz` and `/health` of a worker.
+    pub listen: SocketAddr,
+    /// The most chunk bytes that a worker holds: prefetched, being evaluated, or waiting for their commit.
+    pub memory_bytes: usize,
+    /// The most messages that are prefetched from one lane.
+    pub prefetch: u16,
+    /// The most finished chunks in one commit.
+    pub group_chunks: usize,
+    /// How long a finished chunk waits for company before its commit, in milliseconds.
+    pub group_wait_ms: u64,
+    /// Commits that are under way at once.
+    pub commits: usize,
+    /// Longest evaluation of one chunk, in milliseconds; a chunk that takes longer is a failed chunk.
+    pub chunk_timeout_ms: u64,
+    /// How often one chunk is started before it is declared failed (contract 3.4).
+    pub max_attempts: u32,
+    /// Compiled programs kept in memory.
+    pub programs: usize,
+    /// Time between heartbeats, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// A worker without a heartbeat for this long is taken as gone, in milliseconds.
+    pub silent_after_ms: u64,
+    /// How long started chunks may take to end after SIGTERM, in milliseconds.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            slots: 0,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            memory_bytes: 64_000_000,
+            prefetch: 256,
+            group_chunks: 256,
+            group_wait_ms: 2,
+            commits: 2,
+            chunk_timeout_ms: 600_000,
+            max_attempts: 3,
+            programs: 256,
+            heartbeat_ms: 1_000,
+            silent_after_ms: 10_000,
+            drain_timeout_ms: 20_000,
+        }
+    }
+}
+
+/// Limits on input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest request body after decompression, in bytes.
+    pub body_bytes: usize,
+    /// Largest chunk (its `data`, uncompressed), in bytes; a larger one can never be stored (422).
+    pub chunk_bytes: usize,
+    /// Largest uploaded workbook or formula document, in bytes.
+    pub service_bytes: usize,
+    /// Chunks from this size on are compressed on their way through the broker, in bytes.
+    pub compress_bytes: usize,
+    /// Result chunks whose bodies together exceed this size are spread over several pulls, in bytes.
+    pub pull_bytes: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            body_bytes: 32_000_000,
+            chunk_bytes: 16_000_000,
+            service_bytes: 32_000_000,
+            compress_bytes: 64_000,
+            pull_bytes: 32_000_000,
+        }
+    }
+}
+
+/// Clocks (contract 3.3). Only the database's clock decides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClocksConfig {
+    /// A batch without push, pull or status change for this long is closed by timeout, in seconds.
+    pub inactivity_seconds: u64,
+    /// A closed and finished batch gives its reservation back after this long, in seconds.
+    pub cool_off_seconds: u64,
+    /// Chunks that stay `accepted` (published without a confirm) for this long are withdrawn, in seconds.
+    pub accepted_seconds: u64,
+    /// Pulled results can be fetched again for this long, in seconds.
+    pub redeliver_seconds: u64,
+    /// Results of a finished batch are kept for this long, in seconds.
+    pub results_seconds: u64,
+    /// Time between two rounds of the reaper, in milliseconds.
+    pub reaper_ms: u64,
+    /// Time between two looks at the live batches when no control event comes, in milliseconds.
+    pub poll_ms: u64,
+}
+
+impl Default for ClocksConfig {
+    fn default() -> Self {
+        Self {
+            inactivity_seconds: 1_800,
+            cool_off_seconds: 120,
+            accepted_seconds: 600,
+            redeliver_seconds: 1_800,
+            results_seconds: 86_400,
+            reaper_ms: 1_000,
+            poll_ms: 500,
+        }
+    }
+}
+
+/// Quotas of a tenant that sets none of its own (contract 3.6).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantsConfig {
+    /// Bytes that the live batches of a tenant may reserve together, input and output.
+    pub capacity_bytes: i64,
+    /// Largest input buffer of one batch, in bytes.
+    pub max_input_bytes: i64,
+    /// Largest output buffer of one batch, in bytes.
+    pub max_output_bytes: i64,
+    /// Most slots that a tenant may use.
+    pub max_workers: i32,
+    /// `initial_workers` of a batch that names none.
+    pub initial_workers: i32,
+}
+
+impl Default for TenantsConfig {
+    fn default() -> Self {
+        Self {
+            capacity_bytes: 500_000_000,
+            max_input_bytes: 450_000_000,
+            max_output_bytes: 450_000_000,
+            max_workers: 3_000,
+            initial_workers: 10,
+        }
+    }
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// Which events are written, in the syntax of `tracing` filters, for example `info,millrace_worker=debug`.
+    pub filter: String,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+impl Config {
+    /// Reads defaults, file and environment, in this order, and checks values against each other.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let variables: Vec<(String, String)> =
+            std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")).collect();
+        Self::load_from(file, variables)
+    }
+
+    /// As [`Config::load`], with the given variables in place of the environment's.
+    pub fn load_from(file: Option<&Path>, variables: Vec<(String, String)>) -> Result<Self, ConfigError> {
+        let mut settings = Vec::new();
+        for (name, value) in variables {
+            if name.contains("__") {
+                settings.push((name, value));
+            } else if !OTHER_VARIABLES.contains(&name.as_str()) {
+                return Err(ConfigError::UnknownVariable(name));
+            }
+        }
+        let mut builder = config::Config::builder();
+        if let Some(path) = file {
+            let path: PathBuf = path.to_path_buf();
+            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        let environment = Environment::with_prefix("MILLRACE")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true)
+            .source(Some(settings.into_iter().collect()));
+        let config: Self = builder.add_source(environment).build()?.try_deserialize()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
+        if self.limits.chunk_bytes > self.limits.body_bytes {
+            return contradiction("limits.chunk_bytes is larger than limits.body_bytes: no such chunk can arrive");
+        }
+        if self.limits.body_bytes > self.http.memory_bytes {
+            return contradiction("limits.body_bytes is larger than http.memory_bytes: such a push can never start");
+        }
+        if self.limits.chunk_bytes > self.worker.memory_bytes {
+            return contradiction("limits.chunk_bytes is larger than worker.memory_bytes: no worker could hold such a chunk");
+        }
+        if self.worker.chunk_timeout_ms > 25 * 60_000 {
+            return contradiction("worker.chunk_timeout_ms must stay below 25 minutes: the broker gives up on a delivery after 30");
+        }
+        if self.clocks.accepted_seconds * 1_000 <= self.broker.confirm_timeout_ms {
+            return contradiction("clocks.accepted_seconds must be longer than broker.confirm_timeout_ms");
+        }
+        if self.worker.silent_after_ms < 3 * self.worker.heartbeat_ms {
+            return contradiction("worker.silent_after_ms must be at least three times worker.heartbeat_ms");
+        }
+        if self.broker.prefix.is_empty() || self.broker.prefix.len() > 64 {
+            return contradiction("broker.prefix must have 1 to 64 characters");
+        }
+        Ok(())
+    }
+
+    /// The deadline of a push's confirms.
+    pub fn confirm_timeout(&self) -> Duration {
+        Duration::from_millis(self.broker.confirm_timeout_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::load_from(None, variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn the_committed_sample_states_the_defaults() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/millrace.toml");
+        let config = Config::load_from(Some(&sample), Vec::new()).expect("the sample parses");
+        assert_eq!(config, Config::default());
+        // Every key must be written out, so that the sample documents all of them.
+        let written: toml::Table = std::fs::read_to_string(&sample).unwrap().parse().unwrap();
+        let all = toml::Table::try_from(Config::default()).unwrap();
+        for (section, keys) in &all {
+            for key in keys.as_table().unwrap().keys() {
+                assert!(written[section].get(key).is_some(), "deploy/millrace.toml lacks {section}.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn variables_override_with_two_underscores() {
+        let config = load(&[("MILLRACE_BROKER__PREFIX", "other"), ("MILLRACE_WORKER__SLOTS", "3")]).unwrap();
+        assert_eq!((config.broker.prefix.as_str(), config.worker.slots), ("other", 3));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_wherever_they_come_from() {
+        assert!(load(&[("MILLRACE_BROKER__PREFX", "x")]).unwrap_err().to_string().contains("prefx"));
+        assert!(matches!(load(&[("MILLRACE_BROKER_PREFIX", "x")]), Err(ConfigError::UnknownVariable(_))));
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        std::fs::write(file.path(), "[worker]\nslts = 2\n").unwrap();
+        assert!(Config::load_from(Some(file.path()), Vec::new()).unwrap_err().to_string().contains("slts"));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let error = load(&[("MILLRACE_LIMITS__CHUNK_BYTES", "99000000")]).unwrap_err();
+        assert!(error.to_string().contains("limits.body_bytes"), "{error}");
+    }
+
+    #[test]
+    fn secrets_never_show() {
+        let config = load(&[("MILLRACE_DATABASE__URL", "postgres://u:hunter2@h/d")]).unwrap();
+        assert_eq!(config.database.url.expose(), "postgres://u:hunter2@h/d");
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(!toml::to_string(&config).unwrap().contains("hunter2"));
+    }
+}
