@@ -23,7 +23,9 @@ pub enum ConfigError {
     #[error("configuration: {0}")]
     Invalid(#[from] config::ConfigError),
     /// A variable looks like a setting but names none.
-    #[error("configuration: the variable {0} names no setting (write MILLRACE_<SECTION>__<KEY>, with two underscores)")]
+    #[error(
+        "configuration: the variable {0} names no setting (write MILLRACE_<SECTION>__<KEY>, with two underscores)"
+    )]
     UnknownVariable(String),
     /// Two values contradict each other.
     #[error("configuration: {0}")]
@@ -374,16 +376,24 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
         if self.limits.chunk_bytes > self.limits.body_bytes {
-            return contradiction("limits.chunk_bytes is larger than limits.body_bytes: no such chunk can arrive");
+            return contradiction(
+                "limits.chunk_bytes is larger than limits.body_bytes: no such chunk can arrive",
+            );
         }
         if self.limits.body_bytes > self.http.memory_bytes {
-            return contradiction("limits.body_bytes is larger than http.memory_bytes: such a push can never start");
+            return contradiction(
+                "limits.body_bytes is larger than http.memory_bytes: such a push can never start",
+            );
         }
         if self.limits.chunk_bytes > self.worker.memory_bytes {
-            return contradiction("limits.chunk_bytes is larger than worker.memory_bytes: no worker could hold such a chunk");
+            return contradiction(
+                "limits.chunk_bytes is larger than worker.memory_bytes: no worker could hold such a chunk",
+            );
         }
         if self.worker.chunk_timeout_ms > 25 * 60_000 {
-            return contradiction("worker.chunk_timeout_ms must stay below 25 minutes: the broker gives up on a delivery after 30");
+            return contradiction(
+                "worker.chunk_timeout_ms must stay below 25 minutes: the broker gives up on a delivery after 30",
+            );
         }
         if self.clocks.accepted_seconds * 1_000 <= self.broker.confirm_timeout_ms {
             return contradiction("clocks.accepted_seconds must be longer than broker.confirm_timeout_ms");

@@ -1,3 +1,8 @@
 //! What the Millrace API and workers share.
 
 pub mod config;
+pub mod model;
+pub mod shutdown;
+pub mod startup;
+pub mod store;
+pub mod telemetry;

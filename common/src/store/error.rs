@@ -1,0 +1,83 @@
+//! What can go wrong in the store.
+
+/// Why a call of the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, or every connection stayed busy. Try again later.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// A unique name or id is taken; the text names the constraint.
+    #[error("already there: {0}")]
+    Conflict(String),
+    /// The row does not exist, or belongs to somebody else.
+    #[error("not found: {0}")]
+    NotFound(&'static str),
+    /// The schema is missing or of another version than this binary's.
+    #[error("the database schema does not fit this version: {0}")]
+    Schema(String),
+    /// A stored value cannot be read back.
+    #[error("a stored value is broken: {0}")]
+    Corrupt(String),
+    /// Any other answer of the database: a bug.
+    #[error("database error: {0}")]
+    Database(String),
+}
+
+/// SQLSTATE of a unique violation.
+const UNIQUE_VIOLATION: &str = "23505";
+
+/// Classes and codes that mean "not now": connection trouble, shutdown, too many connections, serialisation, deadlock,
+/// lock and statement timeouts.
+fn is_transient(code: &str) -> bool {
+    code.starts_with("08")
+        || code.starts_with("57P")
+        || matches!(code, "53300" | "40001" | "40P01" | "55P03" | "57014")
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                Some(UNIQUE_VIOLATION) => {
+                    Self::Conflict(database.constraint().unwrap_or("unique").to_owned())
+                }
+                Some(code) if is_transient(code) => Self::Unavailable(database.message().to_owned()),
+                _ => Self::Database(error.to_string()),
+            },
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
+            sqlx::Error::RowNotFound => Self::NotFound("row"),
+            _ => Self::Database(error.to_string()),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(database) => match database.code().code() {
+                UNIQUE_VIOLATION => Self::Conflict(database.constraint().unwrap_or("unique").to_owned()),
+                code if is_transient(code) => Self::Unavailable(database.message().to_owned()),
+                _ => Self::Database(database.to_string()),
+            },
+            None => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for StoreError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            other => Self::Schema(other.to_string()),
+        }
+    }
+}

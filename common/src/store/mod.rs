@@ -1,0 +1,110 @@
+//! The only place with SQL; a file per subject.
+//!
+//! **sqlx** owns migrations and the control plane (tenants, keys, folders, services, batches): compile-time checked queries,
+//! whose descriptions are committed in `.sqlx`. **deadpool-postgres** owns the data plane (admit, commit, claim): prepared,
+//! pipelined, grouped. Whatever must be atomic belongs wholly to one side.
+
+mod error;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use error::StoreError;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::config::DatabaseConfig;
+
+/// Migrations, compiled in.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// The database, with one pool for each plane. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    control: sqlx::PgPool,
+    data: deadpool_postgres::Pool,
+}
+
+impl Store {
+    /// Opens both pools. Connections are made when they are first needed.
+    pub fn open(config: &DatabaseConfig, name: &str) -> Result<Self, StoreError> {
+        let url = config.url.expose();
+        let timeout = format!("{}", config.statement_timeout_ms);
+        let invalid = |error: String| StoreError::Unavailable(format!("database.url: {error}"));
+
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| invalid(error.to_string()))?
+            .application_name(name)
+            .options([
+                ("statement_timeout", timeout.as_str()),
+                ("idle_in_transaction_session_timeout", "60000"),
+            ]);
+        let acquire = Duration::from_millis(config.acquire_timeout_ms);
+        let control = PgPoolOptions::new()
+            .max_connections(config.control_connections)
+            .acquire_timeout(acquire)
+            .connect_lazy_with(options);
+
+        let mut options =
+            tokio_postgres::Config::from_str(url).map_err(|error| invalid(error.to_string()))?;
+        options
+            .application_name(name)
+            .connect_timeout(acquire)
+            .options(format!("-c statement_timeout={timeout} -c idle_in_transaction_session_timeout=60000"));
+        let manager = deadpool_postgres::Manager::from_config(
+            options,
+            tokio_postgres::NoTls,
+            deadpool_postgres::ManagerConfig { recycling_method: deadpool_postgres::RecyclingMethod::Fast },
+        );
+        let data = deadpool_postgres::Pool::builder(manager)
+            .max_size(config.data_connections as usize)
+            .wait_timeout(Some(acquire))
+            .create_timeout(Some(acquire))
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .build()
+            .map_err(|error| invalid(error.to_string()))?;
+        Ok(Self { control, data })
+    }
+
+    /// Brings the schema up to this binary's version. Safe to run from several processes at once.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(MIGRATIONS.run(&self.control).await?)
+    }
+
+    /// Whether the schema is at least as new as this binary's and nothing in it was changed after the fact.
+    pub async fn check_schema(&self) -> Result<(), StoreError> {
+        let applied: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version")
+                .fetch_all(&self.control)
+                .await
+                .map_err(|error| match error {
+                    sqlx::Error::Database(_) => {
+                        StoreError::Schema("no migration was applied; run `millrace-api migrate`".to_owned())
+                    }
+                    other => other.into(),
+                })?;
+        for migration in MIGRATIONS.iter() {
+            match applied.iter().find(|(version, _)| *version == migration.version) {
+                None => {
+                    return Err(StoreError::Schema(format!(
+                        "migration {} is missing; run `millrace-api migrate`",
+                        migration.version
+                    )));
+                }
+                Some((_, checksum)) if checksum.as_slice() != migration.checksum.as_ref() => {
+                    return Err(StoreError::Schema(format!(
+                        "migration {} differs from this binary's",
+                        migration.version
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.control).await?;
+        Ok(())
+    }
+}
