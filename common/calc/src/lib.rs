@@ -9,3 +9,7 @@
 
 pub mod book;
 pub mod value;
+pub mod functions;
+pub mod number;
+pub mod program;
+pub mod limits;
