@@ -1,5 +1,6 @@
 //! What the Millrace API and workers share.
 
+pub mod broker;
 pub mod config;
 pub mod model;
 pub mod shutdown;

@@ -1,0 +1,382 @@
+//! Publishing chunks with confirms.
+//!
+//! Calls go into one queue, from which a few channels take them in *rounds*: a channel takes what is waiting (up to a
+//! share of the window), publishes all of it, waits for every confirm, and answers the calls. One channel never has two
+//! rounds under way. That is what makes a returned message attributable: RabbitMQ returns a message before it confirms
+//! it, but the client library hands the return to whichever confirm comes next on the channel. When a round is over,
+//! every return that belongs to it has been seen, and its routing key tells which calls it concerns.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{Channel, Confirmation, PublisherConfirm};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::error::BrokerError;
+use super::link::{Backoff, CurrentLink, Link, LinkOptions, next_link, supervise, within};
+use super::message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES};
+use super::names::{LaneId, Names};
+use crate::config::BrokerConfig;
+
+/// Rounds at a time.
+const CHANNELS: usize = 4;
+/// Most calls that wait for a channel; further ones wait before that, under the same deadline.
+const WAITING_CALLS: usize = 1024;
+/// Most messages of one round.
+const ROUND_MESSAGES: usize = 512;
+
+type Outcome = Result<(), BrokerError>;
+
+/// Puts chunks on lanes, persistent, mandatory and confirmed. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    calls: mpsc::Sender<Call>,
+    link: CurrentLink,
+    names: Names,
+    deadline: Duration,
+    shutdown: CancellationToken,
+    stopped: CancellationToken,
+}
+
+/// One call of [`Publisher::publish`]. Its messages are taken by a round, or dropped with the call when that is given up.
+#[derive(Debug)]
+struct Call {
+    queue: ShortString,
+    messages: Arc<Mutex<Vec<ChunkMessage>>>,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// Frees the messages of a call that is given up before a round took them.
+struct Forget(Arc<Mutex<Vec<ChunkMessage>>>);
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        self.0.lock().clear();
+    }
+}
+
+impl Publisher {
+    /// Starts to connect; to be called within a runtime. Until the connection is there, calls wait for it.
+    pub fn start(config: &BrokerConfig, shutdown: CancellationToken) -> Self {
+        let options = LinkOptions::new(config, "publisher");
+        let setup = options.setup;
+        // The connection must outlive the rounds under way.
+        let close_link = CancellationToken::new();
+        let (link, supervisor) = supervise(options, close_link.clone());
+        let (calls, waiting) = mpsc::channel(WAITING_CALLS);
+        let stopped = CancellationToken::new();
+        let rounds = Rounds {
+            waiting: Arc::new(tokio::sync::Mutex::new(waiting)),
+            window: Arc::new(Semaphore::new(config.window_bytes.max(1))),
+            window_bytes: config.window_bytes.clamp(1, u32::MAX as usize),
+            setup,
+            deadline: Duration::from_millis(config.confirm_timeout_ms),
+        };
+        let mut tasks = JoinSet::new();
+        for _ in 0..CHANNELS {
+            tasks.spawn(rounds.clone().run(link.clone(), shutdown.clone()));
+        }
+        let done = stopped.clone();
+        tokio::spawn(async move {
+            tasks.join_all().await;
+            close_link.cancel();
+            let _ = supervisor.await;
+            done.cancel();
+        });
+        let shared = Shared {
+            calls,
+            link,
+            names: Names::new(&config.prefix),
+            deadline: Duration::from_millis(config.confirm_timeout_ms),
+            shutdown,
+            stopped,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Publishes all messages. `Ok` means that the broker has confirmed every one of them, and returned none. Messages
+    /// of a failed call may have arrived all the same: publishing them again does no harm, for the receiver knows a
+    /// chunk that it has seen.
+    ///
+    /// # Errors
+    /// [`BrokerError::TooLarge`]: nothing was sent. [`BrokerError::Blocked`], [`BrokerError::Unavailable`],
+    /// [`BrokerError::Timeout`] (after `broker.confirm_timeout_ms`), [`BrokerError::Nacked`]: repeat later.
+    /// [`BrokerError::Unroutable`]: the lane must be declared first.
+    pub async fn publish(&self, lane: LaneId, messages: Vec<ChunkMessage>) -> Result<(), BrokerError> {
+        let shared = &self.shared;
+        for message in &messages {
+            too_large(message.body.len(), MAX_MESSAGE_BYTES)?;
+            too_large(message.chunk_id.len(), MAX_CHUNK_ID_BYTES)?;
+        }
+        if messages.is_empty() {
+            return Ok(());
+        }
+        if shared.shutdown.is_cancelled() {
+            return Err(BrokerError::ShuttingDown);
+        }
+        if self.is_blocked() {
+            return Err(BrokerError::Blocked);
+        }
+        let messages = Arc::new(Mutex::new(messages));
+        let _forget = Forget(Arc::clone(&messages));
+        let (answer, outcome) = oneshot::channel();
+        let queue = ShortString::from(shared.names.lane(lane));
+        let asking = async {
+            shared
+                .calls
+                .send(Call { queue, messages, answer })
+                .await
+                .map_err(|_| BrokerError::ShuttingDown)?;
+            outcome.await.map_err(|_| BrokerError::ShuttingDown)?
+        };
+        match within(shared.deadline, asking).await {
+            Err(BrokerError::Timeout(_)) if self.is_blocked() => Err(BrokerError::Blocked),
+            Err(BrokerError::Timeout(after)) if !self.is_connected() => {
+                Err(BrokerError::Unavailable(format!("no connection within {after} ms")))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether a call can be expected to succeed: connected, and not blocked.
+    pub fn is_ready(&self) -> bool {
+        self.is_connected() && !self.is_blocked()
+    }
+
+    /// Whether the broker has stopped accepting messages because of an alarm.
+    pub fn is_blocked(&self) -> bool {
+        self.shared.link.borrow().as_ref().is_some_and(|link| link.is_blocked())
+    }
+
+    fn is_connected(&self) -> bool {
+        self.shared.link.borrow().as_ref().is_some_and(|link| link.is_up())
+    }
+
+    /// Waits until, after the shutdown, the calls under way are answered and the connection is closed.
+    pub async fn stopped(&self) {
+        self.shared.stopped.cancelled().await;
+    }
+}
+
+fn too_large(bytes: usize, limit: usize) -> Result<(), BrokerError> {
+    if bytes > limit { Err(BrokerError::TooLarge { bytes, limit }) } else { Ok(()) }
+}
+
+/// A call whose messages are being published.
+struct Taken {
+    queue: ShortString,
+    answer: oneshot::Sender<Outcome>,
+    /// Messages that lack their positive confirm.
+    unconfirmed: usize,
+    failure: Option<BrokerError>,
+}
+
+/// What the tasks that publish share.
+#[derive(Debug, Clone)]
+struct Rounds {
+    waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Call>>>,
+    /// Bytes that may be published and not yet confirmed.
+    window: Arc<Semaphore>,
+    window_bytes: usize,
+    setup: Duration,
+    /// After this long no call of a round waits for its answer any more.
+    deadline: Duration,
+}
+
+impl Rounds {
+    /// Publishes rounds on one channel after another until the shutdown.
+    async fn run(self, mut current: CurrentLink, shutdown: CancellationToken) {
+        let mut backoff = Backoff::new();
+        loop {
+            let link = tokio::select! {
+                link = next_link(&mut current) => link,
+                () = shutdown.cancelled() => None,
+            };
+            let Some(link) = link else { return };
+            match within(self.setup, confirming_channel(&link)).await {
+                Ok(channel) => {
+                    backoff.succeeded();
+                    while channel.status().connected() && link.is_up() {
+                        let calls = tokio::select! {
+                            calls = self.take() => calls,
+                            () = link.ended().cancelled() => break,
+                            () = shutdown.cancelled() => return,
+                        };
+                        if !self.round(&channel, &link, calls).await {
+                            warn!("gave up a channel whose confirms did not come");
+                            break;
+                        }
+                    }
+                }
+                Err(error) if link.is_up() => warn!(%error, "cannot open a channel for publishing"),
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.pause()) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// The calls of a round: one, and what else waits, up to a share of the window. Cancel-safe: the queue is left alone
+    /// until the first call is there, and taking the rest does not wait.
+    async fn take(&self) -> Vec<(Call, Vec<ChunkMessage>)> {
+        let mut waiting = self.waiting.lock().await;
+        let mut calls = Vec::new();
+        let (mut count, mut bytes) = (0, 0);
+        let mut next = waiting.recv().await;
+        while let Some(call) = next {
+            let messages = std::mem::take(&mut *call.messages.lock());
+            if !call.answer.is_closed() && !messages.is_empty() {
+                count += messages.len();
+                bytes += messages.iter().map(|message| message.body.len()).sum::<usize>();
+                calls.push((call, messages));
+            }
+            if count >= ROUND_MESSAGES || bytes >= self.window_bytes / CHANNELS {
+                break;
+            }
+            next = waiting.try_recv().ok();
+        }
+        calls
+    }
+
+    /// Publishes the messages of some calls, waits for all confirms, and answers. False when confirms are missing: the
+    /// channel must not be used again, for a return could be taken for another round's.
+    async fn round(&self, channel: &Channel, link: &Link, calls: Vec<(Call, Vec<ChunkMessage>)>) -> bool {
+        let mut taken = Vec::with_capacity(calls.len());
+        let mut messages = Vec::new();
+        for (index, (call, of_call)) in calls.into_iter().enumerate() {
+            let (queue, answer) = (call.queue, call.answer);
+            taken.push(Taken { queue, answer, unconfirmed: of_call.len(), failure: None });
+            messages.extend(of_call.into_iter().map(|message| (index, message)));
+        }
+        let mut returned = HashSet::new();
+        let complete = self.publish_all(channel, link, &mut taken, messages, &mut returned).await;
+        let blocked = link.is_blocked();
+        for call in taken {
+            let outcome = if returned.contains(call.queue.as_str()) {
+                Err(BrokerError::Unroutable(call.queue.to_string()))
+            } else if call.unconfirmed == 0 {
+                Ok(())
+            } else if blocked {
+                Err(BrokerError::Blocked)
+            } else {
+                let lost = || BrokerError::Unavailable("a confirm did not come".to_owned());
+                Err(call.failure.unwrap_or_else(lost))
+            };
+            // A caller that has gone away needs no answer.
+            let _ = call.answer.send(outcome);
+        }
+        complete
+    }
+
+    /// Publishes messages as the window allows and takes their confirms in. False when the connection ended or the
+    /// deadline passed before all of them were in.
+    async fn publish_all(
+        &self,
+        channel: &Channel,
+        link: &Link,
+        taken: &mut [Taken],
+        messages: Vec<(usize, ChunkMessage)>,
+        returned: &mut HashSet<String>,
+    ) -> bool {
+        let unwritten = &AtomicUsize::new(0);
+        let mut under_way = FuturesUnordered::new();
+        let mut messages = messages.into_iter();
+        let mut next = messages.next();
+        let mut deadline = std::pin::pin!(tokio::time::sleep(self.deadline));
+        loop {
+            let size = match &next {
+                // Nobody waits for it.
+                Some((index, _)) if taken.get(*index).is_none_or(|call| call.answer.is_closed()) => {
+                    next = messages.next();
+                    continue;
+                }
+                Some((_, message)) => message.body.len().clamp(1, self.window_bytes),
+                None if under_way.is_empty() => return true,
+                None => 0,
+            };
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            tokio::select! {
+                biased;
+                Ok(permit) = Arc::clone(&self.window).acquire_many_owned(size), if next.is_some() => {
+                    let Some((index, message)) = next.take() else { continue };
+                    next = messages.next();
+                    let Some(queue) = taken.get(index).map(|call| call.queue.clone()) else { continue };
+                    unwritten.fetch_add(1, Ordering::Relaxed);
+                    under_way.push(async move {
+                        let written = write(channel, queue, message).await;
+                        unwritten.fetch_sub(1, Ordering::Relaxed);
+                        let confirm = match written {
+                            Ok(confirm) => confirm.await,
+                            Err(error) => Err(error),
+                        };
+                        drop(permit);
+                        (index, confirm)
+                    });
+                }
+                Some((index, confirm)) = under_way.next() => {
+                    if let Some(call) = taken.get_mut(index) {
+                        settle(call, returned, confirm);
+                    }
+                }
+                () = link.ended().cancelled() => return false,
+                // What the client library still holds keeps its share of the window, so that memory stays bounded
+                // while a connection is stuck: such a round goes on until the connection ends.
+                () = &mut deadline, if unwritten.load(Ordering::Relaxed) == 0 => return false,
+            }
+        }
+    }
+}
+
+async fn confirming_channel(link: &Link) -> Result<Channel, BrokerError> {
+    let channel = link.channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// Ends when the message is written to the socket; its confirm comes later.
+async fn write(
+    channel: &Channel,
+    queue: ShortString,
+    message: ChunkMessage,
+) -> Result<PublisherConfirm, lapin::Error> {
+    let options = BasicPublishOptions { mandatory: true, immediate: false };
+    let properties = message.properties();
+    channel.basic_publish(ShortString::default(), queue, options, &message.body, properties).await
+}
+
+/// Notes one confirm. A return that it carries may belong to any call of the round.
+fn settle(call: &mut Taken, returned: &mut HashSet<String>, confirm: Result<Confirmation, lapin::Error>) {
+    let failure = match confirm {
+        Ok(Confirmation::Ack(message)) => {
+            returned.extend(message.map(|message| message.routing_key.to_string()));
+            call.unconfirmed -= 1;
+            return;
+        }
+        Ok(Confirmation::Nack(message)) => {
+            returned.extend(message.map(|message| message.routing_key.to_string()));
+            BrokerError::Nacked(call.queue.to_string())
+        }
+        Ok(Confirmation::NotRequested) => {
+            BrokerError::Unavailable("the channel gives no confirms".to_owned())
+        }
+        Err(error) => BrokerError::Unavailable(error.to_string()),
+    };
+    call.failure.get_or_insert(failure);
+}
