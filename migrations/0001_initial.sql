@@ -70,7 +70,7 @@ CREATE TABLE documents (
 );
 ALTER TABLE documents ALTER COLUMN content SET STORAGE EXTERNAL;
 
--- One upload and what the compiler said about it.
+-- One upload and what the compiler said about it. The document is kept only when it compiled.
 CREATE TABLE compilations (
     id          uuid PRIMARY KEY,
     tenant_id   uuid NOT NULL REFERENCES tenants,
@@ -78,14 +78,15 @@ CREATE TABLE compilations (
     service     text NOT NULL,
     service_id  uuid NOT NULL,
     version_id  uuid NOT NULL,
-    document_id uuid NOT NULL REFERENCES documents,
+    document_id uuid NOT NULL,
     kind        text NOT NULL CHECK (kind IN ('workbook', 'formula_document')),
     error       text,
     interface   jsonb,
     report      jsonb,
     created_at  timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX compilations_document ON compilations (document_id);
+CREATE UNIQUE INDEX compilations_document ON compilations (document_id);
+CREATE INDEX compilations_created ON compilations (created_at);
 
 -- Published versions; immutable but for their label and whether they are active.
 CREATE TABLE service_versions (
@@ -144,6 +145,8 @@ CREATE TABLE batches (
     finished_at         timestamptz,
     -- When the tenant got the reservation back.
     released_at         timestamptz,
+    -- When results that were not pulled were given up (cancel, expiry).
+    dropped_at          timestamptz,
     lane_id             integer REFERENCES lanes,
     lane_epoch          bigint,
     unique_record_key   text,
@@ -261,3 +264,33 @@ CREATE TABLE leases (
     holder     uuid NOT NULL,
     expires_at timestamptz NOT NULL
 );
+
+-- A batch with its counters summed up and its busy slots. (Rows of silent workers are removed by the reaper.)
+CREATE VIEW batch_views AS
+SELECT b.*,
+       c.*,
+       coalesce((SELECT sum((w.busy ->> b.id::text)::bigint) FROM workers w), 0)::bigint AS workers_in_use,
+       clock_timestamp() AS observed_at
+FROM batches b
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(chunks_submitted), 0)::bigint  AS chunks_submitted,
+           coalesce(sum(records_submitted), 0)::bigint AS records_submitted,
+           coalesce(sum(chunks_queued), 0)::bigint     AS chunks_queued,
+           coalesce(sum(chunks_completed), 0)::bigint  AS chunks_completed,
+           coalesce(sum(chunks_failed), 0)::bigint     AS chunks_failed,
+           coalesce(sum(records_completed), 0)::bigint AS records_completed,
+           coalesce(sum(records_failed), 0)::bigint    AS records_failed,
+           coalesce(sum(chunks_retried), 0)::bigint    AS chunks_retried,
+           coalesce(sum(records_retried), 0)::bigint   AS records_retried,
+           coalesce(sum(chunks_pulled), 0)::bigint     AS chunks_pulled,
+           coalesce(sum(records_pulled), 0)::bigint    AS records_pulled,
+           coalesce(sum(input_bytes), 0)::bigint       AS input_bytes,
+           coalesce(sum(output_bytes), 0)::bigint      AS output_bytes,
+           coalesce(sum(input_total), 0)::bigint       AS input_total,
+           coalesce(sum(output_total), 0)::bigint      AS output_total,
+           coalesce(max(largest_chunk), 0)::integer    AS largest_chunk,
+           coalesce(sum(compute_ms), 0)::bigint        AS compute_ms,
+           max(touched_at)                             AS touched_at
+    FROM batch_counters
+    WHERE batch_id = b.id
+) c;

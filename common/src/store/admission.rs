@@ -1,0 +1,273 @@
+//! Admission: whether a push fits its batch, and its chunk rows (data plane; design section 2, step 2).
+
+use chrono::NaiveDate;
+use deadpool_postgres::Object;
+use futures_util::future::try_join_all;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::batches::ADMISSION_SLOT;
+use super::{Store, StoreError};
+use crate::model::BatchState;
+
+/// The chunks of one push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// The batch.
+    pub batch_id: Uuid,
+    /// The batch's day.
+    pub day: NaiveDate,
+    /// The chunks; ids are distinct.
+    pub chunks: Vec<PushedChunk>,
+}
+
+/// A chunk as the store sees it: no content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedChunk {
+    /// The caller's id.
+    pub chunk_id: String,
+    /// BLAKE3 of the chunk's data.
+    pub digest: [u8; 32],
+    /// Records in the chunk.
+    pub records: i32,
+    /// What the chunk takes of the input budget.
+    pub bytes: i32,
+}
+
+/// The answer to a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// The chunks are stored. Publish those listed, then call [`Store::mark_queued`].
+    Admitted {
+        /// The batch's lane.
+        lane_id: i32,
+        /// The lease number that messages carry.
+        epoch: i64,
+        /// New chunks, and chunks of an earlier try whose confirms never came. A chunk that is queued already is absent.
+        publish: Vec<(String, i64)>,
+    },
+    /// No such batch.
+    NotFound,
+    /// The batch takes no chunks any more.
+    NotOpen(BatchState),
+    /// These ids are taken by other content.
+    Conflict {
+        /// The ids.
+        chunk_ids: Vec<String>,
+    },
+    /// The push is larger than the whole input buffer.
+    TooLarge {
+        /// Bytes of the push that are new.
+        needed: i64,
+        /// Size of the buffer.
+        allocated: i64,
+    },
+    /// The input buffer has not enough room now.
+    InputFull {
+        /// Bytes of the push that are new.
+        needed: i64,
+        /// Bytes that are free.
+        free: i64,
+    },
+}
+
+/// A push whose confirms are all in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedPush {
+    /// The batch.
+    pub batch_id: Uuid,
+    /// The batch's day.
+    pub day: NaiveDate,
+    /// The published chunks.
+    pub chunk_ids: Vec<String>,
+}
+
+const LOCK: &str = "
+-- admission: lock
+SELECT batch_id FROM batch_counters WHERE batch_id = ANY($1) AND slot = $2 ORDER BY batch_id FOR UPDATE";
+
+/// One push, all or nothing. The budget check reads released bytes conservatively: workers only ever lower `input_bytes`.
+const ADMIT: &str = "
+-- admission: admit
+WITH input AS (
+    SELECT * FROM unnest($3::text[], $4::bytea[], $5::int4[], $6::int4[]) AS t (chunk_id, digest, records, bytes)
+), batch AS (
+    SELECT state, input_allocated, lane_id, lane_epoch,
+           (SELECT sum(input_bytes) FROM batch_counters WHERE batch_id = $1)::bigint AS used
+    FROM batches WHERE id = $1
+), known AS (
+    SELECT c.chunk_id, c.chunk_no, c.digest = i.digest AS same, c.queued_at IS NULL AS accepted
+    FROM input i JOIN chunks c ON c.day = $2 AND c.batch_id = $1 AND c.chunk_id = i.chunk_id
+), fresh AS (
+    SELECT * FROM input i WHERE NOT EXISTS (SELECT FROM known k WHERE k.chunk_id = i.chunk_id)
+), need AS (
+    SELECT count(*) AS chunks, coalesce(sum(records), 0)::bigint AS records, coalesce(sum(bytes), 0)::bigint AS bytes,
+           coalesce(max(bytes), 0) AS largest
+    FROM fresh
+), verdict AS (
+    SELECT CASE
+        WHEN batch.state <> 'open' THEN 'not_open'
+        WHEN EXISTS (SELECT FROM known WHERE NOT same) THEN 'conflict'
+        WHEN need.bytes > batch.input_allocated THEN 'too_large'
+        WHEN batch.used + need.bytes > batch.input_allocated THEN 'input_full'
+        ELSE 'admitted'
+    END AS verdict
+    FROM batch, need
+), inserted AS (
+    INSERT INTO chunks (day, batch_id, chunk_id, digest, records, bytes)
+    SELECT $2, $1, f.chunk_id, f.digest, f.records, f.bytes FROM fresh f, verdict v WHERE v.verdict = 'admitted'
+    RETURNING chunk_id, chunk_no
+), counted AS (
+    UPDATE batch_counters SET
+        chunks_submitted = chunks_submitted + need.chunks,
+        records_submitted = records_submitted + need.records,
+        input_bytes = input_bytes + need.bytes,
+        input_total = input_total + need.bytes,
+        largest_chunk = greatest(largest_chunk, need.largest),
+        touched_at = clock_timestamp()
+    FROM need, verdict
+    WHERE batch_id = $1 AND slot = $7 AND verdict.verdict = 'admitted'
+), publish AS (
+    SELECT chunk_id, chunk_no FROM inserted
+    UNION ALL
+    SELECT chunk_id, chunk_no FROM known WHERE accepted
+)
+SELECT verdict.verdict, batch.state, batch.input_allocated, batch.used, need.bytes, batch.lane_id, batch.lane_epoch,
+       ARRAY(SELECT chunk_id FROM publish ORDER BY chunk_no),
+       ARRAY(SELECT chunk_no FROM publish ORDER BY chunk_no),
+       ARRAY(SELECT chunk_id FROM known WHERE NOT same ORDER BY chunk_id)
+FROM batch, need, verdict";
+
+const MARK_QUEUED: &str = "
+-- admission: mark queued
+WITH marked AS (
+    UPDATE chunks SET queued_at = clock_timestamp()
+    WHERE day = $2 AND batch_id = $1 AND chunk_id = ANY($3) AND queued_at IS NULL
+    RETURNING 1
+)
+UPDATE batch_counters SET chunks_queued = chunks_queued + (SELECT count(*) FROM marked)
+WHERE batch_id = $1 AND slot = $4";
+
+impl Store {
+    /// Admits a group of pushes in one transaction; each of them on its own is stored wholly or not at all. The answers come in
+    /// the order of the pushes.
+    pub async fn admit(&self, pushes: &[Push]) -> Result<Vec<Admission>, StoreError> {
+        let client = self.data.get().await?;
+        let (lock, admit) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(ADMIT))?;
+        let batches = batch_ids(pushes.iter().map(|push| push.batch_id));
+        let columns: Vec<_> = pushes.iter().map(PushColumns::new).collect();
+
+        let locked: [&(dyn ToSql + Sync); 2] = [&batches, &ADMISSION_SLOT];
+        // Everything is sent at once: the group costs one round trip and one flush of the log.
+        let rows = pipelined(&client, async {
+            let (_, rows) = tokio::try_join!(
+                client.query(&lock, &locked),
+                try_join_all(pushes.iter().zip(&columns).map(|(push, columns)| {
+                    let parameters: [&(dyn ToSql + Sync); 7] = [
+                        &push.batch_id,
+                        &push.day,
+                        &columns.ids,
+                        &columns.digests,
+                        &columns.records,
+                        &columns.bytes,
+                        &ADMISSION_SLOT,
+                    ];
+                    let client = &client;
+                    let admit = &admit;
+                    async move { client.query_opt(admit, &parameters).await }
+                }))
+            )?;
+            Ok(rows)
+        })
+        .await?;
+        rows.into_iter().map(|row| row.map_or(Ok(Admission::NotFound), |row| read_admission(&row))).collect()
+    }
+
+    /// Records that the confirms of these pushes are in: their chunks are queued.
+    pub async fn mark_queued(&self, pushes: &[QueuedPush]) -> Result<(), StoreError> {
+        let client = self.data.get().await?;
+        let (lock, mark) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(MARK_QUEUED))?;
+        let batches = batch_ids(pushes.iter().map(|push| push.batch_id));
+        let locked: [&(dyn ToSql + Sync); 2] = [&batches, &ADMISSION_SLOT];
+        pipelined(&client, async {
+            let (_, _) = tokio::try_join!(
+                client.query(&lock, &locked),
+                try_join_all(pushes.iter().map(|push| {
+                    let client = &client;
+                    let mark = &mark;
+                    async move {
+                        let parameters: [&(dyn ToSql + Sync); 4] =
+                            [&push.batch_id, &push.day, &push.chunk_ids, &ADMISSION_SLOT];
+                        client.execute(mark, &parameters).await
+                    }
+                }))
+            )?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Distinct ids in the order in which every writer locks.
+pub(super) fn batch_ids(ids: impl Iterator<Item = Uuid>) -> Vec<Uuid> {
+    let mut ids: Vec<Uuid> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Runs `work` between BEGIN and COMMIT without waiting for the answers in between. When a statement fails, the database turns
+/// the COMMIT into a ROLLBACK and the statement's error is returned. The statements reach the server even when the caller
+/// stops waiting, so a connection never goes back to the pool inside a transaction.
+pub(super) async fn pipelined<T>(
+    client: &Object,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, StoreError> {
+    // `join!` polls in order, and each future sends its message when it is first polled. `work` must send all of its
+    // messages at its first poll, which holds for joined queries.
+    let (begun, done, ended) =
+        tokio::join!(client.batch_execute("BEGIN"), work, client.batch_execute("COMMIT"));
+    begun?;
+    let done = done?;
+    ended?;
+    Ok(done)
+}
+
+/// The columns of a push.
+struct PushColumns<'a> {
+    ids: Vec<&'a str>,
+    digests: Vec<&'a [u8]>,
+    records: Vec<i32>,
+    bytes: Vec<i32>,
+}
+
+impl<'a> PushColumns<'a> {
+    fn new(push: &'a Push) -> Self {
+        Self {
+            ids: push.chunks.iter().map(|chunk| chunk.chunk_id.as_str()).collect(),
+            digests: push.chunks.iter().map(|chunk| chunk.digest.as_slice()).collect(),
+            records: push.chunks.iter().map(|chunk| chunk.records).collect(),
+            bytes: push.chunks.iter().map(|chunk| chunk.bytes).collect(),
+        }
+    }
+}
+
+fn read_admission(row: &tokio_postgres::Row) -> Result<Admission, StoreError> {
+    let verdict: &str = row.try_get(0)?;
+    let (allocated, used, needed): (i64, i64, i64) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+    Ok(match verdict {
+        "not_open" => Admission::NotOpen(row.try_get::<_, &str>(1)?.parse().map_err(StoreError::Corrupt)?),
+        "conflict" => Admission::Conflict { chunk_ids: row.try_get(9)? },
+        "too_large" => Admission::TooLarge { needed, allocated },
+        "input_full" => Admission::InputFull { needed, free: (allocated - used).max(0) },
+        _ => {
+            let missing = || StoreError::Corrupt("an open batch without a lane".to_owned());
+            let (ids, numbers): (Vec<String>, Vec<i64>) = (row.try_get(7)?, row.try_get(8)?);
+            Admission::Admitted {
+                lane_id: row.try_get::<_, Option<i32>>(5)?.ok_or_else(missing)?,
+                epoch: row.try_get::<_, Option<i64>>(6)?.ok_or_else(missing)?,
+                publish: ids.into_iter().zip(numbers).collect(),
+            }
+        }
+    })
+}

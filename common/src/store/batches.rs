@@ -1,0 +1,438 @@
+//! Batches: creation, views, and every change of state (control plane).
+
+use chrono::{DateTime, Utc};
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::views::select_views;
+use super::{Batch, BatchView, Store, StoreError};
+use crate::model::{BatchState, Transition, TransitionError, Verdict, transition, within_tolerance};
+
+/// Counter slot of admission.
+pub(super) const ADMISSION_SLOT: i16 = 0;
+/// Counter slot of pulls.
+pub(super) const PULL_SLOT: i16 = 1;
+/// The first counter slot of workers.
+pub(super) const FIRST_WORKER_SLOT: i16 = 2;
+/// How many counter slots workers share.
+pub(super) const WORKER_SLOTS: i16 = 8;
+
+/// What a new batch is made from. Values above the tenant's caps are clamped to them.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of contract 1.1")]
+pub struct NewBatch {
+    pub tenant_id: Uuid,
+    pub version_id: Uuid,
+    pub service_id: Uuid,
+    pub service_uri: String,
+    pub version: String,
+    pub compiler_version: String,
+    pub created_by: String,
+    pub unique_record_key: Option<String>,
+    pub output_filter: Vec<String>,
+    pub subservices: Vec<String>,
+    pub version_by_timestamp: Option<DateTime<Utc>>,
+    pub call_purpose: String,
+    pub source_system: Option<String>,
+    pub correlation_id: Option<String>,
+    /// `None`: the tenant's setting.
+    pub initial_workers: Option<i32>,
+    /// `None`: the tenant's maximum.
+    pub max_workers: Option<i32>,
+    pub chunks_per_request: i32,
+    pub runner_thread_count: i32,
+    pub acceptable_error_percentage: f64,
+    /// Input buffer in bytes.
+    pub input_bytes: i64,
+    /// Output buffer in bytes.
+    pub output_bytes: i64,
+}
+
+/// Why a batch could not be created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateBatchError {
+    /// The tenant has not 110 % of the buffers free (contract 3.6).
+    #[error("the tenant has {free} bytes free, the batch needs {needed}")]
+    TenantExhausted {
+        /// Bytes that must be free: 110 % of both buffers.
+        needed: i64,
+        /// Bytes that are free.
+        free: i64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A created batch.
+#[derive(Debug, Clone)]
+pub struct CreatedBatch {
+    /// The batch as stored.
+    pub batch: Batch,
+    /// Whether its lane's queue exists already; if not, declare it and call [`Store::mark_lane_declared`].
+    pub lane_declared: bool,
+}
+
+/// A tenant's quotas and what its live batches use (contract 1.7).
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the names say it; all amounts in bytes")]
+pub struct TenantOverview {
+    pub capacity_bytes: i64,
+    pub max_workers: i32,
+    pub reserved_input_bytes: i64,
+    pub reserved_output_bytes: i64,
+    pub used_input_bytes: i64,
+    pub used_output_bytes: i64,
+    pub workers_in_use: i64,
+    /// Live batches, and terminal ones of the last 60 minutes; newest first.
+    pub batches: Vec<BatchView>,
+}
+
+impl Store {
+    /// Creates a batch: checks the tenant's reservation, leases a lane, stores the row and its counter slots.
+    pub async fn create_batch(&self, new: &NewBatch) -> Result<CreatedBatch, CreateBatchError> {
+        self.ensure_partitions().await?;
+        let mut tx = self.control.begin().await.map_err(StoreError::from)?;
+        // One creation at a time per tenant: two that each fit alone must not both get through.
+        let tenant = sqlx::query!(
+            "SELECT capacity_bytes, max_input_bytes, max_output_bytes, max_workers, initial_workers
+             FROM tenants WHERE id = $1 FOR UPDATE",
+            new.tenant_id
+        )
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(StoreError::from)?
+        .ok_or(StoreError::NotFound("tenant"))?;
+        let reserved = sqlx::query_scalar!(
+            r#"SELECT coalesce(sum(input_allocated + output_allocated), 0)::bigint AS "sum!"
+               FROM batches WHERE tenant_id = $1 AND released_at IS NULL"#,
+            new.tenant_id
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(StoreError::from)?;
+        let input = new.input_bytes.clamp(1, tenant.max_input_bytes);
+        let output = new.output_bytes.clamp(1, tenant.max_output_bytes);
+        let needed = (input + output) + (input + output) / 10;
+        let free = (tenant.capacity_bytes - reserved).max(0);
+        if free < needed {
+            return Err(CreateBatchError::TenantExhausted { needed, free });
+        }
+        let max_workers = new.max_workers.unwrap_or(tenant.max_workers).clamp(1, tenant.max_workers);
+        let initial_workers = new.initial_workers.unwrap_or(tenant.initial_workers).clamp(1, max_workers);
+
+        let id = Uuid::new_v4();
+        let lane = lease_lane(&mut tx).await?;
+        sqlx::query!(
+            r#"INSERT INTO batches (id, tenant_id, version_id, service_id, service_uri, version, compiler_version, created_by,
+                   day, lane_id, lane_epoch, unique_record_key, output_filter, subservices, version_by_timestamp,
+                   call_purpose, source_system, correlation_id, initial_workers, max_workers, chunks_per_request,
+                   runner_thread_count, acceptable_error_percentage, input_allocated, output_allocated, seed)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (now() AT TIME ZONE 'UTC')::date, $9, $10, $11, $12, $13, $14, $15, $16,
+                   $17, $18, $19, $20, $21, $22, $23, $24, $25)"#,
+            id,
+            new.tenant_id,
+            new.version_id,
+            new.service_id,
+            new.service_uri,
+            new.version,
+            new.compiler_version,
+            new.created_by,
+            lane.id,
+            lane.epoch,
+            new.unique_record_key,
+            &new.output_filter,
+            &new.subservices,
+            new.version_by_timestamp,
+            new.call_purpose,
+            new.source_system,
+            new.correlation_id,
+            initial_workers,
+            max_workers,
+            new.chunks_per_request,
+            new.runner_thread_count,
+            new.acceptable_error_percentage,
+            input,
+            output,
+            rand::random::<i64>(),
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::from)?;
+        sqlx::query!("UPDATE lanes SET batch_id = $2 WHERE id = $1", lane.id, id)
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::from)?;
+        sqlx::query!(
+            "INSERT INTO batch_counters (batch_id, slot) SELECT $1, slot FROM generate_series(0, $2::int) AS slot",
+            id,
+            i32::from(FIRST_WORKER_SLOT + WORKER_SLOTS - 1)
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::from)?;
+        let view = view_in(&mut tx, id).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(CreatedBatch { batch: view.batch, lane_declared: lane.declared })
+    }
+
+    /// Records that the lane's queue exists.
+    pub async fn mark_lane_declared(&self, lane_id: i32) -> Result<(), StoreError> {
+        sqlx::query!("UPDATE lanes SET declared = true WHERE id = $1", lane_id)
+            .execute(&self.control)
+            .await?;
+        Ok(())
+    }
+
+    /// The batch, if the tenant has it.
+    pub async fn batch(&self, tenant_id: Uuid, id: Uuid) -> Result<Option<Batch>, StoreError> {
+        Ok(self.batch_view(tenant_id, id).await?.map(|view| view.batch))
+    }
+
+    /// The batch with its counters, if the tenant has it.
+    pub async fn batch_view(&self, tenant_id: Uuid, id: Uuid) -> Result<Option<BatchView>, StoreError> {
+        select_views!("WHERE id = $1 AND tenant_id = $2", id, tenant_id)
+            .fetch_optional(&self.control)
+            .await?
+            .map(BatchView::try_from)
+            .transpose()
+    }
+
+    /// Lets an event happen to a batch. What the state machine says is carried out in one transaction, conditional on the old
+    /// state; closing a drained batch settles it at once.
+    pub async fn change_batch(
+        &self,
+        id: Uuid,
+        event: Transition,
+    ) -> Result<Result<Verdict, TransitionError>, StoreError> {
+        let mut tx = self.control.begin().await?;
+        let changed = change(&mut tx, id, event).await?;
+        tx.commit().await?;
+        Ok(changed)
+    }
+
+    /// As [`Store::change_batch`], but only when the batch is still without push, pull or status change for `seconds` once
+    /// nobody else can touch it. Returns whether its state changed.
+    pub(super) async fn change_idle_batch(
+        &self,
+        id: Uuid,
+        event: Transition,
+        seconds: f64,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.control.begin().await?;
+        lock_batch(&mut tx, id).await?;
+        let idle = sqlx::query_scalar!(
+            r#"SELECT greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $2) AS "idle!"
+               FROM batch_views WHERE id = $1"#,
+            id,
+            seconds
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        let changed = idle && matches!(change(&mut tx, id, event).await?, Ok(Verdict::Become(_)));
+        tx.commit().await?;
+        Ok(changed)
+    }
+
+    /// Settles a closed batch whose chunks all have an outcome; `None` when it is not closed or not drained.
+    pub async fn settle_batch(&self, id: Uuid) -> Result<Option<BatchState>, StoreError> {
+        let mut tx = self.control.begin().await?;
+        let Some(state) = sqlx::query_scalar!(
+            "SELECT state FROM batches WHERE id = $1 AND state IN ('closed', 'closed_by_timeout') FOR UPDATE",
+            id
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        else {
+            return Ok(None);
+        };
+        lock_slots(&mut tx, id).await?;
+        let settled = settle(&mut tx, id, state.parse().map_err(StoreError::Corrupt)?).await?;
+        tx.commit().await?;
+        Ok(settled)
+    }
+
+    /// Quotas, use and recent batches of a tenant.
+    pub async fn tenant_overview(&self, tenant_id: Uuid) -> Result<TenantOverview, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT t.capacity_bytes, t.max_workers,
+                   coalesce(sum(v.input_allocated), 0)::bigint AS "reserved_input!",
+                   coalesce(sum(v.output_allocated), 0)::bigint AS "reserved_output!",
+                   coalesce(sum(v.input_bytes), 0)::bigint AS "used_input!",
+                   coalesce(sum(v.output_bytes), 0)::bigint AS "used_output!",
+                   coalesce(sum(v.workers_in_use), 0)::bigint AS "workers_in_use!"
+               FROM tenants t LEFT JOIN batch_views v ON v.tenant_id = t.id AND v.released_at IS NULL
+               WHERE t.id = $1
+               GROUP BY t.id"#,
+            tenant_id
+        )
+        .fetch_optional(&self.control)
+        .await?
+        .ok_or(StoreError::NotFound("tenant"))?;
+        let batches = select_views!(
+            "WHERE tenant_id = $1 AND (state IN ('open', 'closed', 'closed_by_timeout')
+                OR updated_at > now() - interval '60 minutes') ORDER BY updated_at DESC LIMIT 1000",
+            tenant_id
+        )
+        .fetch_all(&self.control)
+        .await?
+        .into_iter()
+        .map(BatchView::try_from)
+        .collect::<Result<Vec<_>, _>>()?;
+        Ok(TenantOverview {
+            capacity_bytes: row.capacity_bytes,
+            max_workers: row.max_workers,
+            reserved_input_bytes: row.reserved_input,
+            reserved_output_bytes: row.reserved_output,
+            used_input_bytes: row.used_input,
+            used_output_bytes: row.used_output,
+            workers_in_use: row.workers_in_use,
+            batches,
+        })
+    }
+}
+
+/// A leased lane.
+struct Lane {
+    id: i32,
+    epoch: i64,
+    declared: bool,
+}
+
+/// Leases the first free lane, or adds one to the pool. Each lease has its own epoch.
+async fn lease_lane(tx: &mut Transaction<'_, Postgres>) -> Result<Lane, StoreError> {
+    let free = sqlx::query_as!(
+        Lane,
+        "UPDATE lanes SET epoch = epoch + 1
+         WHERE id = (SELECT id FROM lanes WHERE batch_id IS NULL ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING id, epoch, declared"
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    if let Some(lane) = free {
+        return Ok(lane);
+    }
+    // Concurrent creations take turns here, for the length of their transactions, to choose distinct new numbers.
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('millrace.lanes'))").execute(&mut **tx).await?;
+    Ok(sqlx::query_as!(
+        Lane,
+        "INSERT INTO lanes (id, epoch) SELECT coalesce(max(id), 0) + 1, 1 FROM lanes RETURNING id, epoch, declared"
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+async fn view_in(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<BatchView, StoreError> {
+    select_views!("WHERE id = $1", id).fetch_one(&mut **tx).await?.try_into()
+}
+
+/// Locks the batch's row, then all of its counter slots, and reads its state.
+async fn lock_batch(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<BatchState, StoreError> {
+    let state = sqlx::query_scalar!("SELECT state FROM batches WHERE id = $1 FOR UPDATE", id)
+        .fetch_optional(&mut **tx)
+        .await?
+        .ok_or(StoreError::NotFound("batch"))?;
+    lock_slots(tx, id).await?;
+    state.parse().map_err(StoreError::Corrupt)
+}
+
+async fn change(
+    tx: &mut Transaction<'_, Postgres>,
+    id: Uuid,
+    event: Transition,
+) -> Result<Result<Verdict, TransitionError>, StoreError> {
+    let state = lock_batch(tx, id).await?;
+    let verdict = match transition(state, event) {
+        Ok(verdict) => verdict,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    match verdict {
+        Verdict::Unchanged => {}
+        Verdict::DropResults => drop_results(tx, id).await?,
+        Verdict::Become(next) => {
+            become_state(tx, id, state, next).await?;
+            if matches!(next, BatchState::Closed | BatchState::ClosedByTimeout) {
+                settle(tx, id, next).await?;
+            }
+        }
+    }
+    Ok(Ok(verdict))
+}
+
+/// Waits for every writer of the batch and keeps new ones waiting until the transaction ends.
+pub(super) async fn lock_slots(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<(), StoreError> {
+    sqlx::query!("SELECT slot FROM batch_counters WHERE batch_id = $1 ORDER BY slot FOR UPDATE", id)
+        .fetch_all(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Moves the batch from one state to another. The caller holds the row and all slots.
+async fn become_state(
+    tx: &mut Transaction<'_, Postgres>,
+    id: Uuid,
+    old: BatchState,
+    new: BatchState,
+) -> Result<(), StoreError> {
+    let closing = matches!(new, BatchState::Closed | BatchState::ClosedByTimeout);
+    // A cancelled batch releases its buffers at once (contract 3.5); others keep them for the cool-off.
+    let releasing = matches!(new, BatchState::Cancelled);
+    let updated = sqlx::query!(
+        "UPDATE batches SET state = $3, updated_at = clock_timestamp(),
+             closed_at = CASE WHEN $4 THEN clock_timestamp() ELSE closed_at END,
+             finished_at = CASE WHEN $5 THEN clock_timestamp() ELSE finished_at END,
+             released_at = CASE WHEN $6 THEN clock_timestamp() ELSE released_at END
+         WHERE id = $1 AND state = $2",
+        id,
+        old.as_str(),
+        new.as_str(),
+        closing,
+        new.is_terminal(),
+        releasing,
+    )
+    .execute(&mut **tx)
+    .await?;
+    if updated.rows_affected() != 1 {
+        return Err(StoreError::Corrupt(format!("batch {id} was no longer {old}")));
+    }
+    if new == BatchState::Cancelled {
+        drop_results(tx, id).await?;
+    }
+    Ok(())
+}
+
+/// Completes or fails a closed batch that has drained. The caller holds the row and all slots.
+async fn settle(
+    tx: &mut Transaction<'_, Postgres>,
+    id: Uuid,
+    state: BatchState,
+) -> Result<Option<BatchState>, StoreError> {
+    let view = view_in(tx, id).await?;
+    let progress = view.progress();
+    if !progress.is_drained() {
+        return Ok(None);
+    }
+    let within_tolerance = within_tolerance(&progress, view.batch.acceptable_error_percentage);
+    let Ok(Verdict::Become(next)) = transition(state, Transition::Settle { within_tolerance }) else {
+        return Ok(None);
+    };
+    become_state(tx, id, state, next).await?;
+    Ok(Some(next))
+}
+
+/// Makes what was not pulled unavailable and frees both buffers. The caller holds the row and all slots.
+async fn drop_results(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<(), StoreError> {
+    sqlx::query!("UPDATE batch_counters SET input_bytes = 0, output_bytes = 0 WHERE batch_id = $1", id)
+        .execute(&mut **tx)
+        .await?;
+    // The rows stay until their partition goes: touching each of them would take as long as the batch is big.
+    sqlx::query!(
+        "UPDATE batches SET released_at = coalesce(released_at, clock_timestamp()),
+             dropped_at = coalesce(dropped_at, clock_timestamp()), updated_at = clock_timestamp()
+         WHERE id = $1",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! Commits of finished chunks, and the claims of redelivered ones (data plane; design section 2, step 6).
+
+use chrono::NaiveDate;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::admission::{batch_ids, pipelined};
+use super::batches::{FIRST_WORKER_SLOT, WORKER_SLOTS};
+use super::{Store, StoreError};
+use crate::model::{BatchProgress, BatchState};
+
+/// How a chunk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Evaluated; single records may carry errors.
+    Completed,
+    /// Could not be processed.
+    Failed,
+}
+
+impl Outcome {
+    /// The stored spelling.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A finished chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedChunk {
+    /// The batch.
+    pub batch_id: Uuid,
+    /// The batch's day.
+    pub day: NaiveDate,
+    /// The number given at admission.
+    pub chunk_no: i64,
+    /// The caller's id.
+    pub chunk_id: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Records in the chunk.
+    pub records: i32,
+    /// Of these, records with errors; all of them when the chunk failed.
+    pub records_failed: i32,
+    /// Input budget that the chunk held.
+    pub charged_bytes: i32,
+    /// The size of the body before compression: what the output budget counts.
+    pub output_bytes: i32,
+    /// Whether the body is compressed with zstd.
+    pub compressed: bool,
+    /// The chunk's result as the API sends it (contract 1.3).
+    pub body: Vec<u8>,
+    /// Sum of the records' process times.
+    pub compute_ms: i64,
+}
+
+/// What a commit left behind, per batch of the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The batch.
+    pub batch_id: Uuid,
+    /// Its state.
+    pub state: BatchState,
+    /// Its sums after the commit.
+    pub progress: BatchProgress,
+}
+
+/// The counter slot that a worker writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerSlot(i16);
+
+impl WorkerSlot {
+    /// The slot of the worker with this id.
+    pub fn of(worker_id: Uuid) -> Self {
+        let spread = worker_id.as_u128() % WORKER_SLOTS.unsigned_abs() as u128;
+        Self(FIRST_WORKER_SLOT + i16::try_from(spread).unwrap_or(0))
+    }
+}
+
+const LOCK: &str = "
+-- commit: lock
+SELECT batch_id FROM batch_counters WHERE batch_id = ANY($1) AND slot = $2 ORDER BY batch_id FOR UPDATE";
+
+/// A result that is there already, or a batch that is no longer live, leaves everything as it is.
+const COMMIT: &str = "
+-- commit: results
+WITH input AS (
+    SELECT * FROM unnest($1::uuid[], $2::date[], $3::int8[], $4::text[], $5::text[], $6::int4[], $7::int4[], $8::int4[],
+                         $9::int4[], $10::bool[], $11::bytea[], $12::int8[])
+        AS t (batch_id, day, chunk_no, chunk_id, outcome, records, records_failed, charged, bytes, compressed, body, compute_ms)
+), inserted AS (
+    INSERT INTO results (day, chunk_no, batch_id, chunk_id, outcome, records, bytes, compressed, body)
+    SELECT i.day, i.chunk_no, i.batch_id, i.chunk_id, i.outcome, i.records, i.bytes, i.compressed, i.body
+    FROM input i JOIN batches b ON b.id = i.batch_id AND b.state IN ('open', 'closed', 'closed_by_timeout')
+    ON CONFLICT DO NOTHING
+    RETURNING chunk_no
+), sums AS (
+    SELECT i.batch_id,
+           count(*) FILTER (WHERE i.outcome = 'completed') AS completed,
+           count(*) FILTER (WHERE i.outcome = 'failed') AS failed,
+           sum(i.records) AS records, sum(i.records_failed) AS records_failed,
+           sum(i.charged) AS charged, sum(i.bytes) AS bytes, sum(i.compute_ms) AS compute_ms
+    FROM input i JOIN inserted USING (chunk_no)
+    GROUP BY i.batch_id
+)
+UPDATE batch_counters c SET
+    chunks_completed = chunks_completed + s.completed,
+    chunks_failed = chunks_failed + s.failed,
+    records_completed = records_completed + s.records,
+    records_failed = c.records_failed + s.records_failed,
+    input_bytes = input_bytes - s.charged,
+    output_bytes = output_bytes + s.bytes,
+    output_total = output_total + s.bytes,
+    compute_ms = c.compute_ms + s.compute_ms
+FROM sums s WHERE c.batch_id = s.batch_id AND c.slot = $13";
+
+const SUMS: &str = "
+-- commit: sums
+SELECT b.id, b.state, b.output_allocated, sum(c.chunks_submitted)::bigint, sum(c.chunks_completed)::bigint,
+       sum(c.chunks_failed)::bigint, sum(c.output_bytes)::bigint
+FROM batches b JOIN batch_counters c ON c.batch_id = b.id
+WHERE b.id = ANY($1)
+GROUP BY b.id";
+
+const CLAIM: &str = "
+-- commit: claim attempt
+WITH claimed AS (
+    UPDATE chunks SET attempts = attempts + 1
+    WHERE day = $1 AND batch_id = $2 AND chunk_id = $3
+      AND NOT EXISTS (SELECT FROM results r WHERE r.day = $1 AND r.chunk_no = chunks.chunk_no)
+    RETURNING attempts, records
+), counted AS (
+    UPDATE batch_counters SET chunks_retried = chunks_retried + 1,
+        records_retried = records_retried + (SELECT records FROM claimed)
+    WHERE batch_id = $2 AND slot = $4 AND EXISTS (SELECT FROM claimed)
+)
+SELECT attempts FROM claimed";
+
+impl Store {
+    /// Stores a group of finished chunks in one transaction: result rows once each and only for live batches, budgets,
+    /// counters. Afterwards every one of them may be acked. Returns the sums of the batches concerned.
+    pub async fn commit(
+        &self,
+        slot: WorkerSlot,
+        finished: &[FinishedChunk],
+    ) -> Result<Vec<Committed>, StoreError> {
+        let client = self.data.get().await?;
+        let (lock, commit, sums) = tokio::try_join!(
+            client.prepare_cached(LOCK),
+            client.prepare_cached(COMMIT),
+            client.prepare_cached(SUMS)
+        )?;
+        let batches = batch_ids(finished.iter().map(|chunk| chunk.batch_id));
+        let group = Group::new(finished);
+        let locked: [&(dyn ToSql + Sync); 2] = [&batches, &slot.0];
+        let stored = group.parameters(&slot.0);
+        let summed: [&(dyn ToSql + Sync); 1] = [&batches];
+        let rows = pipelined(&client, async {
+            let (_, _, rows) = tokio::try_join!(
+                client.query(&lock, &locked),
+                client.execute(&commit, &stored),
+                client.query(&sums, &summed)
+            )?;
+            Ok(rows)
+        })
+        .await?;
+        rows.iter().map(read_committed).collect()
+    }
+
+    /// Counts one more start of a redelivered chunk. `None`: its result is there already, or it was withdrawn; ack and go on.
+    pub async fn claim_attempt(
+        &self,
+        slot: WorkerSlot,
+        day: NaiveDate,
+        batch_id: Uuid,
+        chunk_id: &str,
+    ) -> Result<Option<i32>, StoreError> {
+        let client = self.data.get().await?;
+        let claim = client.prepare_cached(CLAIM).await?;
+        let row = client.query_opt(&claim, &[&day, &batch_id, &chunk_id, &slot.0]).await?;
+        row.map(|row| row.try_get(0)).transpose().map_err(StoreError::from)
+    }
+}
+
+/// A group of finished chunks, column by column.
+struct Group<'a> {
+    batch_ids: Vec<Uuid>,
+    days: Vec<NaiveDate>,
+    numbers: Vec<i64>,
+    chunk_ids: Vec<&'a str>,
+    outcomes: Vec<&'static str>,
+    records: Vec<i32>,
+    records_failed: Vec<i32>,
+    charged: Vec<i32>,
+    bytes: Vec<i32>,
+    compressed: Vec<bool>,
+    bodies: Vec<&'a [u8]>,
+    compute: Vec<i64>,
+}
+
+impl<'a> Group<'a> {
+    fn new(finished: &'a [FinishedChunk]) -> Self {
+        // A chunk that was published twice may finish twice in one group; it counts once.
+        let mut chunks: Vec<&FinishedChunk> = finished.iter().collect();
+        chunks.sort_by_key(|chunk| chunk.chunk_no);
+        chunks.dedup_by_key(|chunk| chunk.chunk_no);
+        Self {
+            batch_ids: chunks.iter().map(|chunk| chunk.batch_id).collect(),
+            days: chunks.iter().map(|chunk| chunk.day).collect(),
+            numbers: chunks.iter().map(|chunk| chunk.chunk_no).collect(),
+            chunk_ids: chunks.iter().map(|chunk| chunk.chunk_id.as_str()).collect(),
+            outcomes: chunks.iter().map(|chunk| chunk.outcome.as_str()).collect(),
+            records: chunks.iter().map(|chunk| chunk.records).collect(),
+            records_failed: chunks.iter().map(|chunk| chunk.records_failed).collect(),
+            charged: chunks.iter().map(|chunk| chunk.charged_bytes).collect(),
+            bytes: chunks.iter().map(|chunk| chunk.output_bytes).collect(),
+            compressed: chunks.iter().map(|chunk| chunk.compressed).collect(),
+            bodies: chunks.iter().map(|chunk| chunk.body.as_slice()).collect(),
+            compute: chunks.iter().map(|chunk| chunk.compute_ms).collect(),
+        }
+    }
+
+    fn parameters<'b>(&'b self, slot: &'b i16) -> [&'b (dyn ToSql + Sync); 13] {
+        [
+            &self.batch_ids,
+            &self.days,
+            &self.numbers,
+            &self.chunk_ids,
+            &self.outcomes,
+            &self.records,
+            &self.records_failed,
+            &self.charged,
+            &self.bytes,
+            &self.compressed,
+            &self.bodies,
+            &self.compute,
+            slot,
+        ]
+    }
+}
+
+fn read_committed(row: &tokio_postgres::Row) -> Result<Committed, StoreError> {
+    Ok(Committed {
+        batch_id: row.try_get(0)?,
+        state: row.try_get::<_, &str>(1)?.parse().map_err(StoreError::Corrupt)?,
+        progress: BatchProgress {
+            output_allocated: row.try_get(2)?,
+            chunks_submitted: row.try_get(3)?,
+            chunks_completed: row.try_get(4)?,
+            chunks_failed: row.try_get(5)?,
+            output_used: row.try_get(6)?,
+        },
+    })
+}

@@ -1,0 +1,209 @@
+//! The reaper's steps: each an idempotent, conditional, bounded update, decided by the database's clock (design section 5).
+
+use chrono::NaiveDate;
+use uuid::Uuid;
+
+use super::batches::{ADMISSION_SLOT, lock_slots};
+use super::{Store, StoreError};
+use crate::model::Transition;
+
+/// The most rows that one step touches.
+const STEP: i64 = 500;
+
+/// A lane whose batch has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinishedLane {
+    /// The lane.
+    pub lane_id: i32,
+    /// The batch that leased it.
+    pub batch_id: Uuid,
+}
+
+impl Store {
+    /// Takes or renews the named lease for `seconds`; `false` while somebody else holds it. It merely saves double work.
+    pub async fn hold_lease(&self, name: &str, holder: Uuid, seconds: f64) -> Result<bool, StoreError> {
+        let held = sqlx::query!(
+            "INSERT INTO leases (name, holder, expires_at) VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+             WHERE leases.holder = excluded.holder OR leases.expires_at < clock_timestamp()",
+            name,
+            holder,
+            seconds
+        )
+        .execute(&self.control)
+        .await?;
+        Ok(held.rows_affected() == 1)
+    }
+
+    /// Gives the lease back.
+    pub async fn drop_lease(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {
+        sqlx::query!("DELETE FROM leases WHERE name = $1 AND holder = $2", name, holder)
+            .execute(&self.control)
+            .await?;
+        Ok(())
+    }
+
+    /// Closes open batches without push, pull or status change for `seconds`. Returns them.
+    pub async fn time_out_batches(&self, seconds: f64) -> Result<Vec<Uuid>, StoreError> {
+        let idle = sqlx::query_scalar!(
+            r#"SELECT id AS "id!" FROM batch_views
+               WHERE state = 'open' AND greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $1)
+               LIMIT $2"#,
+            seconds,
+            STEP
+        )
+        .fetch_all(&self.control)
+        .await?;
+        let mut closed = Vec::new();
+        for id in idle {
+            if self.change_idle_batch(id, Transition::TimeOut, seconds).await? {
+                closed.push(id);
+            }
+        }
+        Ok(closed)
+    }
+
+    /// Settles closed batches that have drained. Returns them.
+    pub async fn settle_batches(&self) -> Result<Vec<Uuid>, StoreError> {
+        let drained = sqlx::query_scalar!(
+            r#"SELECT id AS "id!" FROM batch_views
+               WHERE state IN ('closed', 'closed_by_timeout') AND chunks_completed + chunks_failed >= chunks_submitted
+               LIMIT $1"#,
+            STEP
+        )
+        .fetch_all(&self.control)
+        .await?;
+        let mut settled = Vec::new();
+        for id in drained {
+            if self.settle_batch(id).await?.is_some() {
+                settled.push(id);
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Gives reservations back `seconds` after their batches ended.
+    pub async fn release_reservations(&self, seconds: f64) -> Result<u64, StoreError> {
+        let released = sqlx::query!(
+            "UPDATE batches SET released_at = clock_timestamp()
+             WHERE released_at IS NULL AND finished_at < clock_timestamp() - make_interval(secs => $1)",
+            seconds
+        )
+        .execute(&self.control)
+        .await?;
+        Ok(released.rows_affected())
+    }
+
+    /// Withdraws chunks that stayed `accepted` for `seconds`: their push was never answered with success, and nobody tried
+    /// again. Returns how many went.
+    pub async fn withdraw_accepted(&self, seconds: f64) -> Result<u64, StoreError> {
+        let batches = sqlx::query!(
+            r#"SELECT id AS "id!", day AS "day!" FROM batch_views
+               WHERE state IN ('open', 'closed', 'closed_by_timeout') AND chunks_queued < chunks_submitted
+                 AND touched_at < clock_timestamp() - make_interval(secs => 1)
+               LIMIT $1"#,
+            STEP
+        )
+        .fetch_all(&self.control)
+        .await?;
+        let mut withdrawn = 0;
+        for batch in batches {
+            withdrawn += self.withdraw_from(batch.id, batch.day, seconds).await?;
+        }
+        Ok(withdrawn)
+    }
+
+    async fn withdraw_from(&self, batch_id: Uuid, day: NaiveDate, seconds: f64) -> Result<u64, StoreError> {
+        let mut tx = self.control.begin().await?;
+        lock_slots(&mut tx, batch_id).await?;
+        // The tombstone keeps a late delivery from storing a result. A chunk that has one was delivered after all.
+        let gone = sqlx::query!(
+            r#"WITH stale AS (
+                SELECT chunk_no, chunk_id, records, bytes FROM chunks
+                WHERE day = $1 AND batch_id = $2 AND queued_at IS NULL
+                  AND accepted_at < clock_timestamp() - make_interval(secs => $3)
+                LIMIT $4
+            ), tombstones AS (
+                INSERT INTO results (day, chunk_no, batch_id, chunk_id, outcome, records, bytes, compressed, body, pulled_at)
+                SELECT $1, chunk_no, $2, chunk_id, 'withdrawn', 0, 0, false, '', clock_timestamp() FROM stale
+                ON CONFLICT DO NOTHING
+                RETURNING chunk_no
+            ), removed AS (
+                DELETE FROM chunks WHERE day = $1 AND batch_id = $2
+                    AND chunk_id IN (SELECT chunk_id FROM stale JOIN tombstones USING (chunk_no))
+            ), delivered AS (
+                UPDATE chunks SET queued_at = clock_timestamp() WHERE day = $1 AND batch_id = $2
+                    AND chunk_id IN (SELECT chunk_id FROM stale WHERE chunk_no NOT IN (SELECT chunk_no FROM tombstones))
+                RETURNING chunk_no
+            )
+            SELECT count(t.chunk_no) AS "chunks!", coalesce(sum(s.records) FILTER (WHERE t.chunk_no IS NOT NULL), 0)::bigint AS "records!",
+                   coalesce(sum(s.bytes) FILTER (WHERE t.chunk_no IS NOT NULL), 0)::bigint AS "bytes!",
+                   (SELECT count(*) FROM delivered) AS "delivered!"
+            FROM stale s LEFT JOIN tombstones t USING (chunk_no)"#,
+            day,
+            batch_id,
+            seconds,
+            STEP
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        sqlx::query!(
+            "UPDATE batch_counters SET chunks_submitted = chunks_submitted - $2, records_submitted = records_submitted - $3,
+                 input_bytes = input_bytes - $4, chunks_queued = chunks_queued + $5
+             WHERE batch_id = $1 AND slot = $6",
+            batch_id,
+            gone.chunks,
+            gone.records,
+            gone.bytes,
+            gone.delivered,
+            ADMISSION_SLOT
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(gone.chunks.unsigned_abs())
+    }
+
+    /// Lanes whose batches ended. Purge each, then [`Store::free_lane`].
+    pub async fn finished_lanes(&self) -> Result<Vec<FinishedLane>, StoreError> {
+        Ok(sqlx::query_as!(
+            FinishedLane,
+            r#"SELECT l.id AS lane_id, b.id AS batch_id FROM lanes l JOIN batches b ON b.id = l.batch_id
+               WHERE b.finished_at IS NOT NULL LIMIT $1"#,
+            STEP
+        )
+        .fetch_all(&self.control)
+        .await?)
+    }
+
+    /// Puts a purged lane back into the pool.
+    pub async fn free_lane(&self, lane: FinishedLane) -> Result<(), StoreError> {
+        let mut tx = self.control.begin().await?;
+        sqlx::query!(
+            "UPDATE lanes SET batch_id = NULL WHERE id = $1 AND batch_id = $2",
+            lane.lane_id,
+            lane.batch_id
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!(
+            "UPDATE batches SET lane_id = NULL WHERE id = $2 AND lane_id = $1",
+            lane.lane_id,
+            lane.batch_id
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Removes workers without a heartbeat for `seconds`. Returns them.
+    pub async fn remove_silent_workers(&self, seconds: f64) -> Result<Vec<Uuid>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            "DELETE FROM workers WHERE seen_at < clock_timestamp() - make_interval(secs => $1) RETURNING id",
+            seconds
+        )
+        .fetch_all(&self.control)
+        .await?)
+    }
+}
