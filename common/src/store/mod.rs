@@ -4,13 +4,42 @@
 //! whose descriptions are committed in `.sqlx`. **deadpool-postgres** owns the data plane (admit, commit, claim): prepared,
 //! pipelined, grouped. Whatever must be atomic belongs wholly to one side.
 
+mod admission;
+mod batches;
+mod claims;
+mod commit;
+mod documents;
 mod error;
+mod fleet;
+mod folders;
+mod keys;
+mod partitions;
+mod reaper;
+mod services;
+mod tenants;
+mod views;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use error::StoreError;
+use chrono::NaiveDate;
+use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+pub use admission::{Admission, Push, PushedChunk, QueuedPush};
+pub use batches::{CreateBatchError, CreatedBatch, NewBatch, TenantOverview};
+pub use claims::{Claim, StoredResult};
+pub use commit::{Committed, FinishedChunk, Outcome, WorkerSlot};
+pub use documents::{Compilation, Document, NewUpload, ServiceSource};
+pub use error::StoreError;
+pub use fleet::{FleetSnapshot, FleetTenant, FleetWorker, Heartbeat};
+pub use folders::{Folder, FolderFilter, FolderUpdate, NewFolder};
+pub use keys::{ApiKey, KeyOwner, NewKey, hash_key};
+pub use reaper::FinishedLane;
+pub use services::{Publication, PublishError, ServiceListing, ServiceVersion, VersionBump, VersionSelector};
+pub use tenants::{CreateTenantError, Tenant};
+pub use views::{Batch, BatchView, Counters};
 
 use crate::config::DatabaseConfig;
 
@@ -22,6 +51,8 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 pub struct Store {
     control: sqlx::PgPool,
     data: deadpool_postgres::Pool,
+    /// The day whose partitions were last seen to exist.
+    partitions_checked: Arc<Mutex<Option<NaiveDate>>>,
 }
 
 impl Store {
@@ -62,7 +93,7 @@ impl Store {
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()
             .map_err(|error| invalid(error.to_string()))?;
-        Ok(Self { control, data })
+        Ok(Self { control, data, partitions_checked: Arc::default() })
     }
 
     /// Brings the schema up to this binary's version. Safe to run from several processes at once.
