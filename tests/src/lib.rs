@@ -1,1 +1,49 @@
-//! tests.
+//! The test harness: real binaries of this workspace against a private broker and a private database.
+//!
+//! `./tests/run` starts the services and builds the binaries; by hand:
+//!
+//! ```sh
+//! deploy/services start .millrace/tests && eval "$(deploy/services env .millrace/tests)"
+//! cargo build --workspace --bins && cargo test -p millrace-tests
+//! ```
+//!
+//! Each test starts a [`Fleet`] of its own: a fresh database, copied from a template that is migrated once, a fresh prefix
+//! of broker names, an API process and any number of workers on free ports. Tests therefore run side by side, and leave
+//! nothing behind.
+
+mod answer;
+mod client;
+mod fleet;
+mod process;
+pub mod proxy;
+mod services;
+mod wait;
+
+pub use answer::Answer;
+pub use client::Client;
+pub use fleet::{Fleet, FleetOptions};
+pub use process::{Process, Signal, binary};
+pub use services::{Database, ServiceAction, Services};
+pub use wait::{PATIENCE, wait_until};
+
+use std::path::PathBuf;
+
+/// The folder and name under which [`Fleet::sales`] publishes the sales workbook.
+pub const SALES: &str = "sales/SalesExample";
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.clone(), PathBuf::from)
+}
+
+/// The sales workbook, `total = ROUND(price * quantity * (1 + tax), 2)`.
+///
+/// # Errors
+///
+/// When `deploy/examples/sales.xlsx` cannot be read.
+pub fn sales_workbook() -> anyhow::Result<Vec<u8>> {
+    use anyhow::Context as _;
+    let path = repository().join("deploy/examples/sales.xlsx");
+    std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
+}

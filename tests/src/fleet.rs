@@ -1,0 +1,491 @@
+//! One installation of Millrace for one test.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+
+use crate::client::Client;
+use crate::process::{Process, Signal, binary};
+use crate::services::{Database, Services, at_address, without_settings};
+use crate::wait::{PATIENCE, wait_until};
+
+/// What a fleet consists of. Settings are named as in the configuration file: `worker.slots`.
+#[derive(Debug, Clone, Default)]
+pub struct FleetOptions {
+    workers: usize,
+    settings: BTreeMap<String, String>,
+    api_settings: BTreeMap<String, String>,
+    worker_settings: BTreeMap<String, String>,
+    broker_at: Option<SocketAddr>,
+    database_at: Option<SocketAddr>,
+}
+
+impl FleetOptions {
+    /// An API and this many workers, with the default settings.
+    pub fn workers(workers: usize) -> Self {
+        Self { workers, ..Self::default() }
+    }
+
+    /// A setting of every process.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
+        self.settings.insert(variable(key), value.to_string());
+        self
+    }
+
+    /// A setting of the API alone.
+    #[must_use]
+    pub fn set_api(mut self, key: &str, value: impl ToString) -> Self {
+        self.api_settings.insert(variable(key), value.to_string());
+        self
+    }
+
+    /// A setting of the workers alone.
+    #[must_use]
+    pub fn set_worker(mut self, key: &str, value: impl ToString) -> Self {
+        self.worker_settings.insert(variable(key), value.to_string());
+        self
+    }
+
+    /// Every process reaches the broker through this address: a proxy that the test can cut.
+    #[must_use]
+    pub const fn broker_at(mut self, address: SocketAddr) -> Self {
+        self.broker_at = Some(address);
+        self
+    }
+
+    /// Every process reaches the database through this address: a proxy that the test can cut.
+    #[must_use]
+    pub const fn database_at(mut self, address: SocketAddr) -> Self {
+        self.database_at = Some(address);
+        self
+    }
+}
+
+fn variable(key: &str) -> String {
+    format!("MILLRACE_{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// An API, workers, a tenant and a key, on a database and a broker prefix of their own.
+///
+/// When it is dropped, its processes are killed, its database and queues deleted. The output of its processes is printed
+/// and kept when the test fails.
+#[derive(Debug)]
+pub struct Fleet {
+    services: Services,
+    options: FleetOptions,
+    database: Database,
+    prefix: String,
+    folder: PathBuf,
+    api: Option<Process>,
+    api_address: Option<SocketAddr>,
+    workers: Vec<Option<Process>>,
+    tenant: String,
+    key: String,
+    client: Client,
+    started: bool,
+}
+
+impl Fleet {
+    /// Starts everything, and waits until every process is ready to serve.
+    ///
+    /// # Errors
+    ///
+    /// When something is missing (services, binaries) or does not start; the text has the last lines of its output.
+    pub async fn start(options: FleetOptions) -> Result<Self> {
+        let services = Services::from_env()?;
+        let database = services.create_database().await?;
+        let prefix = database.name().replace("mrt_", "mrt-");
+        let folder = services.dir.join("runs").join(&prefix);
+        std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+        let client = Client::new("http://127.0.0.1:9", "", "")?;
+        let mut fleet = Self {
+            services,
+            database,
+            prefix,
+            folder,
+            api: None,
+            api_address: None,
+            workers: Vec::new(),
+            tenant: "acme".to_owned(),
+            key: String::new(),
+            client,
+            started: false,
+            options,
+        };
+        fleet.key = fleet.create_tenant(&fleet.tenant.clone()).await?;
+        // A test's workers and its API start at the same time, as they do in production.
+        fleet.spawn_api()?;
+        for _ in 0..fleet.options.workers {
+            fleet.spawn_worker()?;
+        }
+        fleet.await_api().await?;
+        for index in 0..fleet.workers.len() {
+            fleet.await_worker(index).await?;
+        }
+        fleet.started = true;
+        Ok(fleet)
+    }
+
+    /// As [`Fleet::start`], with the sales workbook published as [`crate::SALES`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::start`], and when the workbook is refused.
+    pub async fn sales(options: FleetOptions) -> Result<Self> {
+        let fleet = Self::start(options).await?;
+        let (folder, service) = crate::SALES.split_once('/').context("SALES is folder/service")?;
+        fleet.client.create_folder(folder).await?.success()?;
+        fleet.client.upload_and_publish(folder, service, "sales.xlsx", &crate::sales_workbook()?).await?;
+        Ok(fleet)
+    }
+
+    /// A caller of the first tenant.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The API's `http://address`.
+    pub fn url(&self) -> String {
+        self.api_address.map(|address| format!("http://{address}")).unwrap_or_default()
+    }
+
+    /// The first tenant.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The first tenant's key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The first part of this fleet's names in the broker.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Its database.
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The broker and the database server behind it.
+    pub const fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// A folder for files of the test, deleted with the fleet.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The API's process.
+    ///
+    /// # Errors
+    ///
+    /// When the test has killed it.
+    pub fn api(&mut self) -> Result<&mut Process> {
+        self.api.as_mut().context("the API was killed")
+    }
+
+    /// A worker's process; workers are numbered from 0 in the order of their start.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such worker, or the test has killed it.
+    pub fn worker(&mut self, index: usize) -> Result<&mut Process> {
+        self.workers
+            .get_mut(index)
+            .and_then(Option::as_mut)
+            .with_context(|| format!("there is no worker {index}"))
+    }
+
+    /// SIGKILL for a worker; done when it is gone.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such worker.
+    pub fn kill_worker(&mut self, index: usize) -> Result<()> {
+        self.worker(index)?.kill();
+        if let Some(place) = self.workers.get_mut(index) {
+            *place = None;
+        }
+        Ok(())
+    }
+
+    /// SIGSTOP for a worker: it neither works nor answers, but its connections stay open.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such worker.
+    pub fn stop_worker(&mut self, index: usize) -> Result<()> {
+        self.worker(index)?.signal(Signal::Stop)
+    }
+
+    /// SIGCONT for a stopped worker.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such worker.
+    pub fn continue_worker(&mut self, index: usize) -> Result<()> {
+        self.worker(index)?.signal(Signal::Continue)
+    }
+
+    /// SIGTERM for a worker, and waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end in time, or ends with a failure.
+    pub async fn terminate_worker(&mut self, index: usize, deadline: Duration) -> Result<()> {
+        let worker = self.worker(index)?;
+        worker.signal(Signal::Terminate)?;
+        let status = worker.wait(deadline).await?;
+        if !status.success() {
+            bail!("worker {index} ended with {status}:\n{}", worker.last_lines(40));
+        }
+        if let Some(place) = self.workers.get_mut(index) {
+            *place = None;
+        }
+        Ok(())
+    }
+
+    /// Starts one more worker, waits until it is ready, and gives its number.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready.
+    pub async fn start_worker(&mut self) -> Result<usize> {
+        let index = self.spawn_worker()?;
+        self.await_worker(index).await?;
+        Ok(index)
+    }
+
+    /// SIGKILL for the API; done when it is gone.
+    ///
+    /// # Errors
+    ///
+    /// When it was killed already.
+    pub fn kill_api(&mut self) -> Result<()> {
+        self.api()?.kill();
+        self.api = None;
+        Ok(())
+    }
+
+    /// Starts the API again after it was killed. Its address changes: ask [`Fleet::client`] again.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready.
+    pub async fn start_api(&mut self) -> Result<()> {
+        self.spawn_api()?;
+        self.await_api().await
+    }
+
+    /// Makes a tenant and a key for it, by the command line; gives the key.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub async fn create_tenant(&self, tenant: &str) -> Result<String> {
+        self.succeed(&["tenant", "create", tenant]).await?;
+        self.create_key(tenant, &["--owner", "harness"]).await
+    }
+
+    /// Makes one more key for a tenant; gives the key.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub async fn create_key(&self, tenant: &str, more: &[&str]) -> Result<String> {
+        let output = self.succeed(&[&["key", "create", "--tenant", tenant], more].concat()).await?;
+        // The key is the last word of the output, whatever is said around it.
+        let key = output.split_whitespace().last().context("`millrace key create` printed no key")?;
+        Ok(key.to_owned())
+    }
+
+    /// The `millrace` command, set up for this fleet and its first tenant.
+    ///
+    /// # Errors
+    ///
+    /// When it was not built.
+    pub fn command(&self) -> Result<Command> {
+        let mut command = self.own_command("millrace", &BTreeMap::new())?;
+        command
+            .env("MILLRACE_URL", self.url())
+            .env("MILLRACE_TENANT", &self.tenant)
+            .env("MILLRACE_API_KEY", &self.key)
+            .env("HOME", &self.folder)
+            .env("XDG_CONFIG_HOME", self.folder.join("config"));
+        Ok(command)
+    }
+
+    /// Runs the `millrace` command to its end.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be run; a failure of the command itself is in the output.
+    pub async fn run(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = tokio::process::Command::from(self.command()?);
+        command.args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true);
+        command.output().await.context("running millrace")
+    }
+
+    async fn succeed(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.run(arguments).await?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            bail!("`millrace {}` failed ({}): {said}", arguments.join(" "), output.status);
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn own_command(&self, name: &str, more: &BTreeMap<String, String>) -> Result<Command> {
+        let mut command = Command::new(binary(name)?);
+        without_settings(&mut command);
+        let database = match self.options.database_at {
+            Some(address) => self.database.url_at(address)?,
+            None => self.database.url.clone(),
+        };
+        let broker = match self.options.broker_at {
+            Some(address) => at_address(&self.services.broker_url, address)?,
+            None => self.services.broker_url.clone(),
+        };
+        command
+            .current_dir(&self.folder)
+            .env("MILLRACE_DATABASE__URL", database)
+            .env("MILLRACE_BROKER__URL", broker)
+            .env("MILLRACE_BROKER__PREFIX", &self.prefix)
+            .env("MILLRACE_HTTP__LISTEN", "127.0.0.1:0")
+            .env("MILLRACE_WORKER__LISTEN", "127.0.0.1:0")
+            .envs(&self.options.settings)
+            .envs(more);
+        Ok(command)
+    }
+
+    fn spawn_api(&mut self) -> Result<()> {
+        let command = self.own_command("millrace-api", &self.options.api_settings)?;
+        self.api = Some(Process::start("api", command, &self.folder)?);
+        Ok(())
+    }
+
+    fn spawn_worker(&mut self) -> Result<usize> {
+        let command = self.own_command("millrace-worker", &self.options.worker_settings)?;
+        let index = self.workers.len();
+        self.workers.push(Some(Process::start(&format!("worker-{index}"), command, &self.folder)?));
+        Ok(index)
+    }
+
+    async fn await_api(&mut self) -> Result<()> {
+        let address = ready(self.api()?).await?;
+        self.api_address = Some(address);
+        self.client = Client::new(&self.url(), &self.tenant, &self.key)?;
+        Ok(())
+    }
+
+    async fn await_worker(&mut self, index: usize) -> Result<()> {
+        ready(self.worker(index)?).await.map(drop)
+    }
+
+    async fn remove_queues(&self) -> Result<()> {
+        let connection =
+            lapin::Connection::connect(&self.services.broker_url, lapin::ConnectionProperties::default())
+                .await?;
+        let channel = connection.create_channel().await?;
+        let lanes = self.database.connect().await?.query("SELECT id FROM lanes", &[]).await?;
+        let mut queues: Vec<String> =
+            lanes.iter().map(|row| format!("{}.lane.{:04}", self.prefix, row.get::<_, i32>(0))).collect();
+        queues.push(format!("{}.dead", self.prefix)); // last: the lanes' dead letters go there
+        for queue in queues {
+            channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        }
+        let control = format!("{}.control", self.prefix);
+        channel.exchange_delete(control.into(), ExchangeDeleteOptions::default()).await?;
+        connection.close(200, "done".into()).await?;
+        Ok(())
+    }
+
+    #[expect(clippy::print_stderr, reason = "a failed test shows what its processes said")]
+    fn show_logs(&self) {
+        for process in self.api.iter().chain(self.workers.iter().flatten()) {
+            eprintln!(
+                "---- {} ({}):\n{}",
+                process.name(),
+                process.log_path().display(),
+                process.last_lines(60)
+            );
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "what stays behind must not stay unseen")]
+    fn clean_up(&self) {
+        let work = async {
+            // Without its broker or database, a test has nothing to clean there.
+            let queues = tokio::time::timeout(Duration::from_secs(20), self.remove_queues()).await;
+            if let Err(error) = queues.context("time is up").flatten() {
+                eprintln!("queues of {} stay in the broker: {error:#}", self.prefix);
+            }
+            let database = tokio::time::timeout(Duration::from_secs(20), self.database.remove()).await;
+            if let Err(error) = database.context("time is up").flatten() {
+                eprintln!("the database {} stays: {error:#}", self.database.name());
+            }
+        };
+        // Drop is not async, and the test's own runtime may be the only thread: use another thread's.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    runtime.block_on(work);
+                }
+            });
+        });
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking() || !self.started;
+        for process in self.api.iter_mut().chain(self.workers.iter_mut().flatten()) {
+            process.kill();
+        }
+        if failed {
+            self.show_logs();
+        }
+        self.clean_up();
+        if !failed {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Waits until a process says where it listens and `/readyz` answers 200 there.
+async fn ready(process: &mut Process) -> Result<SocketAddr> {
+    let address = process.address().await?;
+    let url = format!("http://{address}/readyz");
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let what = format!("{} is ready", process.name());
+    let answered = wait_until(&what, PATIENCE, || {
+        let request = http.get(&url);
+        let runs = process.runs();
+        async move {
+            if !runs {
+                return Ok(Some(false));
+            }
+            let response = request.send().await?;
+            let status = response.status();
+            if status.is_success() { Ok(Some(true)) } else { bail!("{status}: {}", response.text().await?) }
+        }
+    })
+    .await;
+    match answered {
+        Ok(true) => Ok(address),
+        Ok(false) => bail!("{} ended at its start:\n{}", process.name(), process.last_lines(40)),
+        Err(error) => {
+            Err(error.context(format!("last lines of {}:\n{}", process.name(), process.last_lines(40))))
+        }
+    }
+}
