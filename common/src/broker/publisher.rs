@@ -202,6 +202,8 @@ impl Rounds {
     /// Publishes rounds on one channel after another until the shutdown.
     async fn run(self, mut current: CurrentLink, shutdown: CancellationToken) {
         let mut backoff = Backoff::new();
+        // Taken by a channel that turned out to be dead before anything was published.
+        let mut held = Vec::new();
         loop {
             let link = tokio::select! {
                 link = next_link(&mut current) => link,
@@ -211,12 +213,17 @@ impl Rounds {
             match within(self.setup, confirming_channel(&link)).await {
                 Ok(channel) => {
                     backoff.succeeded();
-                    while channel.status().connected() && link.is_up() {
+                    loop {
                         let calls = tokio::select! {
-                            calls = self.take() => calls,
+                            calls = self.take(), if held.is_empty() => calls,
+                            () = std::future::ready(()), if !held.is_empty() => std::mem::take(&mut held),
                             () = link.ended().cancelled() => break,
                             () = shutdown.cancelled() => return,
                         };
+                        if !channel.status().connected() || !link.is_up() {
+                            held = calls;
+                            break;
+                        }
                         if !self.round(&channel, &link, calls).await {
                             warn!("gave up a channel whose confirms did not come");
                             break;

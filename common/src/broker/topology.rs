@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use tokio::sync::Mutex;
@@ -60,8 +64,8 @@ impl Topology {
     /// [`BrokerError::Mismatch`] when they exist with other properties, [`BrokerError::BadUrl`] for an unusable URL; both
     /// are for an operator. Otherwise the broker is not reachable, or did not answer in time.
     pub async fn declare_shared(&self) -> Result<(), BrokerError> {
-        let names = &self.shared.names;
-        self.with_channel(async |channel| declare_shared(channel, names).await).await
+        let names = self.shared.names.clone();
+        self.with_channel(|channel| async move { declare_shared(channel, &names).await }.boxed()).await
     }
 
     /// Declares a lane's queue. Costs about 10 ms when it is new; nothing happens when it exists.
@@ -69,11 +73,9 @@ impl Topology {
     /// # Errors
     /// As [`Topology::declare_shared`].
     pub async fn declare_lane(&self, lane: LaneId) -> Result<(), BrokerError> {
-        let shared = &self.shared;
-        self.with_channel(async |channel| {
-            declare_lane(channel, &shared.names, lane, shared.delivery_limit).await
-        })
-        .await
+        let (names, limit) = (self.shared.names.clone(), self.shared.delivery_limit);
+        self.with_channel(|channel| async move { declare_lane(channel, &names, lane, limit).await }.boxed())
+            .await
     }
 
     /// Removes the waiting messages of a lane and returns how many these were. Messages that a consumer holds stay.
@@ -82,8 +84,9 @@ impl Topology {
     /// [`BrokerError::NotFound`] when there is no such queue, else as [`Topology::declare_shared`].
     pub async fn purge_lane(&self, lane: LaneId) -> Result<u32, BrokerError> {
         let queue = self.shared.names.lane(lane);
-        self.with_channel(async |channel| {
-            Ok(channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?)
+        let options = QueuePurgeOptions::default();
+        self.with_channel(|channel| {
+            async move { Ok(channel.queue_purge(queue.as_str().into(), options).await?) }.boxed()
         })
         .await
     }
@@ -94,7 +97,7 @@ impl Topology {
     /// As [`Topology::declare_shared`].
     pub async fn delete_lane(&self, lane: LaneId) -> Result<(), BrokerError> {
         let queue = self.shared.names.lane(lane);
-        self.delete(&queue).await
+        self.delete(queue).await
     }
 
     /// Deletes the dead-letter queue and the control exchange: the end of an installation, or of a test.
@@ -102,10 +105,11 @@ impl Topology {
     /// # Errors
     /// As [`Topology::declare_shared`].
     pub async fn delete_shared(&self) -> Result<(), BrokerError> {
-        self.delete(&self.shared.names.dead()).await?;
+        self.delete(self.shared.names.dead()).await?;
         let exchange = self.shared.names.control();
-        self.with_channel(async |channel| {
-            Ok(channel.exchange_delete(exchange.as_str().into(), Default::default()).await?)
+        let options = ExchangeDeleteOptions::default();
+        self.with_channel(|channel| {
+            async move { Ok(channel.exchange_delete(exchange.as_str().into(), options).await?) }.boxed()
         })
         .await
     }
@@ -115,7 +119,7 @@ impl Topology {
     /// # Errors
     /// As [`Topology::purge_lane`].
     pub async fn lane_depth(&self, lane: LaneId) -> Result<LaneDepth, BrokerError> {
-        self.depth(&self.shared.names.lane(lane)).await
+        self.depth(self.shared.names.lane(lane)).await
     }
 
     /// How many dead letters wait.
@@ -123,26 +127,26 @@ impl Topology {
     /// # Errors
     /// As [`Topology::purge_lane`].
     pub async fn dead_depth(&self) -> Result<LaneDepth, BrokerError> {
-        self.depth(&self.shared.names.dead()).await
+        self.depth(self.shared.names.dead()).await
     }
 
-    async fn depth(&self, queue: &str) -> Result<LaneDepth, BrokerError> {
-        self.with_channel(async |channel| depth(channel, queue).await).await
+    async fn depth(&self, queue: String) -> Result<LaneDepth, BrokerError> {
+        self.with_channel(|channel| async move { depth(channel, &queue).await }.boxed()).await
     }
 
-    async fn delete(&self, queue: &str) -> Result<(), BrokerError> {
-        self.with_channel(async |channel| {
-            channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
-            Ok(())
-        })
-        .await
+    async fn delete(&self, queue: String) -> Result<(), BrokerError> {
+        let options = QueueDeleteOptions::default();
+        let deleted = self.with_channel(|channel| {
+            async move { Ok(channel.queue_delete(queue.as_str().into(), options).await?) }.boxed()
+        });
+        deleted.await.map(drop)
     }
 
     /// Runs one operation under the set-up deadline. A failed operation closes its channel (AMQP does so for most
     /// errors), and the connection too when that is what failed.
     async fn with_channel<T>(
         &self,
-        work: impl AsyncFnOnce(&Channel) -> Result<T, BrokerError>,
+        work: impl for<'a> FnOnce(&'a Channel) -> BoxFuture<'a, Result<T, BrokerError>>,
     ) -> Result<T, BrokerError> {
         let mut open = self.shared.open.lock().await;
         // Taken out, and put back only after success: what is left by a failure or an abandoned call is not used again.
