@@ -98,7 +98,16 @@ impl Fleet {
     ///
     /// When something is missing (services, binaries) or does not start; the text has the last lines of its output.
     pub async fn start(options: FleetOptions) -> Result<Self> {
-        let services = Services::from_env()?;
+        Self::start_on(&Services::from_env()?, options).await
+    }
+
+    /// As [`Fleet::start`], on services that the test chose: [`crate::PrivateServices`], which must outlive the fleet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::start`].
+    pub async fn start_on(services: &Services, options: FleetOptions) -> Result<Self> {
+        let services = services.clone();
         let database = services.create_database().await?;
         let prefix = database.name().replace("mrt_", "mrt-");
         let folder = services.dir.join("runs").join(&prefix);
@@ -139,10 +148,20 @@ impl Fleet {
     /// As [`Fleet::start`], and when the workbook is refused.
     pub async fn sales(options: FleetOptions) -> Result<Self> {
         let fleet = Self::start(options).await?;
-        let (folder, service) = crate::SALES.split_once('/').context("SALES is folder/service")?;
-        fleet.client.create_folder(folder).await?.success()?;
-        fleet.client.upload_and_publish(folder, service, "sales.xlsx", &crate::sales_workbook()?).await?;
+        fleet.publish_sales().await?;
         Ok(fleet)
+    }
+
+    /// Publishes the sales workbook as [`crate::SALES`].
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub async fn publish_sales(&self) -> Result<()> {
+        let (folder, service) = crate::SALES.split_once('/').context("SALES is folder/service")?;
+        self.client.create_folder(folder).await?.success()?;
+        self.client.upload_and_publish(folder, service, "sales.xlsx", &crate::sales_workbook()?).await?;
+        Ok(())
     }
 
     /// A caller of the first tenant.
@@ -303,7 +322,8 @@ impl Fleet {
     ///
     /// When the command fails.
     pub async fn create_key(&self, tenant: &str, more: &[&str]) -> Result<String> {
-        let output = self.succeed(&[&["key", "create", "--tenant", tenant], more].concat()).await?;
+        let output =
+            self.succeed(&[&["key", "create", "--quiet", "--tenant", tenant], more].concat()).await?;
         // The key is the last word of the output, whatever is said around it.
         let key = output.split_whitespace().last().context("`millrace key create` printed no key")?;
         Ok(key.to_owned())

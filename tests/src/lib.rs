@@ -9,7 +9,7 @@
 //!
 //! Each test starts a [`Fleet`] of its own: a fresh database, copied from a template that is migrated once, a fresh prefix
 //! of broker names, an API process and any number of workers on free ports. Tests therefore run side by side, and leave
-//! nothing behind.
+//! nothing behind. A test that stops or kills the broker or the database itself starts [`PrivateServices`] first.
 
 mod answer;
 mod client;
@@ -23,7 +23,7 @@ pub use answer::Answer;
 pub use client::Client;
 pub use fleet::{Fleet, FleetOptions};
 pub use process::{Process, Signal, binary};
-pub use services::{Database, ServiceAction, Services};
+pub use services::{Database, PrivateServices, ServiceAction, Services};
 pub use wait::{PATIENCE, wait_until};
 
 use std::path::PathBuf;

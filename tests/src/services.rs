@@ -30,7 +30,8 @@ pub struct Services {
     pub dir: PathBuf,
 }
 
-/// What tests do to the services themselves. These hit every test that runs at the same time: such tests run alone.
+/// What tests do to the services themselves. On the shared ones this would hit every test that runs at the same time: see
+/// [`PrivateServices`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceAction {
     /// Stops the broker in good order and starts it again.
@@ -198,7 +199,59 @@ impl Services {
     }
 }
 
-/// A test's own database; dropped with this value.
+/// A broker and a database server for one test alone, which may break them. They take about four seconds to start, and end
+/// with this value.
+#[derive(Debug)]
+pub struct PrivateServices {
+    services: Services,
+}
+
+impl PrivateServices {
+    /// Starts both.
+    ///
+    /// # Errors
+    ///
+    /// When they do not start; the text has what `deploy/services` said.
+    pub async fn start() -> Result<Self> {
+        let shared = Services::from_env()?;
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let mut services = Services { dir: shared.dir.join("private").join(name), ..shared };
+        std::fs::create_dir_all(&services.dir)
+            .with_context(|| format!("creating {}", services.dir.display()))?;
+        // Made before the start, so that a failed start is cleared away too.
+        let mut private = Self { services: services.clone() };
+        services.script(&["start"], &[]).await?;
+        let variables = services.script(&["env"], &[]).await?;
+        let value = |name: &str| {
+            let prefix = format!("export {name}='");
+            let line = variables.lines().find_map(|line| line.strip_prefix(&prefix)?.strip_suffix('\''));
+            line.map(str::to_owned).with_context(|| format!("`deploy/services env` prints no {name}"))
+        };
+        services.database_url = value("MRT_DATABASE_URL")?;
+        services.broker_url = value("MRT_BROKER_URL")?;
+        services.node = value("MRT_RABBITMQ_NODE")?;
+        private.services = services;
+        Ok(private)
+    }
+}
+
+impl std::ops::Deref for PrivateServices {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl Drop for PrivateServices {
+    fn drop(&mut self) {
+        // When this fails, ./tests/run removes them at its end.
+        let _ =
+            Command::new(repository().join("deploy/services")).arg("remove").arg(&self.services.dir).output();
+    }
+}
+
+/// A test's own database; dropped with its [`crate::Fleet`].
 #[derive(Debug)]
 pub struct Database {
     /// Its URL.
