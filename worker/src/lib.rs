@@ -1,1 +1,165 @@
-//! worker.
+//! The Millrace worker: consume → evaluate → commit → ack; its part of the plan; the reaper.
+//!
+//! Follow a chunk: [`intake`] receives a delivery and puts it into the [`dispatch::Dispatcher`]; an evaluation thread
+//! ([`evaluate`]) takes it when the batch has a free share; [`commit`] stores finished chunks in groups and acknowledges them.
+//! [`fleet`] keeps the picture fresh: heartbeat, snapshot, plan, subscriptions. [`dead_letters`] and [`reaper`] look after what
+//! went wrong.
+
+pub mod commit;
+pub mod dead_letters;
+pub mod dispatch;
+pub mod evaluate;
+pub mod fleet;
+pub mod health;
+pub mod intake;
+pub mod programs;
+pub mod reaper;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_common::broker::{BrokerError, Consumers, Control, Publisher, Topology};
+use millrace_common::config::Config;
+use millrace_common::startup::patiently;
+use millrace_common::store::{Store, StoreError, WorkerSlot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::dispatch::Dispatcher;
+use crate::programs::Programs;
+
+/// Why a worker ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The database refused something at start-up.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The broker refused something at start-up.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The health listener or an evaluation thread could not start.
+    #[error("start-up: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What the worker's tasks share.
+#[derive(Debug)]
+pub struct Worker {
+    /// This process, new at every start.
+    pub id: Uuid,
+    /// Evaluations at a time.
+    pub slots: u32,
+    /// Every setting.
+    pub config: Config,
+    /// The database.
+    pub store: Store,
+    /// The counter slot that this worker writes to.
+    pub counter_slot: WorkerSlot,
+    /// Lane declarations and purges.
+    pub topology: Topology,
+    /// Where deliveries come from.
+    pub consumers: Consumers,
+    /// Where dead letters are put back.
+    pub publisher: Publisher,
+    /// Control events.
+    pub control: Control,
+    /// Compiled services.
+    pub programs: Programs,
+    /// Deliveries that wait for an evaluation thread.
+    pub dispatcher: Arc<Dispatcher>,
+    /// Asks for a new snapshot and plan at once.
+    pub replan: tokio::sync::Notify,
+}
+
+/// Runs a worker until `shutdown`: waits for database and broker, works, drains.
+pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    let store = Store::open(&config.database, "millrace-worker")?;
+    let readiness = health::Readiness::default();
+    health::listen(config.worker.listen, readiness.clone(), shutdown.clone()).await?;
+
+    let topology = Topology::new(&config.broker);
+    if patiently("the database and its schema", &shutdown, || store.check_schema()).await.is_none()
+        || patiently("the broker", &shutdown, || topology.declare_shared()).await.is_none()
+    {
+        return Ok(());
+    }
+
+    let slots = match config.worker.slots {
+        0 => std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
+        slots => slots,
+    };
+    let id = Uuid::new_v4();
+    // Connections outlive the request to stop, so that what was started can still be acknowledged.
+    let links = CancellationToken::new();
+    let (consumers, deliveries) = Consumers::start(&config.broker, links.clone());
+    let worker = Arc::new(Worker {
+        id,
+        slots,
+        counter_slot: WorkerSlot::of(id),
+        programs: Programs::new(store.clone(), config.worker.programs),
+        topology,
+        consumers,
+        publisher: Publisher::start(&config.broker, links.clone()),
+        control: Control::start(&config.broker, links.clone()),
+        dispatcher: Arc::new(Dispatcher::default()),
+        replan: tokio::sync::Notify::new(),
+        store,
+        config,
+    });
+    readiness.set(&worker);
+    tracing::info!(worker.id = %id, slots, "working");
+
+    let tasks = TaskTracker::new();
+    let (finished, commits) = commit::channel(&worker.config.worker);
+    let threads = evaluate::start(&worker, &finished)?;
+    tasks.spawn(fleet::run(Arc::clone(&worker), shutdown.clone()));
+    tasks.spawn(reaper::run(Arc::clone(&worker), shutdown.clone()));
+    tasks.spawn(intake::run(Arc::clone(&worker), deliveries, finished.clone(), shutdown.clone()));
+    let committing = tokio::spawn(commit::run(Arc::clone(&worker), commits));
+
+    shutdown.cancelled().await;
+    tasks.close();
+    let drained = drain(&worker, tasks, threads, committing, finished);
+    if tokio::time::timeout(Duration::from_millis(worker.config.worker.drain_timeout_ms), drained)
+        .await
+        .is_err()
+    {
+        tracing::warn!("some started chunks did not end in time; another worker takes them over");
+    }
+    if let Err(error) = worker.store.forget_worker(worker.id).await {
+        tracing::warn!(%error, "could not sign off; the reaper will");
+    }
+    links.cancel();
+    worker.consumers.stopped().await;
+    Ok(())
+}
+
+/// Takes nothing new, gives unstarted chunks back, and waits until started ones are committed.
+async fn drain(
+    worker: &Arc<Worker>,
+    tasks: TaskTracker,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    committing: tokio::task::JoinHandle<()>,
+    finished: commit::Sender,
+) {
+    worker.consumers.want(Vec::new());
+    let unstarted = worker.dispatcher.close();
+    worker.consumers.requeue(&unstarted).await;
+    tasks.wait().await;
+    let joined = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("an evaluation thread panicked");
+            }
+        }
+    });
+    if joined.await.is_err() {
+        tracing::error!("waiting for the evaluation threads failed");
+    }
+    // The last sender goes, so the committer ends after its last group.
+    drop(finished);
+    if committing.await.is_err() {
+        tracing::error!("the committer panicked");
+    }
+}

@@ -8,5 +8,5 @@ pub use batch::{
     BatchProgress, BatchState, BatchStatus, PipelineStatus, Transition, TransitionError, Verdict,
     batch_status, pipeline_status, transition, within_tolerance,
 };
-pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan};
+pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby};
 pub use tenant::{Caller, SUPERVISORS};

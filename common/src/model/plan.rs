@@ -313,6 +313,13 @@ fn place(workers: &[PlanWorker], mut loads: Vec<u32>, amounts: &[(Uuid, u32)]) -
     plan
 }
 
+/// The worker that waits on the lane of an idle batch, so that its first chunk does not wait for the next plan: the one that
+/// the plan would give its first slot to. Idle batches have no slots, so this is no part of the plan.
+pub fn standby(batch_id: Uuid, workers: &[PlanWorker]) -> Option<Uuid> {
+    let hash = fold(batch_id);
+    workers.iter().max_by_key(|worker| (mix(hash ^ fold(worker.id)), worker.id)).map(|worker| worker.id)
+}
+
 /// A hash of an id. Workers of different versions plan together, so the hash is fixed here and must never change.
 fn fold(id: Uuid) -> u64 {
     let (high, low) = id.as_u64_pair();

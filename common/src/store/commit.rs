@@ -125,6 +125,12 @@ FROM batches b JOIN batch_counters c ON c.batch_id = b.id
 WHERE b.id = ANY($1)
 GROUP BY b.id";
 
+const ATTEMPTS: &str = "
+-- commit: attempts
+SELECT attempts FROM chunks c
+WHERE day = $1 AND batch_id = $2 AND chunk_id = $3
+  AND NOT EXISTS (SELECT FROM results r WHERE r.day = $1 AND r.chunk_no = c.chunk_no)";
+
 const CLAIM: &str = "
 -- commit: claim attempt
 WITH claimed AS (
@@ -181,6 +187,21 @@ impl Store {
         let client = self.data.get().await?;
         let claim = client.prepare_cached(CLAIM).await?;
         let row = client.query_opt(&claim, &[&day, &batch_id, &chunk_id, &slot.0]).await?;
+        row.map(|row| row.try_get(0)).transpose().map_err(StoreError::from)
+    }
+}
+
+impl Store {
+    /// How often a redelivered chunk was started; `None` when it has an outcome or was withdrawn.
+    pub async fn attempts(
+        &self,
+        day: NaiveDate,
+        batch_id: Uuid,
+        chunk_id: &str,
+    ) -> Result<Option<i32>, StoreError> {
+        let client = self.data.get().await?;
+        let attempts = client.prepare_cached(ATTEMPTS).await?;
+        let row = client.query_opt(&attempts, &[&day, &batch_id, &chunk_id]).await?;
         row.map(|row| row.try_get(0)).transpose().map_err(StoreError::from)
     }
 }

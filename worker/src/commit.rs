@@ -1,0 +1,144 @@
+//! Group commits: finished chunks are stored together in one transaction, then acknowledged together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_common::broker::Receipt;
+use millrace_common::config::WorkerConfig;
+use millrace_common::model::BatchState;
+use millrace_common::startup::Backoff;
+use millrace_common::store::{Committed, FinishedChunk, StoreError};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
+
+use crate::Worker;
+
+/// A chunk that was evaluated.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its result.
+    pub chunk: FinishedChunk,
+    /// The delivery.
+    pub receipt: Receipt,
+}
+
+/// Where evaluation threads put finished chunks.
+pub type Sender = mpsc::Sender<Finished>;
+
+/// From this many chunks on, a group is a sign of load, and the next one waits a little for company.
+const BUSY_GROUP: usize = 4;
+
+/// The way from evaluation to commit. When it is full, evaluation waits.
+pub fn channel(config: &WorkerConfig) -> (Sender, mpsc::Receiver<Finished>) {
+    mpsc::channel(config.group_chunks.max(1) * 2)
+}
+
+/// Commits until every sender is gone.
+pub async fn run(worker: Arc<Worker>, mut finished: mpsc::Receiver<Finished>) {
+    let config = &worker.config.worker;
+    let limit = config.group_chunks.max(1);
+    let wait = Duration::from_millis(config.group_wait_ms);
+    let commits = Arc::new(Semaphore::new(config.commits.max(1)));
+    let tasks = TaskTracker::new();
+    let mut busy = false;
+    loop {
+        // While all commits are under way, finished chunks gather in the channel: the group grows with the load.
+        let Ok(permit) = Arc::clone(&commits).acquire_owned().await else { break };
+        let mut group = Vec::with_capacity(limit.min(64));
+        if finished.recv_many(&mut group, limit).await == 0 {
+            break;
+        }
+        if busy && group.len() < limit {
+            gather(&mut finished, &mut group, limit, wait).await;
+        }
+        busy = group.len() >= BUSY_GROUP;
+        let worker = Arc::clone(&worker);
+        tasks.spawn(async move {
+            commit_group(&worker, group).await;
+            drop(permit);
+        });
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Waits a little for more chunks.
+async fn gather(
+    finished: &mut mpsc::Receiver<Finished>,
+    group: &mut Vec<Finished>,
+    limit: usize,
+    wait: Duration,
+) {
+    let deadline = tokio::time::Instant::now() + wait;
+    while group.len() < limit {
+        let room = limit - group.len();
+        match tokio::time::timeout_at(deadline, finished.recv_many(group, room)).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Stores a group, acknowledges it, and passes on what the database said of its batches.
+async fn commit_group(worker: &Worker, group: Vec<Finished>) {
+    let (chunks, receipts): (Vec<_>, Vec<_>) =
+        group.into_iter().map(|finished| (finished.chunk, finished.receipt)).unzip();
+    match store(worker, &chunks).await {
+        Ok(committed) => settle_and_ack(worker, &committed, &receipts).await,
+        Err(error) if chunks.len() == 1 => give_back(worker, &chunks[0], &receipts, &error).await,
+        // Something in the group cannot be stored: each on its own, so that only that one is affected.
+        Err(_) => {
+            for (chunk, receipt) in chunks.iter().zip(receipts) {
+                let receipt = [receipt];
+                match store(worker, std::slice::from_ref(chunk)).await {
+                    Ok(committed) => settle_and_ack(worker, &committed, &receipt).await,
+                    Err(error) => give_back(worker, chunk, &receipt, &error).await,
+                }
+            }
+        }
+    }
+}
+
+/// Holds the group until the database is back. Only errors that waiting cannot mend are returned.
+async fn store(worker: &Worker, chunks: &[FinishedChunk]) -> Result<Vec<Committed>, StoreError> {
+    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+    loop {
+        match worker.store.commit(worker.counter_slot, chunks).await {
+            Err(StoreError::Unavailable(reason)) => {
+                let wait = backoff.next_wait();
+                tracing::warn!(
+                    reason,
+                    chunks = chunks.len(),
+                    wait_ms = wait.as_millis(),
+                    "holding finished chunks"
+                );
+                tokio::time::sleep(wait).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn settle_and_ack(worker: &Worker, committed: &[Committed], receipts: &[Receipt]) {
+    worker.consumers.ack(receipts).await;
+    for batch in committed {
+        let full = batch.state != BatchState::ClosedByTimeout && batch.progress.is_output_full();
+        worker.dispatcher.set_blocked(batch.batch_id, full);
+        if matches!(batch.state, BatchState::Closed | BatchState::ClosedByTimeout)
+            && batch.progress.is_drained()
+        {
+            match worker.store.settle_batch(batch.batch_id).await {
+                Ok(Some(state)) => tracing::info!(batch.id = %batch.batch_id, %state, "batch finished"),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(batch.id = %batch.batch_id, %error, "the reaper will settle this batch")
+                }
+            }
+        }
+    }
+}
+
+async fn give_back(worker: &Worker, chunk: &FinishedChunk, receipts: &[Receipt], error: &StoreError) {
+    tracing::error!(batch.id = %chunk.batch_id, chunk.id = chunk.chunk_id, %error, "a result cannot be stored");
+    worker.consumers.requeue(receipts).await;
+}

@@ -1,0 +1,64 @@
+//! `/livez`, `/readyz` and `/health` of a worker.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::Worker;
+
+/// Whether the worker works; unset while it waits for its dependencies.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    worker: Arc<OnceLock<Arc<Worker>>>,
+}
+
+impl Readiness {
+    /// From now on the worker's own state decides.
+    pub fn set(&self, worker: &Arc<Worker>) {
+        // Set once, by `serve`.
+        let _ = self.worker.set(Arc::clone(worker));
+    }
+
+    async fn check(&self) -> Result<(), &'static str> {
+        let worker = self.worker.get().ok_or("waiting for database and broker")?;
+        if !worker.consumers.is_ready() {
+            return Err("the broker is away");
+        }
+        worker.store.ping().await.map_err(|_| "the database is away")
+    }
+}
+
+/// Answers health checks until shutdown.
+pub async fn listen(
+    address: SocketAddr,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    tracing::info!(address = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
+    let routes = axum::Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/health", get(|| async { Json(serde_json::json!({ "status": "UP" })) }))
+        .with_state(readiness);
+    tokio::spawn(async move {
+        let served = axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the health listener ended");
+        }
+    });
+    Ok(())
+}
+
+async fn ready(State(readiness): State<Readiness>) -> (StatusCode, String) {
+    match readiness.check().await {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
