@@ -1,1 +1,139 @@
-//! api.
+//! The Millrace HTTP server and command line.
+
+pub mod auth;
+pub mod body;
+pub mod error;
+pub mod health;
+pub mod memory;
+pub mod middleware;
+pub mod spark;
+pub mod state;
+
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use axum::serve::ListenerExt;
+use axum::{Router, middleware::from_fn, middleware::from_fn_with_state};
+use millrace_common::config::Config;
+use millrace_common::startup::patiently;
+use millrace_common::store::StoreError;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::util::MapRequestLayer;
+use tower::{Layer, ServiceBuilder};
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// Answers shorter than this are not worth compressing.
+const COMPRESS_ABOVE: u64 = 1024;
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("http.listen {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The settings of the database are useless.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The listener failed.
+    #[error("the listener failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// All routes with everything around them.
+pub fn router(state: AppState) -> Router {
+    let routes = Router::new()
+        .merge(spark::routes())
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(state.clone(), middleware::when_ready))
+        .merge(health::routes())
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .with_state(state);
+    // Paths are made tolerant before they are matched.
+    let tolerant = MapRequestLayer::new(middleware::tolerate_path).layer(routes);
+    let compression = CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESS_ABOVE).and(NotForContentType::IMAGES));
+    Router::new().fallback_service(tolerant).layer(
+        ServiceBuilder::new()
+            .layer(from_fn(middleware::around))
+            .layer(compression)
+            .layer(CatchPanicLayer::custom(middleware::on_panic)),
+    )
+}
+
+async fn no_route(request: Request) -> impl IntoResponse {
+    ApiError::not_found("ROUTE_NOT_FOUND", format!("there is no {}", request.uri().path()))
+}
+
+/// 404 rather than 405, which the SDK does not know (contract 0.4).
+async fn no_method(request: Request) -> impl IntoResponse {
+    let message = format!("there is no {} {}", request.method(), request.uri().path());
+    ApiError::not_found("ROUTE_NOT_FOUND", message)
+}
+
+/// Runs the server until `shutdown`: listens at once, waits for the database and its schema (or makes it, with `migrate`)
+/// while `/livez` already answers, and lets open requests end after the shutdown, for at most `http.drain_timeout_ms`.
+pub async fn serve(config: Config, migrate: bool, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let address = config.http.listen;
+    let drain = Duration::from_millis(config.http.drain_timeout_ms);
+    let listener =
+        TcpListener::bind(address).await.map_err(|cause| ServeError::Listen { address, cause })?;
+    let address = listener.local_addr()?;
+    // Requests that are open at the shutdown still need the broker.
+    let broker_shutdown = CancellationToken::new();
+    let state = AppState::start(config, &broker_shutdown)?;
+    let starting = tokio::spawn(become_ready(state.clone(), migrate, shutdown.clone()));
+    tracing::info!(%address, "listening on {address}");
+
+    let listener = listener.tap_io(|stream| {
+        // Small answers must not wait for the acknowledgement of earlier ones; without it they are merely slower.
+        let _ = stream.set_nodelay(true);
+    });
+    let server = axum::serve(listener, router(state.clone()))
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let deadline = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(drain).await;
+    };
+    tokio::select! {
+        result = async { server.await } => result?,
+        () = deadline => tracing::warn!("requests were still open after {} ms", drain.as_millis()),
+    }
+    starting.abort();
+    broker_shutdown.cancel();
+    state.publisher.stopped().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn become_ready(state: AppState, migrate: bool, shutdown: CancellationToken) {
+    let schema = || async {
+        if migrate {
+            state.store.migrate().await?;
+        }
+        state.store.check_schema().await
+    };
+    if patiently("the database and its schema", &shutdown, schema).await.is_none() {
+        return;
+    }
+    state.set_ready(true);
+    tracing::info!("the database is ready");
+    let declare = || state.topology.declare_shared();
+    if patiently("the broker", &shutdown, declare).await.is_some() {
+        tracing::info!("the broker is ready");
+    }
+}

@@ -1,1 +1,43 @@
-fn main() {}
+//! The `millrace-api` server.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use millrace_api::ServeError;
+use millrace_common::startup::{self, ServerOptions, patiently};
+use millrace_common::store::Store;
+
+/// The HTTP server of Millrace.
+#[derive(Debug, Parser)]
+#[command(name = "millrace-api", version)]
+struct Options {
+    #[command(flatten)]
+    server: ServerOptions,
+    /// Bring the database's schema up to date before serving.
+    #[arg(long)]
+    migrate: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the database's schema up to date, and end.
+    Migrate,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let options = Options::parse();
+    let code = startup::run(&options.server, async |config, shutdown| match options.command {
+        Some(Command::Migrate) => {
+            let store = Store::open(&config.database, "millrace-migrate")?;
+            if patiently("the database", &shutdown, || store.ping()).await.is_some() {
+                store.migrate().await?;
+                tracing::info!("the schema is up to date");
+            }
+            Ok(())
+        }
+        None => millrace_api::serve(config, options.migrate, shutdown).await,
+    } as Result<(), ServeError>)?;
+    Ok(code)
+}

@@ -1,0 +1,45 @@
+//! `/health` (contract 4.5), `/livez` and `/readyz`.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::state::AppState;
+
+/// How long the database may take to give a sign of life.
+const PING: Duration = Duration::from_secs(2);
+
+/// The three routes; none needs a credential.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/livez", get(async || Json(json!({"status": "UP"}))))
+        .route("/readyz", get(readiness))
+}
+
+/// Whether this process serves requests, without asking the buffers behind it.
+async fn health(State(state): State<AppState>) -> Response {
+    answer(state.is_ready(), json!({}))
+}
+
+/// Whether this process serves requests and reaches both buffers.
+async fn readiness(State(state): State<AppState>) -> Response {
+    let started = state.is_ready();
+    let database = matches!(tokio::time::timeout(PING, state.store.ping()).await, Ok(Ok(())));
+    let broker = state.publisher.is_ready() && !state.publisher.is_blocked();
+    answer(started && database && broker, json!({"started": started, "database": database, "broker": broker}))
+}
+
+fn answer(up: bool, checks: serde_json::Value) -> Response {
+    let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut body = json!({"status": if up { "UP" } else { "DOWN" }});
+    if checks.as_object().is_some_and(|checks| !checks.is_empty()) {
+        body["checks"] = checks;
+    }
+    (status, Json(body)).into_response()
+}

@@ -1,0 +1,262 @@
+//! What happens to every request around its handler: request ids, spans, panics, draining, tolerant paths, compression.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::extract::{Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use futures_util::{Stream, StreamExt};
+use parking_lot::Mutex;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// Identifies a request in answers and logs; the same on a client's retries.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A refused request's body is read and thrown away up to this size, and for this long: the SDK shows the refusal only
+/// when it could send everything (contract 0.4).
+const DRAIN_BYTES: usize = 128_000_000;
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// What answers say about the request that they answer.
+#[derive(Debug, Clone)]
+pub struct RequestContext {
+    /// `x-request-id`, or a generated one.
+    pub id: Arc<str>,
+    /// When the request came.
+    pub received_at: DateTime<Utc>,
+    /// Whether errors have the v1 shape.
+    pub v1: bool,
+}
+
+tokio::task_local! {
+    static CURRENT: RequestContext;
+}
+
+/// The request that the current task answers. Outside of requests: an anonymous one of this moment.
+pub fn current() -> RequestContext {
+    CURRENT.try_with(Clone::clone).unwrap_or_else(|_| RequestContext {
+        id: Arc::from(""),
+        received_at: Utc::now(),
+        v1: false,
+    })
+}
+
+/// Runs `future` as the answer to a request.
+pub async fn scope<F: Future>(context: RequestContext, future: F) -> F::Output {
+    CURRENT.scope(context, future).await
+}
+
+/// The outermost layer: request id, span, drain of refused bodies.
+pub async fn around(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let path = request.uri().path().to_owned();
+    let context = RequestContext {
+        id: request_id(request.headers()),
+        received_at: Utc::now(),
+        v1: has_prefix(&path, "/api/v1/"),
+    };
+    let span = tracing::info_span!(
+        "request", request.id = %context.id, method = %request.method(), path, tenant = tenant_of(&path).unwrap_or(""),
+    );
+    let id = context.id.clone();
+    let future = async move {
+        let (parts, body) = request.into_parts();
+        let rest = Rest::new(body);
+        let request = Request::from_parts(parts, rest.body());
+        let response = next.run(request).await;
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            rest.drain().await;
+        }
+        tracing::debug!(status = status.as_u16(), elapsed_ms = started.elapsed().as_millis(), "answered");
+        response
+    };
+    let mut response = scope(context, future).instrument(span).await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response
+}
+
+/// Answers 503 to everything but health checks until the schema is there.
+pub async fn when_ready(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    if state.is_ready() {
+        return next.run(request).await;
+    }
+    ApiError::unavailable("STARTING", "the server is starting: its database is not ready yet", 1)
+        .into_response()
+}
+
+/// What a panic in a handler becomes. The panic itself is in the log; its text may hold values and is not shown.
+pub fn on_panic(_panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    ApiError::internal(&"a handler panicked").into_response()
+}
+
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+    match given.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())) {
+        Some(id) => Arc::from(id),
+        None => Arc::from(Uuid::new_v4().to_string()),
+    }
+}
+
+fn has_prefix(path: &str, prefix: &str) -> bool {
+    path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// The tenant that a path names: the first segment of `/{tenant}/api/…`.
+pub fn tenant_of(path: &str) -> Option<&str> {
+    let mut segments = path.trim_start_matches('/').split('/');
+    let tenant = segments.next()?;
+    let next = segments.next()?;
+    (next.eq_ignore_ascii_case("api") && !tenant.eq_ignore_ascii_case("api")).then_some(tenant)
+}
+
+/// Words of v1 routes: matched without regard to case (contract 0.1). Names between them keep their case.
+const V1_WORDS: [&str; 18] = [
+    "api",
+    "v1",
+    "product",
+    "create",
+    "getproduct",
+    "list",
+    "isproductexists",
+    "update",
+    "delete",
+    "uploadcoverimage",
+    "coverimage",
+    "lookup",
+    "getcategories",
+    "engines",
+    "getversions",
+    "get",
+    "download",
+    "config",
+];
+const V1_LAST_WORDS: [&str; 1] = ["getsparkconfiguration"];
+
+/// Drops one trailing slash, and writes the words of v1 routes in lower case.
+pub fn tolerate_path(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let mut tolerant = Cow::Borrowed(path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path));
+    if has_prefix(path, "/api/v1/") {
+        let segments = tolerant.split('/').map(|segment| {
+            let word = V1_WORDS.iter().chain(&V1_LAST_WORDS).find(|word| word.eq_ignore_ascii_case(segment));
+            word.copied().unwrap_or(segment)
+        });
+        tolerant = Cow::Owned(segments.collect::<Vec<_>>().join("/"));
+    }
+    if tolerant != path {
+        let target = match request.uri().query() {
+            Some(query) => format!("{tolerant}?{query}"),
+            None => tolerant.into_owned(),
+        };
+        // A path that was valid stays valid without its slash and in lower case.
+        if let Ok(target) = target.parse::<PathAndQuery>() {
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = Some(target);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+    }
+    request
+}
+
+/// A request body that can still be drained when its reader has gone.
+#[derive(Clone)]
+struct Rest(Arc<Mutex<BodyDataStream>>);
+
+impl Rest {
+    fn new(body: Body) -> Self {
+        Self(Arc::new(Mutex::new(body.into_data_stream())))
+    }
+
+    fn body(&self) -> Body {
+        Body::from_stream(self.clone())
+    }
+
+    async fn drain(mut self) {
+        let drain = async {
+            let mut bytes = 0;
+            while let Some(Ok(frame)) = self.next().await {
+                bytes += frame.len();
+                if bytes > DRAIN_BYTES {
+                    break;
+                }
+            }
+        };
+        // A client that takes longer than this loses its connection.
+        let _ = tokio::time::timeout(DRAIN_TIME, drain).await;
+    }
+}
+
+impl Stream for Rest {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.lock().poll_next_unpin(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    fn tolerated(path: &str) -> String {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        tolerate_path(request).uri().to_string()
+    }
+
+    #[test]
+    fn v1_words_match_in_any_case_and_names_keep_theirs() {
+        assert_eq!(
+            tolerated("/API/v1/Product/GetProduct/My%20Folder?x=Y"),
+            "/api/v1/product/getproduct/My%20Folder?x=Y"
+        );
+        assert_eq!(tolerated("/api/v1/product/UploadCoverImage"), "/api/v1/product/uploadcoverimage");
+        assert_eq!(tolerated("/api/v1/config/GetSparkConfiguration"), "/api/v1/config/getsparkconfiguration");
+    }
+
+    #[test]
+    fn one_trailing_slash_is_tolerated() {
+        assert_eq!(
+            tolerated("/api/v1/product/F/engines/S/download/?type="),
+            "/api/v1/product/F/engines/S/download?type="
+        );
+        assert_eq!(tolerated("/acme/api/v4/batch/"), "/acme/api/v4/batch");
+        assert_eq!(tolerated("/"), "/");
+    }
+
+    #[test]
+    fn tenants_come_from_the_path() {
+        assert_eq!(tenant_of("/acme/api/v4/batch"), Some("acme"));
+        assert_eq!(tenant_of("/api/v1/product/create"), None);
+        assert_eq!(tenant_of("/api/api/v4"), None);
+        assert_eq!(tenant_of("/health"), None);
+    }
+
+    #[test]
+    fn request_ids_are_echoed_when_they_are_printable() {
+        let mut headers = HeaderMap::new();
+        headers.insert(X_REQUEST_ID, "abc-1".parse().unwrap());
+        assert_eq!(&*request_id(&headers), "abc-1");
+        headers.insert(X_REQUEST_ID, "a b".parse().unwrap());
+        assert_eq!(request_id(&headers).len(), 36);
+        assert_eq!(request_id(&HeaderMap::new()).len(), 36);
+    }
+}

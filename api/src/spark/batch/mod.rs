@@ -1,0 +1,66 @@
+//! The batch endpoints (contract section 1): wire types and thin handlers.
+
+mod access;
+mod change;
+mod create;
+mod fields;
+mod overview;
+mod pull;
+mod push;
+mod read;
+pub mod wire;
+
+use axum::Router;
+use axum::routing::{get, post};
+use millrace_common::broker::{Publisher, Topology};
+use millrace_common::config::Config;
+use millrace_common::store::Store;
+
+use crate::error::ApiError;
+use crate::memory::MemoryBudget;
+use crate::push::Pushes;
+use crate::state::AppState;
+
+use access::KnownBatches;
+
+/// What the batch endpoints share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Batches {
+    /// Takes pushes.
+    pub(crate) pushes: Pushes,
+    /// Whose batches are whose.
+    known: KnownBatches,
+    /// Claimed results that are not sent yet.
+    pulls: MemoryBudget,
+}
+
+impl Batches {
+    /// Starts the tasks of pushes; to be called within a runtime.
+    pub fn start(config: &Config, store: &Store, publisher: Publisher, topology: Topology) -> Self {
+        Self {
+            pushes: Pushes::start(config, store, publisher, topology),
+            known: KnownBatches::default(),
+            pulls: MemoryBudget::new(config.limits.pull_bytes.saturating_mul(pull::PAGES_AT_ONCE)),
+        }
+    }
+}
+
+/// The routes. `/batch/status` is a literal and wins over `/batch/{id}`.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/{tenant}/api/v4/batch", post(create::create))
+        .route("/{tenant}/api/v4/batch/status", get(overview::overview))
+        .route("/{tenant}/api/v4/batch/{id}", get(read::info).patch(change::change))
+        .route("/{tenant}/api/v4/batch/{id}/status", get(read::status))
+        .route("/{tenant}/api/v4/batch/{id}/chunks", post(push::push))
+        .route("/{tenant}/api/v4/batch/{id}/chunkresults", get(pull::pull))
+}
+
+/// Carries work to its end even when the client goes away and the handler is dropped.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    use tracing::Instrument;
+    let task = tokio::spawn(work.in_current_span());
+    task.await.map_err(|error| ApiError::internal(&error))?
+}

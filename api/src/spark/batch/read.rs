@@ -1,0 +1,32 @@
+//! `GET …/batch/{id}/status` (contract 1.4) and `GET …/batch/{id}` (contract 1.6).
+
+use axum::Json;
+use axum::extract::{Path, State};
+
+use super::access::{batch_id, visible_view};
+use super::wire::{InfoBody, StatusBody, StatusFields};
+use crate::auth::Auth;
+use crate::error::ApiError;
+use crate::middleware;
+use crate::state::AppState;
+
+/// The status response.
+pub(super) async fn status(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<StatusBody>, ApiError> {
+    let view = visible_view(&state, &caller, batch_id(&id)?).await?;
+    let status = StatusFields::new(&view, middleware::current().received_at, &state.config.clocks);
+    Ok(Json(StatusBody { id: view.batch.id, status }))
+}
+
+/// All about a batch.
+pub(super) async fn info(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<InfoBody>, ApiError> {
+    let view = visible_view(&state, &caller, batch_id(&id)?).await?;
+    Ok(Json(InfoBody::new(&view)))
+}

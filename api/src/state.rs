@@ -1,0 +1,60 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use millrace_common::broker::{Control, Publisher, Topology};
+use millrace_common::config::Config;
+use millrace_common::store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::KeyCache;
+use crate::memory::MemoryBudget;
+
+/// Everything that handlers need; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// What is in force.
+    pub config: Arc<Config>,
+    /// The database.
+    pub store: Store,
+    /// Declares lanes.
+    pub topology: Topology,
+    /// Puts chunks on lanes.
+    pub publisher: Publisher,
+    /// Tells the workers what changed.
+    pub control: Control,
+    /// Keys seen in the last seconds.
+    pub keys: KeyCache,
+    /// Request bodies in memory.
+    pub memory: MemoryBudget,
+    ready: Arc<AtomicBool>,
+}
+
+impl AppState {
+    /// Opens the pools and starts connecting to the broker; waits for neither. `shutdown` ends the broker's connections:
+    /// cancel it when the last request is answered.
+    pub fn start(config: Config, shutdown: &CancellationToken) -> Result<Self, StoreError> {
+        let store = Store::open(&config.database, "millrace-api")?;
+        Ok(Self {
+            store,
+            topology: Topology::new(&config.broker),
+            publisher: Publisher::start(&config.broker, shutdown.clone()),
+            control: Control::start(&config.broker, shutdown.clone()),
+            keys: KeyCache::default(),
+            memory: MemoryBudget::new(config.http.memory_bytes),
+            ready: Arc::new(AtomicBool::new(false)),
+            config: Arc::new(config),
+        })
+    }
+
+    /// Whether the schema is there.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// From now on requests are served; or, with `false`, no more.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+}
