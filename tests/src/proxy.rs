@@ -219,24 +219,38 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener, server: SocketAddr) {
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
                 if accept != Accept::Close {
                     let shared = Arc::clone(&shared);
-                    tokio::spawn(async move {
-                        shared.open.fetch_add(1, Ordering::SeqCst);
-                        connection(&shared, client, server, accept).await;
-                        shared.open.fetch_sub(1, Ordering::SeqCst);
-                    });
+                    tokio::spawn(async move { connection(&shared, client, server, accept).await });
                 }
             }
         }
     }
 }
 
+/// Counts a connection while the program keeps its end open.
+struct Open<'a>(&'a AtomicUsize);
+
+impl<'a> Open<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 async fn connection(shared: &Arc<Shared>, client: TcpStream, server: SocketAddr, accept: Accept) {
     let cuts = shared.settings.borrow().cuts;
+    let open = Open::new(&shared.open);
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     if accept == Accept::Silent {
         let mut pump = Pump::new(shared, Direction::ToServer, cuts);
         pump.swallowed = true;
+        pump.open = Some(open);
         pump.run(from_client, None).await;
         return;
     }
@@ -244,6 +258,7 @@ async fn connection(shared: &Arc<Shared>, client: TcpStream, server: SocketAddr,
     let _ = upstream.set_nodelay(true);
     let (from_server, to_server) = upstream.into_split();
     let mut forth = Pump::new(shared, Direction::ToServer, cuts);
+    forth.open = Some(open);
     let mut back = Pump::new(shared, Direction::ToClient, cuts);
     // The first direction that ends takes the other along.
     tokio::select! {
@@ -259,12 +274,13 @@ struct Pump<'a> {
     injections: watch::Receiver<u64>,
     cuts: u64,
     swallowed: bool,
+    open: Option<Open<'a>>,
 }
 
 impl<'a> Pump<'a> {
     fn new(shared: &'a Shared, direction: Direction, cuts: u64) -> Self {
         let (settings, injections) = (shared.settings.subscribe(), shared.injections.subscribe());
-        Self { shared, direction, settings, injections, cuts, swallowed: false }
+        Self { shared, direction, settings, injections, cuts, swallowed: false, open: None }
     }
 
     /// Moves bytes until the connection is to be closed.
@@ -296,6 +312,9 @@ impl<'a> Pump<'a> {
                 }
                 read = from.read(&mut buffer), if !ended && waiting < DELAYED_BYTES => {
                     let count = read.unwrap_or(0);
+                    if count == 0 {
+                        self.open = None;
+                    }
                     match flow {
                         // Nobody is told of the end either.
                         _ if self.swallowed && to.is_some() => ended = count == 0,

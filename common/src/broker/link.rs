@@ -231,10 +231,8 @@ impl Link {
                 Ok(Some(Event::ConnectionUnblocked)) => {
                     info!(connection = name, "the broker accepts messages again");
                 }
-                Ok(Some(Event::Error(error))) => {
-                    debug!(connection = name, %error, "connection error");
-                    break;
-                }
+                // A channel's error is announced here too, and leaves the connection as it is.
+                Ok(Some(Event::Error(error))) => debug!(connection = name, %error, "an error on a connection"),
                 Ok(Some(_)) | Err(_) => {}
                 Ok(None) => break,
             }

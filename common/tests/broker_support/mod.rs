@@ -38,6 +38,9 @@ pub async fn with_broker<F>(test: impl FnOnce(Broker) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    // RUST_LOG tells what to see of a failed test.
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     let url = std::env::var("MRT_BROKER_URL")
         .expect("MRT_BROKER_URL is not set: start services with `deploy/services start DIR`, then eval `deploy/services env DIR`");
     let config = BrokerConfig {
