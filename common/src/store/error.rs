@@ -62,9 +62,16 @@ impl From<tokio_postgres::Error> for StoreError {
                 code if is_transient(code) => Self::Unavailable(database.message().to_owned()),
                 _ => Self::Database(database.to_string()),
             },
-            None => Self::Unavailable(error.to_string()),
+            None if error.is_closed() || is_io(&error) => Self::Unavailable(error.to_string()),
+            // The client could not write a parameter or read a column: waiting cannot mend that.
+            None => Self::Database(error.to_string()),
         }
     }
+}
+
+/// Whether the connection itself failed.
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
 }
 
 impl From<deadpool_postgres::PoolError> for StoreError {

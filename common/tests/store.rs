@@ -1,0 +1,12 @@
+//! Admission, commits, claims and the reaper's steps against a real Postgres.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod store {
+    pub mod fixture;
+
+    mod admission;
+    mod lifecycle;
+    mod outcomes;
+    mod reaping;
+}
