@@ -37,8 +37,11 @@ impl Default for KnownBatches {
 
 impl KnownBatches {
     pub(super) fn remember(&self, batch: &Batch) {
-        let facts =
-            Facts { tenant_id: batch.tenant_id, created_by: batch.created_by.as_str().into(), day: batch.day };
+        let facts = Facts {
+            tenant_id: batch.tenant_id,
+            created_by: batch.created_by.as_str().into(),
+            day: batch.day,
+        };
         self.0.lock().put(batch.id, facts);
     }
 

@@ -82,7 +82,9 @@ mod tests {
         assert_eq!(wanted(r#"{"batch_status":"closed","x":1}"#).unwrap(), Transition::Close);
         assert_eq!(wanted(r#"{"batch_status":"canceled"}"#).unwrap(), Transition::Cancel);
         assert_eq!(wanted(r#"{"batch_status":"Cancelled"}"#).unwrap(), Transition::Cancel);
-        for text in ["{}", r#"{"batch_status":null}"#, r#"{"batch_status":"completed"}"#, r#"{"batch_status":1}"#] {
+        for text in
+            ["{}", r#"{"batch_status":null}"#, r#"{"batch_status":"completed"}"#, r#"{"batch_status":1}"#]
+        {
             let error = wanted(text).unwrap_err();
             assert_eq!((error.status().as_u16(), error.source_path()), (422, Some("batch_status")), "{text}");
         }

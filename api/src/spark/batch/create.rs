@@ -57,7 +57,10 @@ impl CreateRequest {
     fn read(fields: Fields<'_>) -> Result<Self, FieldError> {
         let megabytes = |spellings: &[&'static str], default: f64| -> Result<i64, FieldError> {
             let number = fields.number(spellings, |number| number > 0.0, "a number above 0")?;
-            #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates; the store clamps to the tenant's cap")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a cast from f64 saturates; the store clamps to the tenant's cap"
+            )]
             Ok((number.unwrap_or(default) * MEGABYTE).round().max(1.0) as i64)
         };
         let version_id = match fields.text(&["version_id"])? {
@@ -81,7 +84,10 @@ impl CreateRequest {
             chunks_per_request: fields.count(&["chunks_per_request", "chunks_per_thread"])?.unwrap_or(1),
             runner_thread_count: fields.count(&["runner_thread_count"])?.unwrap_or(1),
             input_bytes: megabytes(&["max_input_in_mb", "max_input_size_in_mb", "max_input_size"], INPUT_MB)?,
-            output_bytes: megabytes(&["max_output_in_mb", "max_output_size_in_mb", "max_output_size"], OUTPUT_MB)?,
+            output_bytes: megabytes(
+                &["max_output_in_mb", "max_output_size_in_mb", "max_output_size"],
+                OUTPUT_MB,
+            )?,
             acceptable_error_percentage: fields
                 .number(
                     &["acceptable_error_percentage"],
@@ -134,9 +140,8 @@ pub(super) async fn create(
     }
     let object =
         read_object(&body.bytes).map_err(|message| ApiError::bad_request("MALFORMED_JSON", message, None))?;
-    let wanted = CreateRequest::read(Fields::new(&object)).map_err(|error| {
-        ApiError::unprocessable("INVALID_VALUE", error.to_string(), error.path)
-    })?;
+    let wanted = CreateRequest::read(Fields::new(&object))
+        .map_err(|error| ApiError::unprocessable("INVALID_VALUE", error.to_string(), error.path))?;
     drop(body);
     if wanted.version_id.is_none() && wanted.service.is_none() {
         let message = "name a service, or a version_id";
@@ -155,6 +160,20 @@ pub(super) async fn create(
         Ok(Json(BatchBody { object: OBJECT, id: batch.id, data: BatchData::new(&view), meta: None, status }))
     })
     .await
+}
+
+// TEMP
+async fn resolve(
+    state: &AppState,
+    caller: &Caller,
+    wanted: &CreateRequest,
+) -> Result<ServiceVersion, ApiError> {
+    let id = wanted.version_id.ok_or_else(|| ApiError::not_found("SERVICE_NOT_FOUND", "x"))?;
+    state
+        .store
+        .version(caller.tenant_id, id)
+        .await?
+        .ok_or_else(|| ApiError::not_found("SERVICE_NOT_FOUND", "x"))
 }
 
 /// Declares the new batch's lane. A batch whose lane cannot be declared is taken back.
@@ -181,5 +200,124 @@ fn refuse(error: CreateBatchError) -> ApiError {
             ApiError::too_many("TENANT_BUFFER_EXHAUSTED", message, details, RETRY_EXHAUSTED)
         }
         CreateBatchError::Store(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    fn read(text: &str) -> Result<CreateRequest, FieldError> {
+        CreateRequest::read(Fields::new(&read_object(text.as_bytes()).unwrap()))
+    }
+
+    #[test]
+    fn nothing_given_means_the_defaults() {
+        let defaults = CreateRequest {
+            version_id: None,
+            service: Some("a/b".to_owned()),
+            version_by_timestamp: None,
+            output: Vec::new(),
+            subservice: Vec::new(),
+            unique_record_key: None,
+            call_purpose: "Async Batch Execution".to_owned(),
+            source_system: None,
+            correlation_id: None,
+            initial_workers: None,
+            max_workers: None,
+            chunks_per_request: 1,
+            runner_thread_count: 1,
+            input_bytes: 70_000_000,
+            output_bytes: 80_000_000,
+            acceptable_error_percentage: 0.0,
+        };
+        assert_eq!(read(r#"{"service":"a/b"}"#).unwrap(), defaults);
+        // The first SDK sends every field as null; unknown ones are its extras.
+        let nulls = r#"{"service":"a/b","version_id":null,"output":null,"subservice":null,"unique_record_key":null,
+            "call_purpose":null,"initial_workers":null,"max_workers":null,"chunks_per_request":null,"max_input_size":null,
+            "acceptable_error_percentage":null,"version_by_timestamp":null,"my_extra":{"x":1}}"#;
+        assert_eq!(read(nulls).unwrap(), defaults);
+    }
+
+    #[test]
+    fn the_python_form_is_read() {
+        let request = read(
+            r#"{"service":"sales/SalesExample","call_purpose":"test","source_system":"Spark Python SDK",
+            "acceptable_error_percentage":6,"version_by_timestamp":"2026-11-21T16:19:03.087040","subservice":"a,b",
+            "output":"total,value_*","correlation_id":"c","unique_record_key":"sales_id,region","initial_workers":2,
+            "max_workers":4,"chunks_per_request":2,"runner_thread_count":3,"max_input_size_in_mb":0.5,
+            "max_output_size_in_mb":"1.5"}"#,
+        )
+        .unwrap();
+        assert_eq!(request.output, ["total", "value_*"]);
+        assert_eq!(request.subservice, ["a", "b"]);
+        assert_eq!(request.unique_record_key.as_deref(), Some("sales_id,region"));
+        assert_eq!((request.input_bytes, request.output_bytes), (500_000, 1_500_000));
+        assert_eq!((request.initial_workers, request.max_workers), (Some(2), Some(4)));
+        assert_eq!((request.chunks_per_request, request.runner_thread_count), (2, 3));
+        assert!((request.acceptable_error_percentage - 6.0).abs() < f64::EPSILON);
+        assert!(request.version_by_timestamp.is_some());
+    }
+
+    #[test]
+    fn the_typescript_form_is_read() {
+        let request = read(
+            r#"{"service":"","version_id":"00112233-4455-6677-8899-AABBCCDDEEFF","unique_record_key":["a","b"],
+            "max_input_size":10,"max_output_size":20,"correlation_id":""}"#,
+        )
+        .unwrap();
+        assert_eq!(request.service, None);
+        assert_eq!(request.version_id.unwrap().to_string(), "00112233-4455-6677-8899-aabbccddeeff");
+        assert_eq!(request.unique_record_key.as_deref(), Some("a,b"));
+        assert_eq!((request.input_bytes, request.output_bytes), (10_000_000, 20_000_000));
+        assert_eq!(request.correlation_id.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn documented_spellings_win() {
+        let request = read(
+            r#"{"service":"a/b","max_input_size":3,"max_input_size_in_mb":2,"max_input_in_mb":1,"chunks_per_thread":5}"#,
+        );
+        let request = request.unwrap();
+        assert_eq!((request.input_bytes, request.chunks_per_request), (1_000_000, 5));
+        assert_eq!(read(r#"{"service_uri":"a/b"}"#).unwrap().service.as_deref(), Some("a/b"));
+        assert_eq!(read(r#"{"service_id":"x","service":"a/b"}"#).unwrap().service.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        for (text, path) in [
+            (r#"{"acceptable_error_percentage":101}"#, "acceptable_error_percentage"),
+            (r#"{"acceptable_error_percentage":-0.1}"#, "acceptable_error_percentage"),
+            (r#"{"acceptable_error_percentage":NaN}"#, "acceptable_error_percentage"),
+            (r#"{"acceptable_error_percentage":"NaN"}"#, "acceptable_error_percentage"),
+            (r#"{"max_input_in_mb":0}"#, "max_input_in_mb"),
+            (r#"{"max_output_size":-5}"#, "max_output_size"),
+            (r#"{"max_output_size_in_mb":Infinity}"#, "max_output_size_in_mb"),
+            (r#"{"max_workers":-1}"#, "max_workers"),
+            (r#"{"initial_workers":0}"#, "initial_workers"),
+            (r#"{"initial_workers":1.5}"#, "initial_workers"),
+            (r#"{"runner_thread_count":"many"}"#, "runner_thread_count"),
+            (r#"{"chunks_per_request":[1]}"#, "chunks_per_request"),
+            (r#"{"version_id":"x"}"#, "version_id"),
+            (r#"{"version_by_timestamp":"soon"}"#, "version_by_timestamp"),
+            (r#"{"output":{"a":1}}"#, "output"),
+            (r#"{"output":["a",{"b":1}]}"#, "output[1]"),
+            (r#"{"correlation_id":["x"]}"#, "correlation_id"),
+        ] {
+            assert_eq!(read(text).unwrap_err().path, path, "{text}");
+        }
+    }
+
+    #[test]
+    fn enormous_values_are_left_to_the_caps() {
+        let request =
+            read(r#"{"max_input_in_mb":1e300,"max_workers":1e300,"max_output_in_mb":1e-300}"#).unwrap();
+        assert_eq!(
+            (request.input_bytes, request.max_workers, request.output_bytes),
+            (i64::MAX, Some(i32::MAX), 1)
+        );
     }
 }

@@ -75,8 +75,11 @@ impl<'a> Fields<'a> {
                 .collect::<Result<Vec<_>, _>>()?,
             value => split_list(&scalar_text(value, name)?),
         };
-        let entries: Vec<String> =
-            entries.into_iter().map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect();
+        let entries: Vec<String> = entries
+            .into_iter()
+            .map(|entry| entry.trim().to_owned())
+            .filter(|entry| !entry.is_empty())
+            .collect();
         if entries.len() > MAX_ENTRIES {
             return Err(FieldError::new(name, format!("more than {MAX_ENTRIES} entries")));
         }
@@ -201,7 +204,8 @@ fn quote_non_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
             continue;
         }
         if !in_string
-            && let Some(word) = [&b"NaN"[..], b"Infinity", b"-Infinity"].into_iter().find(|word| rest.starts_with(word))
+            && let Some(word) =
+                [&b"NaN"[..], b"Infinity", b"-Infinity"].into_iter().find(|word| rest.starts_with(word))
         {
             quoted.push(b'"');
             quoted.extend_from_slice(word);
@@ -239,7 +243,8 @@ mod tests {
 
     #[test]
     fn lists_come_as_arrays_or_comma_text() {
-        let object = fields(r#"{"a":["x"," y ",null,""],"b":"total, value_[a,b],f(1,2)","c":[["x"]],"d":{"e":1}}"#);
+        let object =
+            fields(r#"{"a":["x"," y ",null,""],"b":"total, value_[a,b],f(1,2)","c":[["x"]],"d":{"e":1}}"#);
         let fields = Fields::new(&object);
         assert_eq!(fields.list(&["a"]).unwrap(), ["x", "y"]);
         assert_eq!(fields.list(&["b"]).unwrap(), ["total", "value_[a,b]", "f(1,2)"]);
@@ -250,7 +255,9 @@ mod tests {
 
     #[test]
     fn numbers_come_as_numbers_or_text() {
-        let object = fields(r#"{"a":2,"b":" 2.0 ","c":2.5,"d":"x","e":-1,"f":NaN,"g":"NaN","h":1e300,"i":true,"j":0}"#);
+        let object = fields(
+            r#"{"a":2,"b":" 2.0 ","c":2.5,"d":"x","e":-1,"f":NaN,"g":"NaN","h":1e300,"i":true,"j":0}"#,
+        );
         let fields = Fields::new(&object);
         assert_eq!(fields.count(&["a"]).unwrap(), Some(2));
         assert_eq!(fields.count(&["b"]).unwrap(), Some(2));

@@ -49,7 +49,7 @@ pub(super) async fn pull(
     let received_at = middleware::current().received_at;
     let id = batch_id(&id)?;
     let max_chunks = wanted(&query)?;
-    to_the_end(claim(state, caller, id, max_chunks, received_at)).await.map(Page::into_response)
+    to_the_end(claim(state, caller, id, max_chunks, received_at)).await?.into_response().await
 }
 
 /// How many chunks are asked for: `max`, else `max_chunks`.
@@ -90,7 +90,10 @@ async fn claim(
     let results = match state.store.claim_results(id, before.batch.day, max_chunks, max_bytes).await? {
         Claim::Results(results) => results,
         Claim::Cancelled => {
-            return Err(ApiError::conflict("BATCH_CANCELLED", "the batch is cancelled; nothing of it can be pulled"));
+            return Err(ApiError::conflict(
+                "BATCH_CANCELLED",
+                "the batch is cancelled; nothing of it can be pulled",
+            ));
         }
         Claim::NotFound => return Err(not_found(id)),
     };
@@ -142,25 +145,22 @@ fn less_claimed(mut view: BatchView, results: &[StoredResult]) -> BatchView {
     view
 }
 
-impl IntoResponse for Page {
-    fn into_response(self) -> Response {
-        let mut response = self.into_body().into_response();
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
-        response
-    }
-}
-
 impl Page {
     /// `{"data":[…],"status":{…},…the same fields again…}`, results decompressed one at a time, never parsed.
-    fn into_body(self) -> Body {
+    async fn into_response(self) -> Result<Response, ApiError> {
         let Self { results, status, permit } = self;
-        let end = match end_of_page(&status) {
-            Ok(end) => end,
-            Err(error) => return Body::from_stream(stream::once(async { Err::<Bytes, _>(io::Error::other(error)) })),
+        let end = end_of_page(&status).map_err(|error| ApiError::internal(&error))?;
+        let left = results.iter().map(|result| result.body.len()).sum();
+        let pieces = Pieces { results: results.into_iter(), first: true, end: Some(end), left, permit };
+        let body = match pieces.next().await {
+            // One piece needs no stream, and tells its length.
+            Some((Ok(piece), Pieces { end: None, .. })) => Body::from(piece),
+            Some((first, rest)) => {
+                Body::from_stream(stream::iter([first]).chain(stream::unfold(rest, Pieces::next)).boxed())
+            }
+            None => Body::empty(),
         };
-        let pieces = Pieces { results: results.into_iter(), first: true, end: Some(end), _permit: permit };
-        Body::from_stream(stream::unfold(pieces, Pieces::next).boxed())
+        Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
     }
 }
 
@@ -180,8 +180,11 @@ fn end_of_page(status: &StatusBody) -> Result<Vec<u8>, serde_json::Error> {
 struct Pieces {
     results: std::vec::IntoIter<StoredResult>,
     first: bool,
+    /// `None` when everything was handed out.
     end: Option<Vec<u8>>,
-    _permit: MemoryPermit,
+    /// Stored bytes of the results that are left.
+    left: usize,
+    permit: MemoryPermit,
 }
 
 impl Pieces {
@@ -200,6 +203,7 @@ impl Pieces {
             if !std::mem::replace(&mut self.first, false) {
                 piece.push(b',');
             }
+            self.left = self.left.saturating_sub(result.body.len());
             if let Err(error) = append(&mut piece, result).await {
                 // The connection breaks off, so that the caller does not take the answer for whole.
                 tracing::error!(%error, "a stored result cannot be read");
@@ -207,6 +211,7 @@ impl Pieces {
                 return Some((Err(error), self));
             }
         }
+        self.permit.shrink_to(self.left);
         Some((Ok(Bytes::from(piece)), self))
     }
 }
@@ -220,7 +225,120 @@ async fn append(piece: &mut Vec<u8>, result: StoredResult) -> io::Result<()> {
     }
     let size = usize::try_from(bytes).unwrap_or(0);
     let decompress = move || zstd::bulk::decompress(&body, size);
-    let body = if size < OFF_RUNTIME { decompress()? } else { tokio::task::spawn_blocking(decompress).await?? };
+    let body =
+        if size < OFF_RUNTIME { decompress()? } else { tokio::task::spawn_blocking(decompress).await?? };
     piece.extend_from_slice(&body);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+
+    use super::super::wire::tests::view;
+    use super::*;
+    use crate::memory::MemoryBudget;
+
+    fn pairs(query: &str) -> Vec<(String, String)> {
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn max_wins_is_clamped_and_must_be_a_positive_integer() {
+        for (query, expected) in [
+            ("", 50),
+            ("max=1", 1),
+            ("max=100", 100),
+            ("max=500", 100),
+            ("max=99999999999999999999999999", 100),
+            ("max_chunks=7", 7),
+            ("max_chunks=7&max=8", 8),
+            ("max_chunks=x&max=8", 8),
+        ] {
+            assert_eq!(wanted(&pairs(query)).unwrap(), expected, "{query}");
+        }
+        for query in [
+            "max=0",
+            "max=-1",
+            "max=x",
+            "max=",
+            "max=1.5",
+            "max=1e2",
+            "max_chunks=0",
+            "max=-99999999999999999999999",
+        ] {
+            let error = wanted(&pairs(query)).unwrap_err();
+            assert_eq!(error.status().as_u16(), 400, "{query}");
+            assert!(error.source_path().is_some());
+        }
+    }
+
+    fn result(id: &str, outputs: usize, compressed: bool) -> StoredResult {
+        let body = json!({"id": id, "outputs": vec![id; outputs]}).to_string();
+        let bytes = i32::try_from(body.len()).unwrap();
+        let body =
+            if compressed { zstd::bulk::compress(body.as_bytes(), 1).unwrap() } else { body.into_bytes() };
+        StoredResult { chunk_id: id.to_owned(), bytes, compressed, body }
+    }
+
+    async fn answer(results: Vec<StoredResult>) -> (Response<()>, Result<Vec<u8>, axum::Error>) {
+        let view = view();
+        let clocks = millrace_common::config::ClocksConfig::default();
+        let status = StatusBody { id: view.batch.id, status: StatusFields::new(&view, view.now, &clocks) };
+        let permit = MemoryBudget::new(1_000_000).reserve(10_000, MEMORY_WAIT).await.unwrap();
+        let response = Page { results, status, permit }.into_response().await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map(|body| body.to_bytes().to_vec());
+        (Response::from_parts(parts, ()), body)
+    }
+
+    #[tokio::test]
+    async fn stored_bytes_are_handed_out_between_data_and_status() {
+        for (count, outputs) in [(0, 0), (1, 1), (3, 2), (100, 1_000)] {
+            let results =
+                (0..count).map(|index| result(&index.to_string(), outputs, index % 2 == 0)).collect();
+            let (head, body) = answer(results).await;
+            assert_eq!(head.headers()["content-type"], "application/json");
+            let body: Value = serde_json::from_slice(&body.unwrap()).unwrap();
+            let data = body["data"].as_array().unwrap();
+            assert_eq!(data.len(), count);
+            for (index, result) in data.iter().enumerate() {
+                assert_eq!(result["id"], index.to_string());
+                assert_eq!(result["outputs"].as_array().unwrap().len(), outputs);
+            }
+            // The status stands there twice: nested and flattened.
+            for (field, value) in body["status"].as_object().unwrap() {
+                assert_eq!(&body[field], value);
+            }
+            assert_eq!(body["status"].as_object().unwrap().len() + 2, body.as_object().unwrap().len());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_result_breaks_the_answer_off() {
+        let mut broken = result("b", 1, true);
+        broken.body.truncate(5);
+        let (_, body) = answer(vec![result("a", 1, false), broken]).await;
+        assert!(body.is_err());
+    }
+
+    #[test]
+    fn without_a_fresh_status_the_claimed_chunks_are_deducted() {
+        let before = view();
+        let (available, records) = before.available();
+        assert!(available > 1 && records > 0);
+        let one = less_claimed(before.clone(), &[result("a", 1, false)]);
+        assert_eq!(one.available(), (available - 1, records));
+        let all: Vec<_> = (0..available + 1).map(|_| result("a", 1, false)).collect();
+        let none = less_claimed(before, &all);
+        assert_eq!(none.available(), (0, 0));
+        assert!(none.counters.output_bytes >= 0);
+    }
 }

@@ -34,7 +34,9 @@ pub(super) async fn push(
         Media::Json | Media::Unstated => Format::Json,
         Media::Bson => Format::Bson,
         Media::Form | Media::Multipart | Media::Other => {
-            return Err(ApiError::unsupported_media_type("chunks come as application/json or application/bson"));
+            return Err(ApiError::unsupported_media_type(
+                "chunks come as application/json or application/bson",
+            ));
         }
     };
     to_the_end(take(state, caller, target, format, body, received_at)).await
@@ -120,8 +122,18 @@ mod tests {
         let target = Target { batch_id: Uuid::nil(), day: NaiveDate::MIN };
         let shape = |path: &str| DecodeError::Shape { path: path.to_owned(), message: "m".to_owned() };
         for (error, status, code, path) in [
-            (shape("chunks[1].data.inputs[3]").into(), 400, "INVALID_CHUNK", Some("chunks[1].data.inputs[3]")),
-            (DecodeError::Malformed { path: None, message: String::new() }.into(), 400, "MALFORMED_BODY", None),
+            (
+                shape("chunks[1].data.inputs[3]").into(),
+                400,
+                "INVALID_CHUNK",
+                Some("chunks[1].data.inputs[3]"),
+            ),
+            (
+                DecodeError::Malformed { path: None, message: String::new() }.into(),
+                400,
+                "MALFORMED_BODY",
+                None,
+            ),
             (
                 DecodeError::ChunkTooLarge { path: "chunks[0].data".to_owned(), bytes: 2, limit: 1 }.into(),
                 422,
@@ -135,12 +147,20 @@ mod tests {
             (PushError::NotOpen(BatchState::Cancelled), 409, "BATCH_CANCELLED", None),
             (PushError::TooLarge { needed: 2, allocated: 1 }, 422, "CHUNK_TOO_LARGE", Some("chunks")),
             (PushError::InputFull { needed: 2, free: 1 }, 429, "INPUT_BUFFER_FULL", None),
-            (PushError::Store(Arc::new(StoreError::Unavailable(String::new()))), 503, "DATABASE_UNAVAILABLE", None),
+            (
+                PushError::Store(Arc::new(StoreError::Unavailable(String::new()))),
+                503,
+                "DATABASE_UNAVAILABLE",
+                None,
+            ),
             (PushError::Store(Arc::new(StoreError::Database(String::new()))), 500, "INTERNAL", None),
             (BrokerError::Blocked.into(), 503, "BROKER_UNAVAILABLE", None),
         ] {
             let refused = refuse(error, target);
-            assert_eq!((refused.status().as_u16(), refused.code(), refused.source_path()), (status, code, path));
+            assert_eq!(
+                (refused.status().as_u16(), refused.code(), refused.source_path()),
+                (status, code, path)
+            );
         }
     }
 }

@@ -1,0 +1,236 @@
+//! Admit → publish → mark as queued.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::NaiveDate;
+use millrace_common::broker::{BrokerError, ChunkMessage, LaneId, MAX_MESSAGE_BYTES, Publisher, Topology};
+use millrace_common::config::Config;
+use millrace_common::model::BatchState;
+use millrace_common::store::{Admission, Push, PushedChunk, QueuedPush, Store, StoreError};
+use thiserror::Error;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::Format;
+use super::admission::{Admit, MarkQueued};
+use super::decode::{Chunk, DecodeError, DecodedPush, decode};
+use super::group::Group;
+
+/// Work on more bytes than this leaves the threads of the asynchronous runtime.
+const INLINE_BYTES: usize = 256_000;
+/// The fastest level that still halves typical records.
+const ZSTD_LEVEL: i32 = 1;
+
+/// The batch that a push is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// The batch.
+    pub batch_id: Uuid,
+    /// Its day.
+    pub day: NaiveDate,
+}
+
+/// Why a push failed. Nothing is stored, unless the variant says otherwise.
+#[derive(Debug, Error)]
+pub enum PushError {
+    /// The body is refused.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The batch is gone.
+    #[error("no such batch")]
+    NotFound,
+    /// The batch takes no chunks any more.
+    #[error("the batch is {0}")]
+    NotOpen(BatchState),
+    /// Ids are taken by chunks with other data.
+    #[error("chunk ids already used with other data: {}", ids.join(", "))]
+    Conflict {
+        /// The ids.
+        ids: Vec<String>,
+    },
+    /// The push is larger than the whole input buffer.
+    #[error("the push has {needed} bytes, the whole input buffer {allocated}")]
+    TooLarge {
+        /// Bytes of the push.
+        needed: i64,
+        /// Size of the buffer.
+        allocated: i64,
+    },
+    /// The input buffer has not enough room now.
+    #[error("the push needs {needed} bytes of the input buffer; {free} are free")]
+    InputFull {
+        /// Bytes of the push.
+        needed: i64,
+        /// Bytes that are free.
+        free: i64,
+    },
+    /// The database failed. The chunks may be stored; pushing them again is safe.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    /// The broker did not confirm. The chunks are stored as accepted; pushing them again publishes them again.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A task of this process died; a bug.
+    #[error("the push was abandoned")]
+    Abandoned,
+}
+
+/// Takes pushes. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Pushes {
+    admission: Group<Admit>,
+    queued: Group<MarkQueued>,
+    publisher: Publisher,
+    topology: Topology,
+    chunk_bytes: usize,
+    transcoded_bytes: usize,
+    compress_bytes: usize,
+}
+
+impl Pushes {
+    /// Starts the tasks that group transactions; to be called within a runtime.
+    pub fn start(config: &Config, store: &Store, publisher: Publisher, topology: Topology) -> Self {
+        Self {
+            admission: Group::start(Admit(store.clone())),
+            queued: Group::start(MarkQueued(store.clone())),
+            publisher,
+            topology,
+            chunk_bytes: config.limits.chunk_bytes.min(MAX_MESSAGE_BYTES),
+            transcoded_bytes: config.limits.body_bytes,
+            compress_bytes: config.limits.compress_bytes,
+        }
+    }
+
+    /// Decodes a push, off the runtime's threads when it is large.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Decode`].
+    pub async fn decode(&self, format: Format, body: Bytes) -> Result<DecodedPush, PushError> {
+        let (chunk_bytes, transcoded_bytes) = (self.chunk_bytes, self.transcoded_bytes);
+        let bytes = body.len();
+        off_runtime(bytes, move || decode(format, &body, chunk_bytes, transcoded_bytes))
+            .await?
+            .map_err(PushError::from)
+    }
+
+    /// Takes a decoded push the whole way; when it returns `Ok`, every chunk is in the batch's lane, confirmed.
+    ///
+    /// To be run in a task of its own: a push that was admitted should also be published when its caller goes away.
+    ///
+    /// # Errors
+    ///
+    /// See [`PushError`].
+    pub async fn push(&self, target: Target, push: DecodedPush) -> Result<(), PushError> {
+        if push.chunks.is_empty() {
+            return Ok(());
+        }
+        let Target { batch_id, day } = target;
+        let rows = push.chunks.iter().map(row).collect();
+        let admission =
+            self.admission.call(Push { batch_id, day, chunks: rows }).await.map_err(PushError::Store)?;
+        let (lane_id, epoch, publish) = match admission {
+            Admission::Admitted { lane_id, epoch, publish } => (lane_id, epoch, publish),
+            Admission::NotFound => return Err(PushError::NotFound),
+            Admission::NotOpen(state) => return Err(PushError::NotOpen(state)),
+            Admission::Conflict { chunk_ids } => return Err(PushError::Conflict { ids: chunk_ids }),
+            Admission::TooLarge { needed, allocated } => {
+                return Err(PushError::TooLarge { needed, allocated });
+            }
+            Admission::InputFull { needed, free } => return Err(PushError::InputFull { needed, free }),
+        };
+        if publish.is_empty() {
+            return Ok(());
+        }
+        let chunk_ids = publish.iter().map(|(id, _)| id.clone()).collect();
+        let messages = self.messages(batch_id, epoch, push.chunks, publish).await?;
+        self.publish(LaneId(lane_id), messages).await?;
+        self.queued.call(QueuedPush { batch_id, day, chunk_ids }).await.map_err(PushError::Store)
+    }
+
+    /// Publishes with confirms. A lane that is missing on the broker is declared, and the push published once more.
+    async fn publish(&self, lane: LaneId, messages: Vec<ChunkMessage>) -> Result<(), BrokerError> {
+        // The bodies are shared, so this copies headers only.
+        let again = messages.clone();
+        match self.publisher.publish(lane, messages).await {
+            Err(BrokerError::Unroutable(queue)) => {
+                warn!(queue, "the lane was missing on the broker: declaring it");
+                self.topology.declare_lane(lane).await?;
+                self.publisher.publish(lane, again).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The messages for the chunks that are to be published, large ones compressed.
+    async fn messages(
+        &self,
+        batch_id: Uuid,
+        epoch: i64,
+        chunks: Vec<Chunk>,
+        publish: Vec<(String, i64)>,
+    ) -> Result<Vec<ChunkMessage>, PushError> {
+        let compress_bytes = self.compress_bytes;
+        let large =
+            chunks.iter().map(|chunk| chunk.data.len()).filter(|bytes| *bytes >= compress_bytes).sum();
+        off_runtime(large, move || {
+            let numbers: HashMap<&str, i64> =
+                publish.iter().map(|(id, number)| (id.as_str(), *number)).collect();
+            let mut compressor = None;
+            let mut messages = Vec::with_capacity(publish.len());
+            for chunk in chunks {
+                let Some(&chunk_no) = numbers.get(chunk.id.as_str()) else { continue };
+                let charged_bytes = i64::try_from(chunk.data.len()).unwrap_or(i64::MAX);
+                let compressed = if chunk.data.len() >= compress_bytes {
+                    compress(&mut compressor, &chunk.data)
+                } else {
+                    None
+                };
+                messages.push(ChunkMessage {
+                    batch_id,
+                    chunk_no,
+                    chunk_id: chunk.id,
+                    epoch,
+                    records: chunk.records.unsigned_abs(),
+                    charged_bytes,
+                    compressed: compressed.is_some(),
+                    body: compressed.unwrap_or(chunk.data),
+                });
+            }
+            messages
+        })
+        .await
+    }
+}
+
+/// A chunk as the store sees it.
+fn row(chunk: &Chunk) -> PushedChunk {
+    PushedChunk {
+        chunk_id: chunk.id.clone(),
+        digest: chunk.digest,
+        records: chunk.records,
+        bytes: i32::try_from(chunk.data.len()).unwrap_or(i32::MAX),
+    }
+}
+
+/// The data compressed, when that makes it smaller. Compression is a saving only: where it fails, the data goes as it is.
+fn compress(compressor: &mut Option<zstd::bulk::Compressor<'static>>, data: &[u8]) -> Option<Bytes> {
+    if compressor.is_none() {
+        *compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).ok();
+    }
+    let compressed = compressor.as_mut()?.compress(data).ok()?;
+    (compressed.len() < data.len()).then(|| Bytes::from(compressed))
+}
+
+/// Runs `work` here when it is on few bytes, else on a thread for blocking work.
+async fn off_runtime<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PushError> {
+    if bytes <= INLINE_BYTES {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| PushError::Abandoned)
+}
