@@ -164,7 +164,7 @@ impl Round {
         // The standby may start at once: whoever is idle is below every limit.
         for view in &snapshot.batches {
             let idle = view.progress().is_drained()
-                && !loads.get(&view.batch.id).is_some_and(|load| load.waiting > 0);
+                && loads.get(&view.batch.id).is_none_or(|load| load.waiting == 0);
             if idle && standby(view.batch.id, &input.workers) == Some(worker.id) {
                 shares.entry(view.batch.id).or_insert(1);
             }
