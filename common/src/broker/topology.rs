@@ -26,7 +26,7 @@ const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 pub struct LaneDepth {
     /// Messages that wait for a consumer; those that a consumer holds are not counted.
     pub ready: u32,
-    /// Consumers of the queue.
+    /// Consumers of the queue. One that was cancelled counts until its deliveries are settled.
     pub consumers: u32,
 }
 
