@@ -9,7 +9,15 @@
 
 pub mod book;
 pub mod value;
+mod formula;
 pub mod functions;
 pub mod number;
 pub mod program;
 pub mod limits;
+pub mod chunk;
+pub mod document;
+pub mod interface;
+pub mod load;
+pub mod service;
+pub mod workbook;
+mod source;

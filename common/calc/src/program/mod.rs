@@ -4,20 +4,37 @@
 //! left as a straight list of instructions. [`Program::run`] evaluates up to [`BLOCK`] records at once.
 
 mod column;
+mod compile;
 mod error;
+mod execute;
+mod forms;
+pub(crate) mod graph;
+mod kernels;
+mod lower;
+mod scalar;
+mod schedule;
+pub(crate) mod table;
 
 pub use column::Column;
 pub use error::{CompileError, CompileErrorKind};
+pub use execute::Scratch;
+pub(crate) use scalar::{MAX_TEXT, power};
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::book::{Book, Range};
 use crate::limits::Limits;
 use crate::value::Value;
+use graph::{Graph, Src};
+use schedule::Schedule;
 
 /// Records evaluated at once, at most.
 pub const BLOCK: usize = 128;
 
 /// What volatile functions see. Fixed for a batch, so that every worker computes the same.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Volatile {
     /// The value of `NOW()`: an Excel serial date with its fraction of the day. `TODAY()` is its whole part.
     pub now: f64,
@@ -45,12 +62,13 @@ pub struct CompileReport {
 /// A compiled book: immutable, cheap to clone and to share.
 #[derive(Debug, Clone)]
 pub struct Program {
-    report: CompileReport,
+    graph: Arc<Graph>,
+    /// Where the outputs come from in the graph.
+    sources: Arc<[Src]>,
+    schedule: Arc<Schedule>,
+    input_count: usize,
+    report: Arc<CompileReport>,
 }
-
-/// Memory that one thread reuses from run to run.
-#[derive(Debug, Default)]
-pub struct Scratch {}
 
 impl Program {
     /// Compile what the `outputs` need of a book, where every cell of `inputs` is supplied by each record.
@@ -60,30 +78,45 @@ impl Program {
     /// # Errors
     /// A construct that the compiler does not support or a bound that is exceeded, with the cell.
     pub fn compile(book: &Book, inputs: &[Range], outputs: &[Range], limits: &Limits) -> Result<Self, CompileError> {
-        let _ = (book, inputs, outputs, limits);
-        Ok(Self { report: CompileReport::default() })
+        let (graph, sources, input_count, report) = compile::compile(book, inputs, outputs, limits)?;
+        Ok(Self::scheduled(Arc::new(graph), sources, input_count, report))
     }
 
     /// The same program for some of its outputs only (by their flattened position), in that order.
     pub fn select(&self, outputs: &[usize]) -> Self {
-        let _ = outputs;
-        self.clone()
+        let sources: Vec<Src> = outputs.iter().filter_map(|i| self.sources.get(*i).copied()).collect();
+        Self::scheduled(Arc::clone(&self.graph), sources, self.input_count, (*self.report).clone())
+    }
+
+    fn scheduled(graph: Arc<Graph>, sources: Vec<Src>, input_count: usize, report: CompileReport) -> Self {
+        let schedule = Schedule::new(&graph, &sources);
+        let report = CompileReport {
+            instructions: schedule.instructions.len(),
+            live_columns: schedule.live,
+            ..report
+        };
+        Self {
+            graph,
+            sources: sources.into(),
+            schedule: Arc::new(schedule),
+            input_count,
+            report: Arc::new(report),
+        }
     }
 
     /// Number of input columns that [`Self::run`] reads.
     pub fn input_count(&self) -> usize {
-        0
+        self.input_count
     }
 
     /// Whether any output depends on this input (by its flattened position).
     pub fn reads_input(&self, input: usize) -> bool {
-        let _ = input;
-        false
+        u32::try_from(input).is_ok_and(|input| self.schedule.inputs.binary_search(&input).is_ok())
     }
 
     /// Number of output columns that [`Self::run`] writes.
     pub fn output_count(&self) -> usize {
-        0
+        self.sources.len()
     }
 
     /// Evaluate `rows` records, at most [`BLOCK`]. A missing or short input column reads as blank.
@@ -97,7 +130,7 @@ impl Program {
         scratch: &mut Scratch,
         outputs: &mut Vec<Column>,
     ) {
-        let _ = (inputs, rows, volatile, first_record, scratch, outputs);
+        execute::run(&self.schedule, &self.graph, inputs, rows, volatile, first_record, scratch, outputs);
     }
 
     /// What went into the program.

@@ -1,0 +1,252 @@
+//! The program before it is ordered: a graph of operations where equal operations are one, and constants are folded.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::error::CompileErrorKind;
+use super::scalar;
+use super::table::Table;
+use crate::formula::Binary;
+use crate::functions::{Arg, Env, Grid, by_index};
+use crate::value::Value;
+
+/// Operations that one program may have.
+const NODES: usize = 4_000_000;
+/// Cells of all arrays of one program together.
+const CELLS: usize = 40_000_000;
+
+/// Where a single value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Src {
+    /// The result of a node; once ordered, the number of a register.
+    Node(u32),
+    /// A constant.
+    Const(u32),
+}
+
+/// An argument of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Operand {
+    Src(Src),
+    Array(u32),
+    Omitted,
+}
+
+/// How a lookup searches a row or column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Search {
+    /// Equal; text may have wildcards.
+    Exact,
+    /// Equal, without wildcards; from the last place when `last`.
+    Equal { last: bool },
+    /// Text with wildcards; from the last place when `last`.
+    Wildcard { last: bool },
+    /// By halving, in ascending order: the last that is not greater.
+    Ascending,
+    /// By halving, in descending order: the last that is not smaller.
+    Descending,
+    /// Equal or else the next smaller, in any order.
+    NextSmaller { last: bool },
+    /// Equal or else the next greater, in any order.
+    NextGreater { last: bool },
+}
+
+/// An operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Op {
+    /// A column of the caller.
+    Input(u32),
+    Negate,
+    Percent,
+    Binary(Binary),
+    /// Condition, value if true, value if false.
+    If,
+    IfError,
+    IfNa,
+    /// What a cell shows: 0 for blank.
+    Solid,
+    /// A function by its index.
+    Call(u16),
+    /// The one-based place of a key in a row or column.
+    Position(Search),
+    /// The value of an array at a one-based row and column.
+    Pick,
+    /// A random number from 0 to 1 that depends on the seed, the record and this place in the program.
+    Random(u32),
+    /// A whole number between two bounds, from a random number.
+    Between,
+}
+
+impl Op {
+    /// Whether the result may change though the arguments do not.
+    pub fn volatile(self) -> bool {
+        match self {
+            Self::Input(_) | Self::Random(_) => true,
+            Self::Call(index) => by_index(index).volatile,
+            _ => false,
+        }
+    }
+}
+
+/// One operation with its arguments in [`Graph::operands`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Node {
+    pub op: Op,
+    pub start: u32,
+    pub length: u32,
+}
+
+/// A rectangle of arguments.
+#[derive(Debug, Clone)]
+pub(crate) enum Array {
+    Constant(Arc<Table>),
+    Mixed { rows: usize, columns: usize, items: Arc<[Src]> },
+}
+
+impl Array {
+    pub fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::Constant(table) => (table.rows, table.columns),
+            Self::Mixed { rows, columns, .. } => (*rows, *columns),
+        }
+    }
+}
+
+/// The operations of a program.
+#[derive(Debug, Default)]
+pub(crate) struct Graph {
+    pub nodes: Vec<Node>,
+    pub operands: Vec<Operand>,
+    pub constants: Vec<Value>,
+    pub arrays: Vec<Array>,
+}
+
+/// Builds a graph.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    pub graph: Graph,
+    known: FxHashMap<(Op, Vec<Operand>), u32>,
+    numbers: FxHashMap<u64, u32>,
+    texts: FxHashMap<Arc<str>, u32>,
+    others: Vec<u32>,
+    cells: usize,
+    randoms: u32,
+}
+
+impl Builder {
+    /// The source of a constant.
+    pub fn constant(&mut self, value: Value) -> Src {
+        let next = self.graph.constants.len() as u32;
+        let index = match &value {
+            Value::Number(x) => *self.numbers.entry(x.to_bits()).or_insert(next),
+            Value::Text(text) => *self.texts.entry(Arc::clone(text)).or_insert(next),
+            other => {
+                let constants = &self.graph.constants;
+                let known = self.others.iter().copied().find(|i| constants[*i as usize] == *other);
+                known.unwrap_or_else(|| {
+                    self.others.push(next);
+                    next
+                })
+            }
+        };
+        if index == next {
+            self.graph.constants.push(value);
+        }
+        Src::Const(index)
+    }
+
+    pub fn number(&mut self, x: f64) -> Src {
+        self.constant(Value::Number(x))
+    }
+
+    /// The value of a constant source.
+    pub fn constant_of(&self, src: Src) -> Option<&Value> {
+        match src {
+            Src::Const(index) => self.graph.constants.get(index as usize),
+            Src::Node(_) => None,
+        }
+    }
+
+    /// A random number of its own.
+    pub fn random(&mut self) -> Result<Src, CompileErrorKind> {
+        self.randoms += 1;
+        self.add(Op::Random(self.randoms), &[])
+    }
+
+    /// A rectangle of sources; constant when all of them are.
+    pub fn array(&mut self, rows: usize, columns: usize, items: Vec<Src>) -> Result<u32, CompileErrorKind> {
+        self.cells += items.len();
+        if self.cells > CELLS {
+            return Err(CompileErrorKind::TooLarge { limit: CELLS, unit: "cells in ranges" });
+        }
+        let constants: Option<Vec<Value>> = items.iter().map(|src| self.constant_of(*src).cloned()).collect();
+        let array = match constants {
+            Some(values) => Array::Constant(Arc::new(Table::new(rows, columns, values))),
+            None => Array::Mixed { rows, columns, items: items.into() },
+        };
+        self.graph.arrays.push(array);
+        Ok(self.graph.arrays.len() as u32 - 1)
+    }
+
+    /// The source of one item of an array.
+    pub fn item(&mut self, array: u32, row: usize, column: usize) -> Src {
+        let value = match &self.graph.arrays[array as usize] {
+            Array::Mixed { columns, items, .. } => return items[row * columns + column],
+            Array::Constant(table) => table.values[row * table.columns + column].clone(),
+        };
+        self.constant(value)
+    }
+
+    pub fn shape(&self, array: u32) -> (usize, usize) {
+        self.graph.arrays[array as usize].shape()
+    }
+
+    /// An operation: folded when its arguments are constant, or the same as an earlier one, or else a new node.
+    pub fn add(&mut self, op: Op, operands: &[Operand]) -> Result<Src, CompileErrorKind> {
+        if !op.volatile()
+            && let Some(value) = self.fold(op, operands)
+        {
+            return Ok(self.constant(value));
+        }
+        let key = (op, operands.to_vec());
+        if let Some(index) = self.known.get(&key) {
+            return Ok(Src::Node(*index));
+        }
+        if self.graph.nodes.len() >= NODES {
+            return Err(CompileErrorKind::TooLarge { limit: NODES, unit: "operations" });
+        }
+        let index = self.graph.nodes.len() as u32;
+        let start = self.graph.operands.len() as u32;
+        self.graph.operands.extend_from_slice(operands);
+        self.graph.nodes.push(Node { op, start, length: operands.len() as u32 });
+        self.known.insert(key, index);
+        Ok(Src::Node(index))
+    }
+
+    pub fn add_src(&mut self, op: Op, sources: &[Src]) -> Result<Src, CompileErrorKind> {
+        let operands: Vec<Operand> = sources.iter().map(|src| Operand::Src(*src)).collect();
+        self.add(op, &operands)
+    }
+
+    /// The value of an operation on constants. An `IF` needs a constant condition and a constant branch only.
+    fn fold(&self, op: Op, operands: &[Operand]) -> Option<Value> {
+        let mut args = Vec::with_capacity(operands.len());
+        for operand in operands {
+            args.push(match operand {
+                Operand::Omitted => Arg::Omitted,
+                Operand::Src(src) => Arg::Value(self.constant_of(*src)?),
+                Operand::Array(array) => match &self.graph.arrays[*array as usize] {
+                    Array::Constant(table) => Arg::Array(Grid {
+                        rows: table.rows,
+                        columns: table.columns,
+                        items: &table.values,
+                        index: matches!(op, Op::Position(_)).then(|| table.index()),
+                    }),
+                    Array::Mixed { .. } => return None,
+                },
+            });
+        }
+        Some(scalar::evaluate(op, &args, &Env::default()))
+    }
+}

@@ -1,0 +1,427 @@
+//! From expressions to operations: scalar and array evaluation, references, implicit intersection.
+
+use super::compile::{Compiler, Key, Lower, Stop};
+use super::error::CompileErrorKind;
+use super::graph::{Array, Op, Operand, Src};
+use crate::book::Range;
+use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW, Unary};
+use crate::functions::{Form, FunctionInfo, Kernel, Kind};
+use crate::value::{ErrorValue, Value};
+
+/// Cells that one array expression may have.
+const ARRAY: usize = 1_000_000;
+
+/// What an expression becomes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape {
+    /// A single value.
+    Src(Src),
+    /// A rectangle of values.
+    Array(u32),
+    /// An argument left empty.
+    Omitted,
+}
+
+/// How an argument is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// One value: ranges give the cell of the formula's own row or column.
+    Scalar,
+    /// Every value of a range.
+    Array,
+}
+
+/// Where an expression stands.
+#[derive(Debug)]
+pub(super) struct At {
+    pub key: Key,
+    /// Names bound by `LET`, innermost last.
+    pub locals: Vec<(String, Shape)>,
+}
+
+impl Compiler<'_> {
+    /// The source of the value that a formula cell shows.
+    pub fn result(&mut self, key: Key, expr: &Expr) -> Lower<Src> {
+        let mut at = At { key, locals: Vec::new() };
+        let src = self.scalar(expr, &mut at)?;
+        self.solid(src)
+    }
+
+    /// The value with blank as 0, unless it cannot be blank.
+    fn solid(&mut self, src: Src) -> Lower<Src> {
+        let may_be_blank = match src {
+            Src::Const(_) => true,
+            Src::Node(node) => {
+                let op = self.builder.graph.nodes[node as usize].op;
+                matches!(op, Op::Input(_) | Op::If | Op::IfError | Op::IfNa | Op::Pick)
+            }
+        };
+        Ok(if may_be_blank { self.builder.add_src(Op::Solid, &[src])? } else { src })
+    }
+
+    /// Evaluate to one value.
+    pub fn scalar(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
+        if let Some(range) = self.reference_of(expr, at)? {
+            return match intersection(range, at.key) {
+                Some(key) => self.cell(key),
+                None => Ok(self.builder.constant(ErrorValue::Value.into())),
+            };
+        }
+        let shape = match expr {
+            Expr::Value(value) => return Ok(self.builder.constant(value.clone())),
+            Expr::Omitted => return Ok(self.builder.constant(Value::Blank)),
+            Expr::Unary(op, inner) => {
+                let inner = self.scalar(inner, at)?;
+                return self.unary(*op, inner);
+            }
+            Expr::Binary(..) => self.chain(expr, at, Mode::Scalar)?,
+            Expr::Call(index, function, args) => self.call(*index, function, args, at, Mode::Scalar)?,
+            Expr::Areas(_) => return Ok(self.builder.constant(ErrorValue::Value.into())),
+            Expr::Local(_) | Expr::Array { .. } | Expr::Reference(_) | Expr::Span(..) => self.any(expr, at)?,
+        };
+        Ok(self.first(shape))
+    }
+
+    /// The single value of a shape, the first of an array.
+    pub fn first(&mut self, shape: Shape) -> Src {
+        match shape {
+            Shape::Src(src) => src,
+            Shape::Array(array) => self.builder.item(array, 0, 0),
+            Shape::Omitted => self.builder.constant(Value::Blank),
+        }
+    }
+
+    /// Evaluate with every value of ranges and arrays.
+    pub fn any(&mut self, expr: &Expr, at: &mut At) -> Lower<Shape> {
+        if let Some(range) = self.reference_of(expr, at)? {
+            return Ok(Shape::Array(self.range(range)?));
+        }
+        match expr {
+            Expr::Value(value) => Ok(Shape::Src(self.builder.constant(value.clone()))),
+            Expr::Omitted => Ok(Shape::Omitted),
+            Expr::Unary(op, inner) => {
+                if *op == Unary::Intersect {
+                    return Ok(Shape::Src(self.scalar(inner, at)?));
+                }
+                let inner = self.argument(inner, at, Mode::Array)?;
+                self.lift(&[inner], &mut |compiler, args| compiler.unary(*op, args[0]))
+            }
+            Expr::Binary(..) => self.chain(expr, at, Mode::Array),
+            Expr::Call(index, function, args) => self.call(*index, function, args, at, Mode::Array),
+            Expr::Areas(list) => {
+                let mut items = Vec::new();
+                for range in list {
+                    let array = self.range(*range)?;
+                    let (rows, columns) = self.builder.shape(array);
+                    for place in 0..rows * columns {
+                        items.push(self.builder.item(array, place / columns, place % columns));
+                    }
+                }
+                Ok(Shape::Array(self.builder.array(items.len(), 1, items)?))
+            }
+            Expr::Array { rows, columns, items } => {
+                let mut sources = Vec::with_capacity(items.len());
+                for item in items {
+                    sources.push(self.scalar(item, at)?);
+                }
+                Ok(Shape::Array(self.builder.array(*rows, *columns, sources)?))
+            }
+            Expr::Local(name) => match at.locals.iter().rev().find(|(local, _)| local == name) {
+                Some((_, shape)) => Ok(*shape),
+                None => Ok(Shape::Src(self.builder.constant(ErrorValue::Name.into()))),
+            },
+            Expr::Reference(range) => Ok(Shape::Array(self.range(*range)?)),
+            Expr::Span(..) => Err(unsupported("a range with a computed end that depends on the inputs")),
+        }
+    }
+
+    /// An argument: one value, or with every value where arrays are evaluated.
+    pub fn argument(&mut self, expr: &Expr, at: &mut At, mode: Mode) -> Lower<Shape> {
+        if matches!(expr, Expr::Omitted) {
+            return Ok(Shape::Omitted);
+        }
+        if mode == Mode::Scalar {
+            return Ok(Shape::Src(self.scalar(expr, at)?));
+        }
+        let shape = self.any(expr, at)?;
+        Ok(match shape {
+            Shape::Array(array) if self.builder.shape(array) == (1, 1) => Shape::Src(self.builder.item(array, 0, 0)),
+            other => other,
+        })
+    }
+
+    /// A whole array; a single value is one of one cell.
+    pub fn array_argument(&mut self, expr: &Expr, at: &mut At) -> Lower<u32> {
+        match self.any(expr, at)? {
+            Shape::Array(array) => Ok(array),
+            other => {
+                let src = self.first(other);
+                Ok(self.builder.array(1, 1, vec![src])?)
+            }
+        }
+    }
+
+    /// Apply `f` to single values, or item by item to arrays, where single rows, columns and values are repeated.
+    pub fn lift(&mut self, shapes: &[Shape], f: &mut dyn FnMut(&mut Self, &[Src]) -> Lower<Src>) -> Lower<Shape> {
+        let mut size = None;
+        for shape in shapes {
+            if let Shape::Array(array) = shape {
+                let (rows, columns) = self.builder.shape(*array);
+                let (r, c) = size.unwrap_or((1, 1));
+                size = Some((rows.max(r), columns.max(c)));
+            }
+        }
+        let Some((rows, columns)) = size else {
+            let sources: Vec<Src> = shapes.iter().map(|shape| self.first(*shape)).collect();
+            return Ok(Shape::Src(f(self, &sources)?));
+        };
+        if rows.saturating_mul(columns) > ARRAY {
+            return Err(CompileErrorKind::TooLarge { limit: ARRAY, unit: "cells in one array" }.into());
+        }
+        let mut items = Vec::with_capacity(rows * columns);
+        let mut sources = Vec::with_capacity(shapes.len());
+        for row in 0..rows {
+            for column in 0..columns {
+                sources.clear();
+                for shape in shapes {
+                    sources.push(self.item_of(*shape, row, column));
+                }
+                items.push(f(self, &sources)?);
+            }
+        }
+        Ok(Shape::Array(self.builder.array(rows, columns, items)?))
+    }
+
+    /// The item of a shape at a place of a larger rectangle; `#N/A` beyond its end.
+    fn item_of(&mut self, shape: Shape, row: usize, column: usize) -> Src {
+        let Shape::Array(array) = shape else { return self.first(shape) };
+        let (rows, columns) = self.builder.shape(array);
+        let (row, column) = (if rows == 1 { 0 } else { row }, if columns == 1 { 0 } else { column });
+        if row < rows && column < columns {
+            self.builder.item(array, row, column)
+        } else {
+            self.builder.constant(ErrorValue::NA.into())
+        }
+    }
+
+    fn unary(&mut self, op: Unary, inner: Src) -> Lower<Src> {
+        Ok(match op {
+            Unary::Negate => self.builder.add_src(Op::Negate, &[inner])?,
+            Unary::Percent => self.builder.add_src(Op::Percent, &[inner])?,
+            Unary::Intersect => inner,
+        })
+    }
+
+    /// A left-leaning chain of operators, without recursion along its spine.
+    fn chain(&mut self, expr: &Expr, at: &mut At, mode: Mode) -> Lower<Shape> {
+        let mut spine: Vec<(Binary, &Expr)> = Vec::new();
+        let mut node = expr;
+        while let Expr::Binary(op, left, right) = node {
+            spine.push((*op, right));
+            node = left;
+        }
+        let mut left = self.argument(node, at, mode)?;
+        for (op, right) in spine.into_iter().rev() {
+            let right = self.argument(right, at, mode)?;
+            left = self.lift(&[left, right], &mut |compiler, args| Ok(compiler.builder.add_src(Op::Binary(op), args)?))?;
+        }
+        Ok(left)
+    }
+
+    fn call(
+        &mut self,
+        index: u16,
+        function: &'static FunctionInfo,
+        args: &[Expr],
+        at: &mut At,
+        mode: Mode,
+    ) -> Lower<Shape> {
+        self.functions.insert(index);
+        if let Kind::Form(form) = function.kind {
+            return self.form(form, args, at, mode);
+        }
+        if function.kernel == Kernel::Sum {
+            return self.sum(index, args, at);
+        }
+        let mut operands = Vec::with_capacity(args.len());
+        let mut lifted = Vec::new();
+        let mut arrays = false;
+        for (i, arg) in args.iter().enumerate() {
+            if function.takes_array(i) {
+                operands.push(match self.any(arg, at)? {
+                    Shape::Src(src) => Operand::Src(src),
+                    Shape::Array(array) => Operand::Array(array),
+                    Shape::Omitted => Operand::Omitted,
+                });
+                continue;
+            }
+            let shape = self.argument(arg, at, mode)?;
+            arrays |= matches!(shape, Shape::Array(_));
+            operands.push(match shape {
+                Shape::Omitted => Operand::Omitted,
+                other => Operand::Src(self.first(other)),
+            });
+            lifted.push((i, shape));
+        }
+        if !arrays {
+            return Ok(Shape::Src(self.builder.add(Op::Call(index), &operands)?));
+        }
+        lifted.retain(|(_, shape)| !matches!(shape, Shape::Omitted));
+        let shapes: Vec<Shape> = lifted.iter().map(|(_, shape)| *shape).collect();
+        self.lift(&shapes, &mut |compiler, sources| {
+            for ((i, _), src) in lifted.iter().zip(sources) {
+                operands[*i] = Operand::Src(*src);
+            }
+            Ok(compiler.builder.add(Op::Call(index), &operands)?)
+        })
+    }
+
+    /// The range that an expression refers to, when it is known now.
+    pub fn reference_of(&mut self, expr: &Expr, at: &mut At) -> Lower<Option<Range>> {
+        match expr {
+            Expr::Reference(range) => Ok(Some(*range)),
+            Expr::Span(left, right) => {
+                let (Some(a), Some(b)) = (self.reference_of(left, at)?, self.reference_of(right, at)?) else {
+                    return Ok(None);
+                };
+                Ok((a.sheet == b.sheet).then(|| Range {
+                    sheet: a.sheet,
+                    first_row: a.first_row.min(b.first_row),
+                    first_column: a.first_column.min(b.first_column),
+                    last_row: a.last_row.max(b.last_row),
+                    last_column: a.last_column.max(b.last_column),
+                }))
+            }
+            Expr::Call(index, function, args) => match function.kind {
+                Kind::Form(Form::Offset) => {
+                    self.functions.insert(*index);
+                    self.offset_reference(args, at)
+                }
+                Kind::Form(Form::Index) => self.index_reference(*index, args, at),
+                Kind::Form(Form::Indirect) => {
+                    self.functions.insert(*index);
+                    self.indirect(args, at).map(Some)
+                }
+                _ => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    fn indirect(&mut self, args: &[Expr], at: &mut At) -> Lower<Range> {
+        let src = self.scalar(&args[0], at)?;
+        let text = match self.builder.constant_of(src) {
+            Some(Value::Text(text)) => text.clone(),
+            _ => return Err(unsupported("INDIRECT with a computed target")),
+        };
+        self.resolver
+            .reference_text(&text, at.key.0, (at.key.1, at.key.2))
+            .ok_or_else(|| unsupported(&format!("INDIRECT to {text}, which is no reference in this workbook,")))
+    }
+
+    /// A number that is known now; an omitted argument is `default`.
+    pub fn known_number(&mut self, arg: Option<&Expr>, default: f64, at: &mut At) -> Lower<Option<f64>> {
+        match arg {
+            None | Some(Expr::Omitted) => Ok(Some(default)),
+            Some(expr) => {
+                let src = self.scalar(expr, at)?;
+                Ok(self.builder.constant_of(src).and_then(|value| value.to_number().ok()))
+            }
+        }
+    }
+
+    fn offset_reference(&mut self, args: &[Expr], at: &mut At) -> Lower<Option<Range>> {
+        let Some(base) = self.reference_of(&args[0], at)? else {
+            return Err(unsupported("OFFSET from a computed reference"));
+        };
+        let rows = self.known_number(args.get(1), 0.0, at)?;
+        let columns = self.known_number(args.get(2), 0.0, at)?;
+        let height = self.known_number(args.get(3), f64::from(base.rows()), at)?;
+        let width = self.known_number(args.get(4), f64::from(base.columns()), at)?;
+        let (Some(rows), Some(columns), Some(height), Some(width)) = (rows, columns, height, width) else {
+            return Ok(None);
+        };
+        let line = |first: u32, shift: f64, length: f64, most: u32| {
+            let start = f64::from(first) + shift.trunc();
+            let length = length.trunc();
+            let (low, high) =
+                if length < 0.0 { (start + length + 1.0, start) } else { (start, start + length - 1.0) };
+            (length != 0.0 && low >= 0.0 && high <= f64::from(most)).then_some((low as u32, high as u32))
+        };
+        let r = line(base.first_row, rows, height, MAX_ROW);
+        let c = line(base.first_column, columns, width, MAX_COLUMN);
+        let (Some((first_row, last_row)), Some((first_column, last_column))) = (r, c) else {
+            return Err(unsupported("OFFSET beyond the sheet"));
+        };
+        Ok(Some(Range { sheet: base.sheet, first_row, first_column, last_row, last_column }))
+    }
+
+    /// `INDEX` into a reference with a known row and column.
+    fn index_reference(&mut self, index: u16, args: &[Expr], at: &mut At) -> Lower<Option<Range>> {
+        let Expr::Reference(base) = &args[0] else { return Ok(None) };
+        let base = *base;
+        let first = self.known_number(args.get(1), 0.0, at)?;
+        let second = self.known_number(args.get(2), 0.0, at)?;
+        let (Some(first), Some(second)) = (first, second) else { return Ok(None) };
+        let (row, column) =
+            if args.len() == 2 && base.rows() == 1 && base.columns() > 1 { (1.0, first) } else { (first, second) };
+        let column = if args.len() == 2 && base.columns() == 1 { 1.0 } else { column };
+        let line = |place: f64, low: u32, high: u32| {
+            let place = place.trunc();
+            if place == 0.0 {
+                return Some((low, high));
+            }
+            let length = f64::from(high - low + 1);
+            (place >= 1.0 && place <= length).then(|| (low + place as u32 - 1, low + place as u32 - 1))
+        };
+        let (Some(r), Some(c)) =
+            (line(row, base.first_row, base.last_row), line(column, base.first_column, base.last_column))
+        else {
+            return Ok(None);
+        };
+        self.functions.insert(index);
+        Ok(Some(Range { sheet: base.sheet, first_row: r.0, first_column: c.0, last_row: r.1, last_column: c.1 }))
+    }
+
+    /// One row (`true`) or column of an array as an array of its own.
+    pub fn line(&mut self, array: u32, row: bool, place: usize) -> Lower<u32> {
+        let (rows, columns) = self.builder.shape(array);
+        if (row && rows == 1) || (!row && columns == 1) {
+            return Ok(array);
+        }
+        if let Some(known) = self.lines.get(&(array, row, place)) {
+            return Ok(*known);
+        }
+        let count = if row { columns } else { rows };
+        let at = |i: usize| if row { place * columns + i } else { i * columns + place };
+        let items: Vec<Src> = match self.builder.graph.arrays[array as usize].clone() {
+            Array::Mixed { items, .. } => (0..count).map(|i| items[at(i)]).collect(),
+            Array::Constant(table) => {
+                (0..count).map(|i| self.builder.constant(table.values[at(i)].clone())).collect()
+            }
+        };
+        let line = self.builder.array(if row { 1 } else { count }, if row { count } else { 1 }, items)?;
+        self.lines.insert((array, row, place), line);
+        Ok(line)
+    }
+}
+
+/// The cell that a range means where one value is wanted.
+fn intersection(range: Range, at: Key) -> Option<Key> {
+    if range.is_cell() {
+        return Some((range.sheet, range.first_row, range.first_column));
+    }
+    let (sheet, row, column) = at;
+    let _ = sheet;
+    if range.first_column == range.last_column && (range.first_row..=range.last_row).contains(&row) {
+        return Some((range.sheet, row, range.first_column));
+    }
+    if range.first_row == range.last_row && (range.first_column..=range.last_column).contains(&column) {
+        return Some((range.sheet, range.first_row, column));
+    }
+    None
+}
+
+pub(super) fn unsupported(what: &str) -> Stop {
+    Stop::Kind(CompileErrorKind::Unsupported(what.to_owned()))
+}

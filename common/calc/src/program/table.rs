@@ -1,0 +1,77 @@
+//! Constant ranges, and the indexes that lookups use on them.
+
+use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
+
+use crate::program::column::lane;
+use crate::value::{Value, fold};
+
+/// A rectangle of constants, row-major.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub rows: usize,
+    pub columns: usize,
+    pub values: Vec<Value>,
+    /// The same as lanes, when every value is a number or an error.
+    pub numbers: Option<Vec<f64>>,
+    index: OnceLock<Index>,
+}
+
+impl Table {
+    pub fn new(rows: usize, columns: usize, values: Vec<Value>) -> Self {
+        let plain = values.iter().all(|v| matches!(v, Value::Number(_) | Value::Error(_)));
+        let numbers = plain.then(|| values.iter().map(lane).collect());
+        Self { rows, columns, values, numbers, index: OnceLock::new() }
+    }
+
+    /// The index of a single row or column, built at first use.
+    pub fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::new(&self.values))
+    }
+}
+
+/// What a lookup looks for in a row or column of constants.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// First and last place of each number, by its bits; zero without its sign.
+    exact_numbers: FxHashMap<u64, (u32, u32)>,
+    /// First and last place of each text, folded.
+    exact_texts: FxHashMap<String, (u32, u32)>,
+    /// The numbers with their places, in order of appearance.
+    pub numbers: Vec<f64>,
+    pub number_places: Vec<u32>,
+    /// Whether the numbers never fall.
+    pub ascending: bool,
+}
+
+impl Index {
+    fn new(values: &[Value]) -> Self {
+        let mut index = Self { ascending: true, ..Self::default() };
+        for (value, place) in values.iter().zip(0_u32..) {
+            match value {
+                Value::Number(x) => {
+                    index.exact_numbers.entry((x + 0.0).to_bits()).or_insert((place, place)).1 = place;
+                    index.ascending &= index.numbers.last().is_none_or(|last| last <= x);
+                    index.numbers.push(*x);
+                    index.number_places.push(place);
+                }
+                Value::Text(text) => {
+                    index.exact_texts.entry(fold(text).into_owned()).or_insert((place, place)).1 = place;
+                }
+                _ => {}
+            }
+        }
+        index
+    }
+
+    /// First and last place of a number.
+    pub fn number(&self, x: f64) -> Option<(u32, u32)> {
+        self.exact_numbers.get(&(x + 0.0).to_bits()).copied()
+    }
+
+    /// First and last place of a text without wildcards.
+    pub fn text(&self, text: &str) -> Option<(u32, u32)> {
+        self.exact_texts.get(fold(text).as_ref()).copied()
+    }
+}
