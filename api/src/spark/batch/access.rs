@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use chrono::NaiveDate;
 use lru::LruCache;
 use millrace_common::model::Caller;
@@ -51,8 +53,26 @@ impl KnownBatches {
 }
 
 /// The batch id of a path; what is no UUID names no batch.
-pub(super) fn batch_id(text: &str) -> Result<Uuid, ApiError> {
-    Uuid::parse_str(text).map_err(|_| not_found(text))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BatchId(pub Uuid);
+
+impl FromRequestParts<AppState> for BatchId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        match path {
+            Ok(Path((_, id))) => Self::read(&id),
+            // Not even text.
+            Err(_) => Err(not_found("of this name")),
+        }
+    }
+}
+
+impl BatchId {
+    fn read(text: &str) -> Result<Self, ApiError> {
+        Uuid::parse_str(text).map(Self).map_err(|_| not_found(text))
+    }
 }
 
 /// 404 for a batch that does not exist, or not for this caller.
@@ -112,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_is_no_uuid_is_not_found() {
-        assert_eq!(batch_id("x").unwrap_err().status(), 404);
-        assert!(batch_id("00112233-4455-6677-8899-AABBCCDDEEFF").is_ok());
+        assert_eq!(BatchId::read("x").unwrap_err().status(), 404);
+        assert!(BatchId::read("00112233-4455-6677-8899-AABBCCDDEEFF").is_ok());
     }
 }

@@ -1,13 +1,13 @@
 //! `PATCH …/batch/{id}`: close or cancel (contract 1.5).
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use millrace_common::broker::ControlEvent;
 use millrace_common::model::{BatchState, Transition, Verdict};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::access::{batch_id, target, visible_view};
+use super::access::{BatchId, target, visible_view};
 use super::to_the_end;
 use super::wire::{BatchBody, BatchData, OBJECT, StatusFields};
 use crate::auth::Auth;
@@ -20,11 +20,10 @@ use crate::state::AppState;
 pub(super) async fn change(
     State(state): State<AppState>,
     Auth(caller): Auth,
-    Path((_, id)): Path<(String, String)>,
+    BatchId(id): BatchId,
     request: Request,
 ) -> Result<Json<BatchBody>, ApiError> {
     let received_at = middleware::current().received_at;
-    let id = batch_id(&id)?;
     target(&state, &caller, id).await?;
     let fields: Map<String, Value> = read_body(&state, request).await?.json()?;
     let event = wanted(&fields)?;

@@ -17,6 +17,7 @@ use crate::auth::Auth;
 use crate::body::{Media, read_body};
 use crate::error::ApiError;
 use crate::middleware;
+use crate::spark::services::resolve_version;
 use crate::state::AppState;
 
 /// `call_purpose` of a batch that names none.
@@ -143,11 +144,14 @@ pub(super) async fn create(
     let wanted = CreateRequest::read(Fields::new(&object))
         .map_err(|error| ApiError::unprocessable("INVALID_VALUE", error.to_string(), error.path))?;
     drop(body);
-    if wanted.version_id.is_none() && wanted.service.is_none() {
-        let message = "name a service, or a version_id";
-        return Err(ApiError::bad_request("SERVICE_MISSING", message, "service".to_owned()));
-    }
-    let version = resolve(&state, &caller, &wanted).await?;
+    let version = resolve_version(
+        &state,
+        &caller,
+        wanted.service.as_deref(),
+        wanted.version_id,
+        wanted.version_by_timestamp,
+    )
+    .await?;
     let new = wanted.into_new_batch(&caller, &version);
     to_the_end(async move {
         let CreatedBatch { batch, lane_declared } = state.store.create_batch(&new).await.map_err(refuse)?;
@@ -160,20 +164,6 @@ pub(super) async fn create(
         Ok(Json(BatchBody { object: OBJECT, id: batch.id, data: BatchData::new(&view), meta: None, status }))
     })
     .await
-}
-
-// TEMP
-async fn resolve(
-    state: &AppState,
-    caller: &Caller,
-    wanted: &CreateRequest,
-) -> Result<ServiceVersion, ApiError> {
-    let id = wanted.version_id.ok_or_else(|| ApiError::not_found("SERVICE_NOT_FOUND", "x"))?;
-    state
-        .store
-        .version(caller.tenant_id, id)
-        .await?
-        .ok_or_else(|| ApiError::not_found("SERVICE_NOT_FOUND", "x"))
 }
 
 /// Declares the new batch's lane. A batch whose lane cannot be declared is taken back.

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use millrace_common::model::Caller;
 use millrace_common::store::{BatchView, Claim, StoredResult};
 use uuid::Uuid;
 
-use super::access::{batch_id, not_found, visible_view};
+use super::access::{BatchId, not_found, visible_view};
 use super::to_the_end;
 use super::wire::{StatusBody, StatusFields};
 use crate::auth::Auth;
@@ -43,11 +43,10 @@ const STATUS_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from
 pub(super) async fn pull(
     State(state): State<AppState>,
     Auth(caller): Auth,
-    Path((_, id)): Path<(String, String)>,
+    BatchId(id): BatchId,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
     let received_at = middleware::current().received_at;
-    let id = batch_id(&id)?;
     let max_chunks = wanted(&query)?;
     to_the_end(claim(state, caller, id, max_chunks, received_at)).await?.into_response().await
 }

@@ -1,13 +1,13 @@
 //! `POST …/batch/{id}/chunks` (contract 1.2).
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use chrono::{DateTime, Utc};
 use millrace_common::model::{BatchState, Caller};
 use millrace_common::store::StoreError;
 use serde_json::json;
 
-use super::access::{batch_id, not_found, target, visible_view};
+use super::access::{BatchId, not_found, target, visible_view};
 use super::to_the_end;
 use super::wire::{PushBody, StatusBody, StatusFields};
 use crate::auth::Auth;
@@ -24,11 +24,11 @@ const RETRY_FULL: u64 = 1;
 pub(super) async fn push(
     State(state): State<AppState>,
     Auth(caller): Auth,
-    Path((_, id)): Path<(String, String)>,
+    BatchId(id): BatchId,
     request: Request,
 ) -> Result<Json<PushBody>, ApiError> {
     let received_at = middleware::current().received_at;
-    let target = target(&state, &caller, batch_id(&id)?).await?;
+    let target = target(&state, &caller, id).await?;
     let body = read_body(&state, request).await?;
     let format = match body.media {
         Media::Json | Media::Unstated => Format::Json,

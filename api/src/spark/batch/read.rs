@@ -1,9 +1,9 @@
 //! `GET …/batch/{id}/status` (contract 1.4) and `GET …/batch/{id}` (contract 1.6).
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
-use super::access::{batch_id, visible_view};
+use super::access::{BatchId, visible_view};
 use super::wire::{InfoBody, StatusBody, StatusFields};
 use crate::auth::Auth;
 use crate::error::ApiError;
@@ -14,9 +14,9 @@ use crate::state::AppState;
 pub(super) async fn status(
     State(state): State<AppState>,
     Auth(caller): Auth,
-    Path((_, id)): Path<(String, String)>,
+    BatchId(id): BatchId,
 ) -> Result<Json<StatusBody>, ApiError> {
-    let view = visible_view(&state, &caller, batch_id(&id)?).await?;
+    let view = visible_view(&state, &caller, id).await?;
     let status = StatusFields::new(&view, middleware::current().received_at, &state.config.clocks);
     Ok(Json(StatusBody { id: view.batch.id, status }))
 }
@@ -25,8 +25,8 @@ pub(super) async fn status(
 pub(super) async fn info(
     State(state): State<AppState>,
     Auth(caller): Auth,
-    Path((_, id)): Path<(String, String)>,
+    BatchId(id): BatchId,
 ) -> Result<Json<InfoBody>, ApiError> {
-    let view = visible_view(&state, &caller, batch_id(&id)?).await?;
+    let view = visible_view(&state, &caller, id).await?;
     Ok(Json(InfoBody::new(&view)))
 }
