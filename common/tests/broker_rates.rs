@@ -49,7 +49,7 @@ async fn rates() {
             publisher.publish(LANE, messages(0..500)).await.unwrap();
         }
         for (prefetch, group) in [(256, 1), (256, 64), (256, 256), (1000, 256)] {
-            let all = u32::try_from(TOTAL / 4).unwrap();
+            let all = u32::try_from(TOTAL / 5).unwrap();
             let before = topology.lane_depth(LANE).await.unwrap().ready;
             let round = broker_support::Broker { shutdown: broker.shutdown.child_token(), ..broker.clone() };
             let (consumers, mut deliveries) = round.consumers();

@@ -61,13 +61,20 @@ pub(super) struct Consuming {
 }
 
 impl Consuming {
-    pub(super) fn start(shared: Arc<Shared>, link: Arc<Link>, queue: Queue, prefetch: u16) -> Self {
+    /// `stop` ends the wait for deliveries that were handed out.
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        link: Arc<Link>,
+        stop: CancellationToken,
+        queue: Queue,
+        prefetch: u16,
+    ) -> Self {
         let (sender, receiver) = watch::channel(prefetch);
         let unwanted = CancellationToken::new();
         let slot = Slot::default();
         let held = Arc::clone(&slot);
         let worker =
-            Worker { shared, link, queue, prefetch: receiver, unwanted: unwanted.clone(), slot: held };
+            Worker { shared, link, stop, queue, prefetch: receiver, unwanted: unwanted.clone(), slot: held };
         Self { slot, prefetch: sender, unwanted, task: tokio::spawn(worker.run()) }
     }
 
@@ -108,6 +115,7 @@ enum End {
 struct Worker {
     shared: Arc<Shared>,
     link: Arc<Link>,
+    stop: CancellationToken,
     queue: Queue,
     prefetch: watch::Receiver<u16>,
     unwanted: CancellationToken,
@@ -150,6 +158,7 @@ impl Worker {
                     within(setup, self.give_back(&lane, consumer)).await?;
                     tokio::select! {
                         () = lane.idle() => {}
+                        () = self.stop.cancelled() => {}
                         () = self.link.ended().cancelled() => {}
                     }
                     // Said before the goodbye, so that a late settlement is not sent into a closing channel.

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::consume::{Consuming, Shared, Slot};
 use super::lane_channel::LaneChannel;
-use super::link::{CurrentLink, Link, LinkOptions, next_link, supervise};
+use super::link::{CLOSE_DEADLINE, CurrentLink, Link, LinkOptions, next_link, supervise};
 use super::message::ChunkMessage;
 use super::names::{LaneId, Names};
 use super::receipt::{Receipt, Settled};
@@ -204,7 +206,8 @@ async fn on_link(
     shutdown: &CancellationToken,
 ) {
     let mut running: HashMap<Queue, Consuming> = HashMap::new();
-    let mut ending = Vec::new();
+    let mut ending: Vec<JoinHandle<()>> = Vec::new();
+    let stop = CancellationToken::new();
     loop {
         let target = wanted.borrow_and_update().clone();
         let unwanted = running.extract_if(|queue, _| !target.contains_key(queue));
@@ -213,7 +216,9 @@ async fn on_link(
         for (queue, prefetch) in target {
             running
                 .entry(queue)
-                .or_insert_with(|| Consuming::start(Arc::clone(shared), Arc::clone(link), queue, prefetch))
+                .or_insert_with(|| {
+                    Consuming::start(Arc::clone(shared), Arc::clone(link), stop.clone(), queue, prefetch)
+                })
                 .set_prefetch(prefetch);
         }
         *slots.lock() = running.iter().map(|(queue, consuming)| (*queue, consuming.slot())).collect();
@@ -227,12 +232,11 @@ async fn on_link(
         }
     }
     slots.lock().clear();
+    // Not to wait for receipts that are out: on a lost connection they are stale, and at a shutdown they become so.
+    stop.cancel();
     ending.extend(running.into_values().map(Consuming::end));
-    for task in &ending {
-        // Not to wait for open receipts: on a lost connection they are stale, and at a shutdown they become so.
-        task.abort();
-    }
-    for task in ending {
-        let _ = task.await;
+    let aborts: Vec<_> = ending.iter().map(JoinHandle::abort_handle).collect();
+    if tokio::time::timeout(CLOSE_DEADLINE, join_all(ending)).await.is_err() {
+        aborts.iter().for_each(AbortHandle::abort);
     }
 }

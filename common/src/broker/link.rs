@@ -29,7 +29,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// How often the state of a connection is looked at: not every end of a connection is announced as an event.
 const STATUS_POLL: Duration = Duration::from_millis(200);
 /// How long a polite close may take before the socket is shut down.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 /// `frame_max` for connections that carry only small frames: the client's buffers are 32 frames each way.
 pub(super) const SMALL_FRAMES: u32 = 16 * 1024;
 
@@ -232,7 +232,9 @@ impl Link {
                     info!(connection = name, "the broker accepts messages again");
                 }
                 // A channel's error is announced here too, and leaves the connection as it is.
-                Ok(Some(Event::Error(error))) => debug!(connection = name, %error, "an error on a connection"),
+                Ok(Some(Event::Error(error))) => {
+                    debug!(connection = name, %error, "an error on a connection")
+                }
                 Ok(Some(_)) | Err(_) => {}
                 Ok(None) => break,
             }

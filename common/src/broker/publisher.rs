@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::error::BrokerError;
-use super::link::{Backoff, CurrentLink, Link, LinkOptions, next_link, supervise, within};
+use super::link::{Backoff, CLOSE_DEADLINE, CurrentLink, Link, LinkOptions, next_link, supervise, within};
 use super::message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES};
 use super::names::{LaneId, Names};
 use crate::config::BrokerConfig;
@@ -218,7 +218,11 @@ impl Rounds {
                             calls = self.take(), if held.is_empty() => calls,
                             () = std::future::ready(()), if !held.is_empty() => std::mem::take(&mut held),
                             () = link.ended().cancelled() => break,
-                            () = shutdown.cancelled() => return,
+                            () = shutdown.cancelled() => {
+                                let goodbye = channel.close(200, "OK".into());
+                                let _ = tokio::time::timeout(CLOSE_DEADLINE, goodbye).await;
+                                return;
+                            }
                         };
                         if !channel.status().connected() || !link.is_up() {
                             held = calls;
