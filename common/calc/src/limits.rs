@@ -26,7 +26,7 @@ pub struct Limits {
     pub formula_nesting: usize,
     /// Characters in one text value (Excel's own limit is 32767).
     pub text_length: usize,
-    /// Cells of one range of an input or output.
+    /// Cells of all inputs and outputs together.
     pub range_area: u64,
     /// Inputs plus outputs.
     pub fields: usize,

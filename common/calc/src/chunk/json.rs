@@ -24,11 +24,20 @@ pub(crate) struct Cursor<'a> {
     pos: usize,
 }
 
-/// A number split for the exact fast path: `mantissa * 10^exponent`.
-const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
-    1e20, 1e21, 1e22,
-];
+/// Powers of ten as doubles, by the digits after the point.
+const POWERS: [f64; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+/// Powers of ten, by the digits after the point.
+const TENS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+/// Eight times `0`.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// How many of the lowest bytes are 0 to 9.
+#[inline]
+const fn leading_digits(word: u64) -> usize {
+    // Adding 0x76 lifts 10 and above into the high bit, without a carry into the next byte.
+    let others = ((word & 0x7F7F_7F7F_7F7F_7F7F).wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
+    (others.trailing_zeros() / 8) as usize
+}
 
 impl<'a> Cursor<'a> {
     /// A cursor at the start.
@@ -212,8 +221,7 @@ impl<'a> Cursor<'a> {
     fn plain(&mut self) {
         const LOW: u64 = 0x0101_0101_0101_0101;
         const HIGH: u64 = 0x8080_8080_8080_8080;
-        while let Some(word) = self.bytes.get(self.pos..self.pos + 8) {
-            let word = word.iter().rev().fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+        while let Some(word) = self.word() {
             let quote = word ^ (LOW * 0x22);
             let backslash = word ^ (LOW * 0x5C);
             // The lowest marked byte is exact; bytes above it may be marked by a borrow.
@@ -278,14 +286,50 @@ impl<'a> Cursor<'a> {
         Ok(code)
     }
 
-    /// Moves over digits; answers how many.
+    /// Moves over digits; answers how many. Eight bytes are looked at together, because the lengths of numbers are what a branch
+    /// predictor cannot guess.
     #[inline]
     fn digits(&mut self) -> usize {
         let start = self.pos;
-        while self.byte().is_ascii_digit() {
-            self.pos += 1;
+        loop {
+            let Some(word) = self.word() else {
+                while self.byte().is_ascii_digit() {
+                    self.pos += 1;
+                }
+                break;
+            };
+            let count = leading_digits(word ^ ZEROS);
+            self.pos += count;
+            if count < 8 {
+                break;
+            }
         }
         self.pos - start
+    }
+
+    /// The next eight bytes, the first one lowest.
+    #[inline]
+    fn word(&self) -> Option<u64> {
+        self.bytes.get(self.pos..)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// Moves over at most seven digits; answers how many and their value. `None` when there may be more, or near the end.
+    #[inline]
+    fn short_digits(&mut self) -> Option<(usize, u64)> {
+        let word = self.word()? ^ ZEROS;
+        let count = leading_digits(word);
+        if count == 8 {
+            return None;
+        }
+        self.pos += count;
+        if count == 0 {
+            return Some((0, 0));
+        }
+        // Moved up, the digits end in the highest byte, and zeros fill the front.
+        let digits = word << (64 - 8 * count);
+        let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
+        let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
+        Some((count, fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF))
     }
 
     /// Moves over a number without computing it.
@@ -319,53 +363,46 @@ impl<'a> Cursor<'a> {
 
     /// Moves over a number and answers it, correctly rounded; infinite when it exceeds the doubles.
     ///
-    /// Up to 15 digits and a small power of ten are exact in double arithmetic (Clinger's fast path); the standard library
-    /// does the rest.
+    /// Short numbers are exact in double arithmetic (up to 15 digits and a small power of ten, Clinger's fast path); the standard
+    /// library does the rest.
     #[inline]
     pub fn number_value(&mut self) -> Result<f64, Syntax> {
         let start = self.pos;
+        if let Some(value) = self.short_number() {
+            return Ok(value);
+        }
+        self.pos = start;
+        self.number()?;
+        Ok(self.slow_number(start))
+    }
+
+    /// A number of at most seven digits before and after the point, without exponent; the cursor is anywhere after a `None`.
+    #[inline]
+    fn short_number(&mut self) -> Option<f64> {
         let negative = self.byte() == b'-';
-        if negative {
-            self.pos += 1;
+        self.pos += usize::from(negative);
+        let leading = self.byte();
+        let (count, whole) = self.short_digits()?;
+        if count == 0 || (leading == b'0' && count > 1) {
+            return None;
         }
-        let first = self.pos;
-        let mut mantissa = 0_u64;
-        while let digit @ 0..=9 = self.byte().wrapping_sub(b'0') {
-            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
-            self.pos += 1;
-        }
-        let mut digits = self.pos - first;
-        if digits == 0 || (digits > 1 && self.bytes.get(first) == Some(&b'0')) {
-            return Err(Syntax { what: "expected a number", at: first });
-        }
-        let mut scale = 0_usize;
+        let (mut mantissa, mut scale) = (whole, 0);
         if self.byte() == b'.' {
             self.pos += 1;
-            let point = self.pos;
-            while let digit @ 0..=9 = self.byte().wrapping_sub(b'0') {
-                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
-                self.pos += 1;
+            let (places, fraction) = self.short_digits()?;
+            if places == 0 {
+                return None;
             }
-            scale = self.pos - point;
-            digits += scale;
-            if scale == 0 {
-                return Err(self.error("expected a digit after the point"));
-            }
+            mantissa = whole * TENS.get(places).copied()? + fraction;
+            scale = places;
         }
         if matches!(self.byte(), b'e' | b'E') {
-            self.pos = start;
-            self.number()?;
-            return Ok(self.slow_number(start));
+            return None;
         }
-        match POWERS.get(scale) {
-            Some(power) if digits <= 15 => {
-                #[expect(clippy::cast_precision_loss, reason = "at most 15 digits: below 2^53, exact")]
-                let value = mantissa as f64 / power;
-                // A negative zero has no meaning in a cell.
-                Ok(if negative && mantissa != 0 { -value } else { value })
-            }
-            _ => Ok(self.slow_number(start)),
-        }
+        #[expect(clippy::cast_precision_loss, reason = "at most 14 digits: below 2^53, exact")]
+        let value = mantissa as f64 / POWERS.get(scale).copied()?;
+        // A negative zero has no meaning in a cell.
+        Some(if negative && mantissa != 0 { -value } else { value })
     }
 
     #[cold]

@@ -1,0 +1,22 @@
+//! From the bytes that a caller pushed to the bytes that the API answers (contract section 2).
+//!
+//! A chunk's `data` is `{"inputs":[…],"parameters":{…}|null,"summary":{…}|null}`. [`scan`] checks its shape and counts its
+//! records in one pass; [`crate::service::Prepared::evaluate`] reads the records straight into columns, a block at a time, runs
+//! the program and writes the answer. No document tree of the records exists at any time.
+
+pub mod error;
+pub(crate) mod evaluate;
+pub mod filter;
+pub(crate) mod json;
+pub(crate) mod layout;
+pub(crate) mod notes;
+pub(crate) mod read;
+pub mod result;
+pub mod scan;
+pub(crate) mod summary;
+pub(crate) mod table;
+pub(crate) mod write;
+
+pub use error::ChunkError;
+pub use result::ChunkResult;
+pub use scan::{Scan, ShapeError, scan};

@@ -1,0 +1,571 @@
+//! Reading records straight into columns, a block at a time.
+//!
+//! The cursor walks the records once. Numbers land in lanes of doubles; everything else is put aside as an *odd* value and turns
+//! its column into a column of values for this block. A lane starts filled with the value that counts when a record gives none
+//! (parameter or default), so short rows, absent keys and duplicate columns need no code of their own.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::error::{ChunkError, error_object};
+use super::json::{Cursor, MAX_DEPTH, Raw, Syntax};
+use super::layout::Layout;
+use super::notes::Notes;
+use super::scan::{Form, Parts, ShapeError};
+use super::table;
+use crate::interface::DataType;
+use crate::number;
+use crate::program::{BLOCK, Column};
+use crate::value::{ErrorValue, Value};
+
+/// No input, no key, no lane.
+const NONE: u32 = u32::MAX;
+/// A lane without a value: the base value counts.
+const MISSING: u64 = 0x7FF8_0000_00AB_FFFF;
+/// A lane whose value lies among the odd ones.
+const ODD: u64 = 0x7FF8_0000_00AB_FFFE;
+/// Lanes that a block may hold before blocks get shorter than [`BLOCK`]: 32 MB.
+const LANES: usize = 4 << 20;
+
+/// What a column of the chunk feeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target {
+    input: u32,
+    key: u32,
+}
+
+const NOWHERE: Target = Target { input: NONE, key: NONE };
+
+/// What becomes of the values of a chunk beside the columns.
+#[derive(Debug, Default)]
+pub(crate) struct Remarks {
+    pub warnings: Notes,
+    pub errors: Notes,
+}
+
+/// A scalar as the wire has it.
+enum Scalar {
+    Number(f64),
+    Value(Value),
+    EmptyText,
+}
+
+/// Reads the records of one chunk.
+pub(crate) struct Reader<'a> {
+    cursor: Cursor<'a>,
+    inputs: &'a [u8],
+    form: Form,
+    layout: &'a Layout,
+    names: &'a FxHashMap<String, usize>,
+    /// The value of every input cell that a record does not give: parameter or default.
+    base: Vec<Value>,
+    /// Inputs that the parameters give.
+    given: Vec<bool>,
+    /// Keys as the caller spells them.
+    keys: Vec<String>,
+    /// Where each key's raw value lies among the spans.
+    key_spans: Vec<u32>,
+    seen: Vec<bool>,
+    spans: Vec<(usize, usize)>,
+    /// Columns of the header row, or the keys of the object before this one.
+    targets: Vec<Target>,
+    layouts: Vec<(&'a [u8], Target)>,
+    known: FxHashMap<&'a [u8], Target>,
+    lane_of: Vec<u32>,
+    cell_of: Vec<usize>,
+    lanes: Vec<f64>,
+    odd: Vec<(u32, u32, Value)>,
+    has_odd: Vec<bool>,
+    provided: Option<Vec<bool>>,
+    next: u32,
+    records: u32,
+    block: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the first record. `keys` is what the caller asked to echo; a single entry may be a comma-joined list.
+    /// `absent` asks for a warning for every input that a record does not give.
+    pub(crate) fn new(
+        parts: &Parts<'a>,
+        layout: &'a Layout,
+        names: &'a FxHashMap<String, usize>,
+        keys: &[String],
+        absent: bool,
+        remarks: &mut Remarks,
+    ) -> Result<Self, ChunkError> {
+        let mut reader = Self {
+            cursor: Cursor::new(parts.inputs),
+            inputs: parts.inputs,
+            form: parts.form,
+            layout,
+            names,
+            base: layout.defaults.clone(),
+            given: vec![false; layout.inputs.len()],
+            keys: Vec::new(),
+            key_spans: Vec::new(),
+            seen: Vec::new(),
+            spans: Vec::new(),
+            targets: Vec::new(),
+            layouts: Vec::new(),
+            known: FxHashMap::default(),
+            lane_of: vec![NONE; layout.defaults.len()],
+            cell_of: Vec::new(),
+            lanes: Vec::new(),
+            odd: Vec::new(),
+            has_odd: Vec::new(),
+            provided: absent.then(|| vec![false; layout.inputs.len()]),
+            next: 0,
+            records: parts.records,
+            block: BLOCK,
+        };
+        if let Some(parameters) = parts.parameters {
+            reader.parameters(parameters, remarks).map_err(|error| broken("data.parameters", error))?;
+        }
+        reader.start(keys).map_err(|error| broken("data.inputs[0]", error))?;
+        if reader.form == Form::Rows && reader.records > 0 {
+            reader.require_keys()?;
+        }
+        Ok(reader)
+    }
+
+    /// The columns before the first block: constants.
+    pub(crate) fn columns(&self) -> Vec<Column> {
+        self.base.iter().cloned().map(Column::Constant).collect()
+    }
+
+    /// Keys to echo, as the caller spells them.
+    pub(crate) fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// The raw value of a key in a record of the current block, `null` when the record has none.
+    pub(crate) fn key(&self, key: usize, row: usize) -> &'a [u8] {
+        let span = self.key_spans.get(key).and_then(|span| self.spans.get(*span as usize * BLOCK + row));
+        match span {
+            Some(&(start, end)) if end > start => self.inputs.get(start..end).unwrap_or(b"null"),
+            _ => b"null",
+        }
+    }
+
+    fn parameters(&mut self, parameters: &'a [u8], remarks: &mut Remarks) -> Result<(), Syntax> {
+        let mut cursor = Cursor::new(parameters);
+        cursor.expect(b'{', "expected an object")?;
+        if cursor.is_empty(b'}') {
+            return Ok(());
+        }
+        loop {
+            let name = cursor.key()?;
+            match self.names.get(&name.decode().to_lowercase()) {
+                None => cursor.skip(MAX_DEPTH)?,
+                Some(&input) => {
+                    if let Some(given) = self.given.get_mut(input) {
+                        *given = true;
+                    }
+                    let Some(slot) = self.layout.inputs.get(input) else { continue };
+                    if slot.table {
+                        cursor.peek();
+                        let start = cursor.position();
+                        cursor.skip(MAX_DEPTH)?;
+                        let values = table::read(cursor.since(start), slot).unwrap_or_else(|message| {
+                            remark_table(remarks, 0, &slot.name, &message);
+                            table::refused(slot)
+                        });
+                        for (base, value) in self.base.iter_mut().skip(slot.first).zip(values.cells) {
+                            *base = value;
+                        }
+                    } else {
+                        let value = match scalar(&mut cursor, slot.declared)? {
+                            Scalar::Number(lane) => number::value(lane),
+                            Scalar::Value(value) => value,
+                            Scalar::EmptyText => Value::Text(Arc::from("")),
+                        };
+                        if let Some(base) = self.base.get_mut(slot.first) {
+                            *base = value;
+                        }
+                    }
+                }
+            }
+            if !cursor.more(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the header row, or looks at the first object's keys.
+    fn start(&mut self, keys: &[String]) -> Result<(), Syntax> {
+        self.cursor.expect(b'[', "expected an array")?;
+        let mut probe = self.cursor;
+        let mut names = Vec::new();
+        match self.form {
+            Form::Rows => {
+                self.cursor.expect(b'[', "expected the header row")?;
+                if !self.cursor.is_empty(b']') {
+                    loop {
+                        let name = if self.cursor.peek() == b'"' {
+                            Some(self.cursor.string()?.decode().to_lowercase())
+                        } else {
+                            self.cursor.skip(MAX_DEPTH)?;
+                            None
+                        };
+                        names.push(name);
+                        if !self.cursor.more(b']')? {
+                            break;
+                        }
+                    }
+                }
+                // Leaves the cursor before the first record, or behind the end.
+                self.cursor.more(b']')?;
+            }
+            Form::Objects => {
+                if probe.peek() == b'{' {
+                    probe.advance();
+                    if !probe.is_empty(b'}') {
+                        loop {
+                            names.push(Some(probe.key()?.decode().to_lowercase()));
+                            probe.skip(MAX_DEPTH)?;
+                            if !probe.more(b'}')? {
+                                break;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let is_column = |key: &str| names.iter().flatten().any(|name| *name == key.to_lowercase());
+        self.keys = match keys {
+            [single] if single.contains(',') && !is_column(single) => {
+                single.split(',').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect()
+            }
+            keys => keys.iter().filter(|key| !key.is_empty()).cloned().collect(),
+        };
+        // Keys that name the same column share its span.
+        let folded: Vec<String> = self.keys.iter().map(|key| key.to_lowercase()).collect();
+        for key in &folded {
+            let first = folded.iter().position(|other| other == key).unwrap_or(0);
+            self.key_spans.push(u32::try_from(first).unwrap_or(NONE));
+        }
+        self.seen = vec![false; self.keys.len()];
+        self.spans = vec![(0, 0); self.keys.len() * BLOCK];
+        if self.form == Form::Rows {
+            for name in &names {
+                let target = name.as_deref().map_or(NOWHERE, |name| self.target(name));
+                // The last of several columns of one name is the key.
+                for earlier in self.targets.iter_mut().filter(|earlier| target.key != NONE && earlier.key == target.key) {
+                    earlier.key = NONE;
+                }
+                if let Some(seen) = self.seen.get_mut(target.key as usize) {
+                    *seen = true;
+                }
+                self.targets.push(target);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a column of this name (in lower case) feeds.
+    fn target(&self, name: &str) -> Target {
+        let input = self.names.get(name).and_then(|input| u32::try_from(*input).ok()).unwrap_or(NONE);
+        let key = self.keys.iter().position(|key| key.to_lowercase() == name);
+        Target { input, key: key.and_then(|key| u32::try_from(key).ok()).unwrap_or(NONE) }
+    }
+
+    /// Fails when a key was in no record.
+    pub(crate) fn require_keys(&self) -> Result<(), ChunkError> {
+        for (key, span) in self.keys.iter().zip(&self.key_spans) {
+            if self.seen.get(*span as usize) != Some(&true) {
+                return Err(ChunkError::KeyMissing { key: key.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the next block into `columns`; answers its number of records, 0 at the end.
+    pub(crate) fn block(&mut self, columns: &mut [Column], remarks: &mut Remarks) -> Result<usize, ChunkError> {
+        let left = (self.records - self.next) as usize;
+        self.block = (LANES / self.cell_of.len().max(1)).clamp(1, BLOCK);
+        let rows = left.min(self.block);
+        self.spans.fill((0, 0));
+        self.odd.clear();
+        self.has_odd.fill(false);
+        for (lane, cell) in self.lanes.chunks_mut(BLOCK).zip(&self.cell_of) {
+            lane.fill(self.base.get(*cell).map_or(f64::from_bits(MISSING), fill));
+        }
+        for row in 0..rows {
+            let record = self.next;
+            if let Some(provided) = &mut self.provided {
+                provided.copy_from_slice(&self.given);
+            }
+            let read = match self.form {
+                Form::Rows => self.row(row, record, remarks),
+                Form::Objects => self.object(row, record, remarks),
+            };
+            read.and_then(|()| self.cursor.more(b']').map(drop))
+                .map_err(|error| broken(&format!("data.inputs[{record}]"), error))?;
+            if self.provided.is_some() {
+                self.warn_absent(record, remarks);
+            }
+            self.next += 1;
+        }
+        self.emit(columns, rows);
+        Ok(rows)
+    }
+
+    fn row(&mut self, row: usize, record: u32, remarks: &mut Remarks) -> Result<(), Syntax> {
+        if self.cursor.peek() == b'n' {
+            return self.cursor.literal(b"null");
+        }
+        self.cursor.expect(b'[', "expected a row")?;
+        if self.cursor.is_empty(b']') {
+            return Ok(());
+        }
+        let mut column = 0;
+        loop {
+            let target = self.targets.get(column).copied().unwrap_or(NOWHERE);
+            self.take(target, row, record, remarks)?;
+            column += 1;
+            if !self.cursor.more(b']')? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn object(&mut self, row: usize, record: u32, remarks: &mut Remarks) -> Result<(), Syntax> {
+        if self.cursor.peek() == b'n' {
+            return self.cursor.literal(b"null");
+        }
+        self.cursor.expect(b'{', "expected an object")?;
+        if self.cursor.is_empty(b'}') {
+            return Ok(());
+        }
+        let mut place = 0;
+        loop {
+            let name = self.cursor.key()?;
+            // Objects mostly have their keys in the order of the object before.
+            let target = match self.layouts.get(place) {
+                Some((known, target)) if *known == name.text => *target,
+                _ => self.predict(name, place),
+            };
+            if let Some(seen) = self.seen.get_mut(target.key as usize) {
+                *seen = true;
+            }
+            self.take(target, row, record, remarks)?;
+            place += 1;
+            if !self.cursor.more(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    #[cold]
+    fn predict(&mut self, name: Raw<'a>, place: usize) -> Target {
+        let target = match self.known.get(name.text) {
+            Some(target) => *target,
+            None => {
+                let target = self.target(&name.decode().to_lowercase());
+                self.known.insert(name.text, target);
+                target
+            }
+        };
+        self.layouts.truncate(place);
+        if self.layouts.len() == place {
+            self.layouts.push((name.text, target));
+        }
+        target
+    }
+
+    /// Takes the value at the cursor to where it belongs.
+    #[inline]
+    fn take(&mut self, target: Target, row: usize, record: u32, remarks: &mut Remarks) -> Result<(), Syntax> {
+        let start = if target.key == NONE {
+            0
+        } else {
+            self.cursor.peek();
+            self.cursor.position()
+        };
+        match self.layout.inputs.get(target.input as usize) {
+            None => self.cursor.skip(MAX_DEPTH)?,
+            Some(slot) if slot.table => self.table(target.input as usize, row, record, remarks)?,
+            Some(slot) => {
+                if let Some(provided) = self.provided.as_mut().and_then(|all| all.get_mut(target.input as usize)) {
+                    *provided = true;
+                }
+                match scalar(&mut self.cursor, slot.declared)? {
+                    Scalar::Number(lane) => self.set(slot.first, row, lane),
+                    Scalar::Value(value) => self.set_odd(slot.first, row, value),
+                    Scalar::EmptyText => {
+                        self.set_odd(slot.first, row, Value::Text(Arc::from("")));
+                        let path = format!("inputs.{}", slot.name);
+                        remarks.warnings.warn(record, Some(&path), "empty text; give null to leave the cell blank");
+                    }
+                }
+            }
+        }
+        if let Some(span) = self.spans.get_mut((target.key as usize).wrapping_mul(BLOCK).wrapping_add(row))
+            && target.key != NONE
+        {
+            *span = (start, self.cursor.position());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn table(&mut self, input: usize, row: usize, record: u32, remarks: &mut Remarks) -> Result<(), Syntax> {
+        self.cursor.peek();
+        let start = self.cursor.position();
+        self.cursor.skip(MAX_DEPTH)?;
+        let Some(slot) = self.layout.inputs.get(input) else { return Ok(()) };
+        if let Some(provided) = self.provided.as_mut().and_then(|all| all.get_mut(input)) {
+            *provided = true;
+        }
+        let values = table::read(self.cursor.since(start), slot).unwrap_or_else(|message| {
+            remark_table(remarks, record, &slot.name, &message);
+            table::refused(slot)
+        });
+        if values.truncated {
+            let message = format!("more rows than the {} of the table: the rest is ignored", slot.height);
+            remarks.warnings.warn(record, Some(&format!("inputs.{}", slot.name)), &message);
+        }
+        for (offset, value) in values.cells.into_iter().enumerate() {
+            self.set_odd(slot.first + offset, row, value);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn set(&mut self, cell: usize, row: usize, lane: f64) {
+        let index = match self.lane_of.get(cell) {
+            Some(&NONE) | None => self.activate(cell),
+            Some(index) => *index as usize,
+        };
+        if let Some(place) = self.lanes.get_mut(index * BLOCK + row) {
+            *place = lane;
+        }
+    }
+
+    fn set_odd(&mut self, cell: usize, row: usize, value: Value) {
+        if let Value::Number(number) = value {
+            return self.set(cell, row, number);
+        }
+        self.set(cell, row, f64::from_bits(ODD));
+        let index = self.lane_of.get(cell).copied().unwrap_or(NONE);
+        if let Some(has) = self.has_odd.get_mut(index as usize) {
+            *has = true;
+        }
+        self.odd.push((index, u32::try_from(row).unwrap_or(NONE), value));
+    }
+
+    /// Gives a cell its lane, when the first record supplies it.
+    #[cold]
+    fn activate(&mut self, cell: usize) -> usize {
+        let index = self.cell_of.len();
+        self.cell_of.push(cell);
+        self.has_odd.push(false);
+        let start = self.base.get(cell).map_or(f64::from_bits(MISSING), fill);
+        self.lanes.resize((index + 1) * BLOCK, start);
+        if let Some(lane) = self.lane_of.get_mut(cell) {
+            *lane = u32::try_from(index).unwrap_or(NONE);
+        }
+        index
+    }
+
+    /// Turns the lanes into columns.
+    fn emit(&mut self, columns: &mut [Column], rows: usize) {
+        let mut values: FxHashMap<u32, Vec<Value>> = FxHashMap::default();
+        for (index, cell) in self.cell_of.iter().enumerate() {
+            let lanes = self.lanes.get(index * BLOCK..index * BLOCK + rows).unwrap_or_default();
+            let Some(column) = columns.get_mut(*cell) else { continue };
+            let odd = self.has_odd.get(index) == Some(&true);
+            if odd || lanes.iter().any(|lane| lane.to_bits() == MISSING) {
+                let base = self.base.get(*cell).cloned().unwrap_or_default();
+                let list = lanes.iter().map(|lane| match lane.to_bits() {
+                    MISSING => base.clone(),
+                    ODD => Value::Blank,
+                    _ => number::value(*lane),
+                });
+                let list = list.collect();
+                if odd {
+                    values.insert(u32::try_from(index).unwrap_or(NONE), list);
+                } else {
+                    *column = Column::from_values(list);
+                }
+            } else if let Column::Number(list) = column {
+                list.clear();
+                list.extend_from_slice(lanes);
+            } else {
+                *column = Column::Number(lanes.to_vec());
+            }
+        }
+        for (lane, row, value) in self.odd.drain(..) {
+            // A later number in the same place has overwritten the mark.
+            let kept = self.lanes.get(lane as usize * BLOCK + row as usize).is_some_and(|place| place.to_bits() == ODD);
+            if let (true, Some(place)) = (kept, values.get_mut(&lane).and_then(|list| list.get_mut(row as usize))) {
+                *place = value;
+            }
+        }
+        for (lane, list) in values {
+            if let Some(column) = self.cell_of.get(lane as usize).and_then(|cell| columns.get_mut(*cell)) {
+                *column = Column::from_values(list);
+            }
+        }
+    }
+
+    #[cold]
+    fn warn_absent(&self, record: u32, remarks: &mut Remarks) {
+        let Some(provided) = &self.provided else { return };
+        let mut absent: Vec<usize> = self.names.values().copied().filter(|input| provided.get(*input) == Some(&false)).collect();
+        absent.sort_unstable();
+        absent.dedup();
+        for slot in absent.into_iter().filter_map(|input| self.layout.inputs.get(input)) {
+            let message = format!("the input {} was not given: the default of the workbook was used", slot.name);
+            remarks.warnings.warn(record, Some("Default Values"), &message);
+        }
+    }
+}
+
+/// The lane that stands for a base value; [`MISSING`] when it is no number.
+fn fill(base: &Value) -> f64 {
+    match base {
+        Value::Number(number) if number.is_finite() => *number,
+        _ => f64::from_bits(MISSING),
+    }
+}
+
+/// The value at the cursor as one cell takes it (contract 2.1); an object or array is `#VALUE!`.
+#[inline]
+fn scalar(cursor: &mut Cursor<'_>, declared: Option<DataType>) -> Result<Scalar, Syntax> {
+    match cursor.peek() {
+        b'0'..=b'9' | b'-' => {
+            let value = cursor.number_value()?;
+            Ok(Scalar::Number(if value.is_finite() { value } else { number::error(ErrorValue::Num) }))
+        }
+        b'"' => {
+            let raw = cursor.string()?;
+            if raw.text.is_empty() {
+                return Ok(Scalar::EmptyText);
+            }
+            let text = raw.decode();
+            Ok(match declared.and_then(|declared| table::declared(&text, declared)) {
+                Some(Value::Number(number)) => Scalar::Number(number),
+                Some(value) => Scalar::Value(value),
+                None => Scalar::Value(Value::Text(Arc::from(text.as_ref()))),
+            })
+        }
+        b'n' => cursor.literal(b"null").map(|()| Scalar::Value(Value::Blank)),
+        b't' => cursor.literal(b"true").map(|()| Scalar::Value(Value::Boolean(true))),
+        b'f' => cursor.literal(b"false").map(|()| Scalar::Value(Value::Boolean(false))),
+        _ => cursor.skip(MAX_DEPTH).map(|()| Scalar::Value(Value::Error(ErrorValue::Value))),
+    }
+}
+
+fn remark_table(remarks: &mut Remarks, record: u32, name: &str, message: &str) {
+    remarks.errors.add(record, |out| {
+        error_object("validation_error", "error.TABLE", Some(&format!("inputs.{name}")), message, out);
+    });
+}
+
+/// Only bytes that the scan refused get here, or a fault of the reader; both are answered as a failed chunk.
+#[cold]
+fn broken(path: &str, error: Syntax) -> ChunkError {
+    ChunkError::Shape(ShapeError { path: path.to_owned(), message: format!("invalid JSON: {}", error.what) })
+}

@@ -1,0 +1,464 @@
+//! Services: loaded once, prepared once per batch, evaluated chunk by chunk.
+
+use std::hash::Hasher;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use rustc_hash::{FxHashMap, FxHasher};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::chunk::evaluate::{self, Plan};
+use crate::chunk::filter::{Filter, split_list};
+use crate::chunk::layout::Layout;
+use crate::chunk::{ChunkError, ChunkResult};
+use crate::interface::{Counts, DEFAULT_SUBSERVICE, DataType, InputField, Interface, OutputField, cell_address};
+use crate::limits::Limits;
+use crate::load::LoadError;
+use crate::program::{self, Column, CompileError, Program, Volatile};
+use crate::source::{Source, SourceField, data_type, table_json, value_json};
+use crate::value::Value;
+use crate::{document, workbook};
+
+/// What kind of file a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// An Excel workbook, `.xlsx`.
+    Workbook,
+    /// A formula document, JSON (see [`crate::document`]).
+    FormulaDocument,
+}
+
+impl SourceKind {
+    /// The kind that the first bytes tell: a zip archive or the old binary format is a workbook, anything else a document.
+    pub fn detect(bytes: &[u8]) -> Self {
+        if bytes.starts_with(b"PK") || bytes.starts_with(&[0xD0, 0xCF, 0x11, 0xE0]) {
+            Self::Workbook
+        } else {
+            Self::FormulaDocument
+        }
+    }
+}
+
+/// What loading found out, for the uploader.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub source_hash: String,
+    /// What the uploader should know: ignored names, odd headings, results that differ from those saved in the workbook.
+    pub warnings: Vec<String>,
+    /// Functions that the outputs need, sorted.
+    pub functions: Vec<String>,
+    /// Volatile functions among them: fixed per batch.
+    pub volatile_functions: Vec<String>,
+    /// Formulas that the outputs need.
+    pub formulas_used: u64,
+    /// Instructions of the program.
+    pub instructions: u64,
+    /// Outputs whose computed value differs from the one saved in the workbook (a list, also told in `warnings`).
+    pub mismatches: Vec<Mismatch>,
+}
+
+/// An output whose computed value is not the one that the workbook was saved with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mismatch {
+    /// The output.
+    pub output: String,
+    /// The cell.
+    pub cell: String,
+    /// The saved value, as JSON.
+    pub saved: String,
+    /// The computed value, as JSON.
+    pub computed: String,
+}
+
+/// What a caller wants of every chunk of a batch, or of one sync call.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Names and patterns of the outputs (contract 2.5); empty for all.
+    pub output: Vec<String>,
+    /// Subservices (contract 5.3); empty for all.
+    pub subservices: Vec<String>,
+    /// Columns to copy into the results (contract 2.4). A single entry may be a comma-joined list.
+    pub unique_record_key: Vec<String>,
+    /// What volatile functions see.
+    pub volatile: Volatile,
+    /// Warn about every input that a record does not give (sync calls only, contract 2.1).
+    pub default_warnings: bool,
+}
+
+/// A loaded service. Immutable; clones share it.
+#[derive(Debug, Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kind: SourceKind,
+    interface: Interface,
+    report: Report,
+    program: Program,
+    layout: Layout,
+}
+
+/// Memory that one thread reuses from chunk to chunk.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(crate) program: program::Scratch,
+    pub(crate) outputs: Vec<Column>,
+}
+
+impl Service {
+    /// Reads and compiles a service.
+    ///
+    /// # Errors
+    ///
+    /// Why the file is no service, with the place: see [`LoadError`]. No bytes make this panic or allocate beyond `limits`.
+    pub fn load(kind: SourceKind, bytes: &[u8], limits: &Limits) -> Result<Self, LoadError> {
+        let source = match kind {
+            SourceKind::Workbook => workbook::read(bytes, limits)?,
+            SourceKind::FormulaDocument => document::read(bytes, limits)?,
+        };
+        let cells = |fields: &[SourceField]| fields.iter().map(|field| field.cells).collect::<Vec<_>>();
+        let (inputs, outputs) = (cells(&source.inputs), cells(&source.outputs));
+        let program = Program::compile(&source.book, &inputs, &outputs, limits)
+            .map_err(|error| explain(kind, error, &source))?;
+        let used = program.report();
+        if source.date_1904 {
+            let dates = used.functions.iter().filter(|name| DATE_FUNCTIONS.contains(&name.as_str()));
+            let dates: Vec<&str> = dates.map(String::as_str).collect();
+            if !dates.is_empty() {
+                return Err(LoadError::Date1904(dates.join(", ")));
+            }
+        }
+        let mut report = Report {
+            source_hash: Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            warnings: source.warnings.clone(),
+            functions: used.functions.clone(),
+            volatile_functions: used.volatile_functions.clone(),
+            formulas_used: used.formulas as u64,
+            instructions: used.instructions as u64,
+            mismatches: Vec::new(),
+        };
+        if source.date_1904 {
+            report.warnings.push("the workbook uses the 1904 date system".to_owned());
+        }
+        let defaults = defaults(&source, limits, &mut report);
+        let results = first_results(&program, &defaults);
+        let interface = interface(&source, &defaults, &results);
+        if kind == SourceKind::Workbook {
+            self_test(&source, &results, &mut report);
+        }
+        let layout = Layout::new(&source.inputs, &source.outputs, defaults);
+        Ok(Self { inner: Arc::new(Inner { kind, interface, report, program, layout }) })
+    }
+
+    /// What kind of file it came from.
+    pub fn kind(&self) -> SourceKind {
+        self.inner.kind
+    }
+
+    /// Its inputs and outputs.
+    pub fn interface(&self) -> &Interface {
+        &self.inner.interface
+    }
+
+    /// What loading found out.
+    pub fn report(&self) -> &Report {
+        &self.inner.report
+    }
+
+    /// Gets ready for many chunks with the same options. Unknown names in the options only lead to warnings in the results.
+    pub fn prepare(&self, options: &Options) -> Prepared {
+        let layout = &self.inner.layout;
+        let mut warnings = Vec::new();
+        let wanted: Vec<String> = options.subservices.iter().flat_map(|list| split_list(list)).collect();
+        let wanted = if layout.has_subservices() { wanted } else { Vec::new() };
+        let folded: Vec<String> = wanted.iter().map(|name| name.to_lowercase()).collect();
+        let is_in = |subservice: Option<&str>| {
+            let own = subservice.unwrap_or(DEFAULT_SUBSERVICE).to_lowercase();
+            folded.is_empty() || folded.contains(&own)
+        };
+        for name in &wanted {
+            let folded = name.to_lowercase();
+            let same = |sub: Option<&str>| sub.unwrap_or(DEFAULT_SUBSERVICE).to_lowercase() == folded;
+            if !layout.inputs.iter().any(|slot| same(slot.subservice.as_deref()))
+                && !layout.outputs.iter().any(|slot| same(slot.subservice.as_deref()))
+            {
+                warnings.push(format!("the service has no subservice {name:?}"));
+            }
+        }
+        let filter = Filter::new(&options.output);
+        let allowed: Vec<bool> = layout.outputs.iter().map(|slot| is_in(slot.subservice.as_deref())).collect();
+        let selected = layout.outputs.iter().enumerate().filter(|(index, slot)| {
+            allowed.get(*index) == Some(&true)
+                && (filter.is_empty()
+                    || filter.matches(&slot.name)
+                    || (slot.subservice.is_some() && filter.matches(&slot.short)))
+        });
+        let selected: Vec<usize> = selected.map(|(index, _)| index).collect();
+        if selected.is_empty() && !filter.is_empty() {
+            warnings.push(format!("no output matches {}", options.output.join(", ")));
+        }
+        let names = layout.lookup(|slot| is_in(slot.subservice.as_deref()));
+        let plan = Plan::new(&self.inner.program, layout, selected.iter().copied());
+        Prepared {
+            inner: self.inner.clone(),
+            options: options.clone(),
+            names,
+            allowed,
+            filtered: !filter.is_empty(),
+            selected,
+            warnings,
+            plan,
+            full_plan: OnceLock::new(),
+        }
+    }
+}
+
+/// A service ready for the chunks of one batch, or for one sync call. Immutable; threads share it.
+#[derive(Debug)]
+pub struct Prepared {
+    inner: Arc<Inner>,
+    options: Options,
+    /// Names in lower case → input.
+    names: FxHashMap<String, usize>,
+    /// By output: whether its subservice is asked for.
+    allowed: Vec<bool>,
+    filtered: bool,
+    /// Outputs to answer, in order.
+    selected: Vec<usize>,
+    warnings: Vec<String>,
+    plan: Plan,
+    /// All outputs, for summaries over outputs that the filter hides.
+    full_plan: OnceLock<Plan>,
+}
+
+impl Prepared {
+    /// Evaluates one chunk: `data` is the bytes of its `data` object.
+    ///
+    /// The result's parts are JSON as the API answers them. The clock is read once per block, for `process_time` and for the
+    /// deadline; it never influences results.
+    ///
+    /// # Errors
+    ///
+    /// Only what fails the whole chunk: a wrong shape, a missing key column, the deadline. Errors of single records are in the
+    /// result.
+    pub fn evaluate(&self, data: &[u8], deadline: Option<Instant>, scratch: &mut Scratch) -> Result<ChunkResult, ChunkError> {
+        evaluate::evaluate(self, data, deadline, scratch)
+    }
+
+    /// The names of the outputs that a record answers, in order, keys aside.
+    pub fn output_names(&self) -> impl Iterator<Item = &str> {
+        self.selected.iter().filter_map(|index| self.inner.layout.outputs.get(*index)).map(|slot| slot.name.as_str())
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) const fn names(&self) -> &FxHashMap<String, usize> {
+        &self.names
+    }
+
+    pub(crate) fn is_allowed(&self, output: usize) -> bool {
+        self.allowed.get(output) == Some(&true)
+    }
+
+    pub(crate) const fn is_filtered(&self) -> bool {
+        self.filtered
+    }
+
+    pub(crate) fn selected(&self) -> &[usize] {
+        &self.selected
+    }
+
+    pub(crate) fn chunk_warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn full_plan(&self) -> &Plan {
+        self.full_plan.get_or_init(|| {
+            let outputs = 0..self.inner.layout.outputs.len();
+            Plan::new(&self.inner.program, &self.inner.layout, outputs)
+        })
+    }
+
+    /// What volatile functions see in a chunk with these inputs. Random numbers differ between chunks with different inputs, and
+    /// are the same wherever and however often a chunk is computed.
+    pub(crate) fn volatile(&self, inputs: &[u8]) -> Volatile {
+        let mut volatile = self.options.volatile;
+        if !self.inner.report.volatile_functions.is_empty() {
+            let mut hasher = FxHasher::default();
+            hasher.write(inputs);
+            volatile.seed ^= hasher.finish();
+        }
+        volatile
+    }
+}
+
+/// Functions whose results depend on the date system.
+const DATE_FUNCTIONS: [&str; 26] = [
+    "DATE", "DATEDIF", "DATEVALUE", "DAY", "DAYS", "DAYS360", "EDATE", "EOMONTH", "ISOWEEKNUM", "MONTH", "NETWORKDAYS",
+    "NETWORKDAYS.INTL", "NOW", "TEXT", "TIMEVALUE", "TODAY", "VALUE", "WEEKDAY", "WEEKNUM", "WORKDAY", "WORKDAY.INTL", "XIRR",
+    "XNPV", "YEAR", "YEARFRAC", "HOUR",
+];
+
+/// A compile error in the words of the source.
+fn explain(kind: SourceKind, error: CompileError, source: &Source) -> LoadError {
+    if kind == SourceKind::FormulaDocument {
+        return document::explain(error);
+    }
+    let construct = source.refused.iter().find(|(area, _)| {
+        let sheet = usize::try_from(area.sheet).ok().and_then(|sheet| source.book.sheets.get(sheet));
+        sheet.zip(error.place.rsplit_once('!')).is_some_and(|(sheet, (name, address))| {
+            let cell = workbook::reference::parse_cell(address);
+            name.trim_matches('\'') == sheet.name
+                && cell.is_some_and(|(row, column)| {
+                    (area.first_row..=area.last_row).contains(&row)
+                        && (area.first_column..=area.last_column).contains(&column)
+                })
+        })
+    });
+    if let Some((_, construct)) = construct {
+        return LoadError::ArrayFormula { place: error.place, kind: construct };
+    }
+    match error.kind {
+        program::CompileErrorKind::ExternalReference(formula) => LoadError::ExternalLink { place: error.place, formula },
+        _ => LoadError::Compile(error),
+    }
+}
+
+/// The default values of all input cells, flattened. A formula without a saved value is computed once.
+fn defaults(source: &Source, limits: &Limits, report: &mut Report) -> Vec<Value> {
+    let mut values = Vec::new();
+    for field in &source.inputs {
+        for at in cells_of(field) {
+            let cell = sheet_cells(source, field).and_then(|cells| cells.get(&at));
+            let value = match cell {
+                Some(cell) if cell.formula.is_some() && cell.value == Value::Blank => {
+                    let range = crate::book::Range::cell(field.cells.sheet, at.0, at.1);
+                    match program::evaluate(&source.book, &[range], limits, &Volatile::default()) {
+                        Ok(computed) => computed.into_iter().next().unwrap_or_default(),
+                        Err(error) => {
+                            let name = &field.place.name;
+                            report.warnings.push(format!("the default of the input {name} cannot be computed: {error}"));
+                            Value::Blank
+                        }
+                    }
+                }
+                Some(cell) => cell.value.clone(),
+                None => Value::Blank,
+            };
+            values.push(value);
+        }
+    }
+    values
+}
+
+/// What the program answers for the defaults.
+fn first_results(program: &Program, defaults: &[Value]) -> Vec<Value> {
+    let inputs: Vec<Column> = defaults.iter().cloned().map(Column::Constant).collect();
+    let mut outputs = Vec::new();
+    program.run(&inputs, 1, &Volatile::default(), 0, &mut program::Scratch::default(), &mut outputs);
+    outputs.iter().map(|column| column.get(0)).collect()
+}
+
+fn interface(source: &Source, defaults: &[Value], results: &[Value]) -> Interface {
+    let mut first = 0;
+    let mut inputs = Vec::new();
+    for field in &source.inputs {
+        let count = (field.cells.rows() * field.cells.columns()) as usize;
+        let values = defaults.get(first..first + count).unwrap_or_default();
+        first += count;
+        let (kind, default) = shown(field, values);
+        let default = field.shown.clone().unwrap_or(default);
+        inputs.push(InputField { place: field.place.clone(), data_type: kind, default, validation: field.validation.clone() });
+    }
+    first = 0;
+    let mut outputs = Vec::new();
+    for field in &source.outputs {
+        let count = (field.cells.rows() * field.cells.columns()) as usize;
+        let computed = results.get(first..first + count).unwrap_or_default();
+        first += count;
+        let saved: Vec<Value> = saved(source, field);
+        let values = if saved.iter().all(|value| *value == Value::Blank) { computed } else { &saved };
+        let (data_type, value) = shown(field, values);
+        outputs.push(OutputField { place: field.place.clone(), data_type, value });
+    }
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let counts = Counts {
+        sheets: count(source.book.sheets.len()),
+        inputs: count(inputs.len()),
+        outputs: count(outputs.len()),
+        formulas: source.formulas,
+        cells_with_data: count(source.book.sheets.iter().map(|sheet| sheet.cells.len()).sum()),
+    };
+    Interface { inputs, outputs, counts, properties: source.properties.clone() }
+}
+
+fn shown(field: &SourceField, values: &[Value]) -> (DataType, serde_json::Value) {
+    if field.is_table() {
+        return (DataType::Table, table_json(values, &field.place.headings, field.cells.columns() as usize));
+    }
+    let value = values.first().cloned().unwrap_or_default();
+    (field.declared.unwrap_or_else(|| data_type(&value)), value_json(&value))
+}
+
+/// Compares what the program computes from the saved inputs with what the workbook saved.
+fn self_test(source: &Source, results: &[Value], report: &mut Report) {
+    if !report.volatile_functions.is_empty() {
+        return;
+    }
+    let mut results = results.iter();
+    for field in &source.outputs {
+        for (at, saved) in cells_of(field).zip(saved(source, field)) {
+            let Some(computed) = results.next() else { return };
+            // A writer that does not calculate leaves no value, or text as blank: nothing to compare with.
+            if saved == Value::Blank || same(&saved, computed) {
+                continue;
+            }
+            let cell = format!("{}!{}", field.place.sheet, cell_address(at.0, at.1));
+            let (saved, computed) = (value_json(&saved).to_string(), value_json(computed).to_string());
+            report.warnings.push(format!("{cell} ({}): saved as {saved}, computed as {computed}", field.place.name));
+            report.mismatches.push(Mismatch { output: field.place.name.clone(), cell, saved, computed });
+        }
+    }
+}
+
+/// Equal as far as a saved value can tell: numbers within what other engines round differently.
+fn same(saved: &Value, computed: &Value) -> bool {
+    match (saved, computed) {
+        (Value::Number(saved), Value::Number(computed)) => {
+            (saved - computed).abs() <= 1e-9 * saved.abs().max(computed.abs()).max(1e-6)
+        }
+        (Value::Text(saved), Value::Blank) => saved.is_empty(),
+        (saved, computed) => saved == computed,
+    }
+}
+
+fn cells_of(field: &SourceField) -> impl Iterator<Item = (u32, u32)> {
+    let columns = field.cells.first_column..=field.cells.last_column;
+    (field.cells.first_row..=field.cells.last_row).flat_map(move |row| columns.clone().map(move |column| (row, column)))
+}
+
+fn sheet_cells<'s>(source: &'s Source, field: &SourceField) -> Option<&'s FxHashMap<(u32, u32), crate::book::Cell>> {
+    usize::try_from(field.cells.sheet).ok().and_then(|sheet| source.book.sheets.get(sheet)).map(|sheet| &sheet.cells)
+}
+
+fn saved(source: &Source, field: &SourceField) -> Vec<Value> {
+    let cells = sheet_cells(source, field);
+    cells_of(field).map(|at| cells.and_then(|cells| cells.get(&at)).map_or(Value::Blank, |cell| cell.value.clone())).collect()
+}
