@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use futures_util::StreamExt;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use zstd::stream::raw::{DParameter, Decoder as ZstdOperation};
 use zstd::stream::zio;
@@ -77,7 +78,7 @@ pub struct DecodedBody {
 
 impl DecodedBody {
     /// Reads the bytes as JSON; another stated type than JSON is refused with 415.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
         match self.media {
             Media::Json | Media::Unstated => {}
             Media::Bson | Media::Form | Media::Multipart | Media::Other => {

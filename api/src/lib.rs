@@ -2,10 +2,13 @@
 
 pub mod auth;
 pub mod body;
+pub mod cli;
 pub mod error;
 pub mod health;
 pub mod memory;
 pub mod middleware;
+pub mod programs;
+pub mod push;
 pub mod spark;
 pub mod state;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use millrace_calc::limits::Limits;
 use millrace_common::broker::{Control, Publisher, Topology};
 use millrace_common::config::Config;
 use millrace_common::store::{Store, StoreError};
@@ -10,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::KeyCache;
 use crate::memory::MemoryBudget;
+use crate::programs::Programs;
+use crate::spark::batch::Batches;
 
 /// Everything that handlers need; cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,6 +31,10 @@ pub struct AppState {
     pub keys: KeyCache,
     /// Request bodies in memory.
     pub memory: MemoryBudget,
+    /// Compiled services, for synchronous calls.
+    pub programs: Programs,
+    /// What the batch endpoints share.
+    pub batches: Batches,
     ready: Arc<AtomicBool>,
 }
 
@@ -36,10 +43,15 @@ impl AppState {
     /// cancel it when the last request is answered.
     pub fn start(config: Config, shutdown: &CancellationToken) -> Result<Self, StoreError> {
         let store = Store::open(&config.database, "millrace-api")?;
+        let topology = Topology::new(&config.broker);
+        let publisher = Publisher::start(&config.broker, shutdown.clone());
+        let limits = Limits { file_bytes: config.limits.service_bytes as u64, ..Limits::default() };
         Ok(Self {
+            programs: Programs::new(store.clone(), limits, config.worker.programs),
+            batches: Batches::start(&config, &store, publisher.clone(), topology.clone()),
             store,
-            topology: Topology::new(&config.broker),
-            publisher: Publisher::start(&config.broker, shutdown.clone()),
+            topology,
+            publisher,
             control: Control::start(&config.broker, shutdown.clone()),
             keys: KeyCache::default(),
             memory: MemoryBudget::new(config.http.memory_bytes),

@@ -1,6 +1,15 @@
 //! The Spark protocol: wire types and thin handlers.
 
+pub mod batch;
+pub mod envelope;
+pub mod execute;
+pub mod folders;
+pub mod forms;
+pub mod names;
+pub mod services;
+pub mod settings;
 pub mod time;
+pub mod token;
 
 use axum::Router;
 
@@ -9,4 +18,10 @@ use crate::state::AppState;
 /// Every route of the protocol.
 pub fn routes() -> Router<AppState> {
     Router::new()
+        .merge(token::routes())
+        .merge(settings::routes())
+        .merge(folders::routes())
+        .merge(services::routes())
+        .merge(execute::routes())
+        .merge(batch::routes())
 }

@@ -58,6 +58,11 @@ impl ServiceVersion {
     pub fn number(&self) -> String {
         format!("{}.{}.{}", self.major, self.minor, self.patch)
     }
+
+    /// `folder/service[major.minor.patch]`.
+    pub fn uri(&self) -> String {
+        format!("{}/{}[{}]", self.folder, self.service, self.number())
+    }
 }
 
 /// How the next version number follows from the latest (contract 4.3).

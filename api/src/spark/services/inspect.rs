@@ -1,0 +1,149 @@
+//! What is known about services and versions (contract 4.5).
+
+use axum::Json;
+use axum::extract::{Path, State};
+use millrace_calc::interface::Interface;
+use millrace_common::model::Caller;
+use millrace_common::store::{ServiceVersion, VersionSelector};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::locator::Locator;
+use super::resolve::{resolve, service_id};
+use super::schema;
+use crate::auth::Auth;
+use crate::error::ApiError;
+use crate::spark::envelope::{Meta, v1, v3};
+use crate::spark::time::timestamp;
+use crate::state::AppState;
+
+/// All versions, newest first.
+pub(super) async fn versions(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((folder, service)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let id = service_id(&state, &caller, &folder, &service).await?;
+    let versions = state.store.versions(caller.tenant_id, id).await?;
+    let data: Vec<Value> = versions
+        .iter()
+        .map(|version| {
+            json!({
+                "id": version.id,
+                "createdAt": timestamp(version.created_at),
+                "engine": version.service,
+                "revision": version.number(),
+                "effectiveStartDate": timestamp(version.effective_start),
+                "effectiveEndDate": timestamp(version.effective_end),
+                "isActive": version.is_active,
+                "releaseNote": version.release_note,
+                "childEngines": null,
+                "versionLabel": version.label,
+                "defaultEngineType": "Neuron",
+                "tags": version.tags,
+                "product": version.folder,
+                "author": version.created_by,
+                "originalFileName": version.file_name,
+            })
+        })
+        .collect();
+    Ok(v1(data))
+}
+
+/// Whether a service exists; 200 also when it does not.
+pub(super) async fn exists(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, folder, service)): Path<(String, String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let found = state.store.service_id(caller.tenant_id, &folder, &service).await?;
+    Ok(v3(json!({"is_exists": found.is_some()}), &Meta { service_id: found, ..Meta::new() }))
+}
+
+/// The interface as the compiler stored it, and its report.
+pub(super) async fn interface(
+    state: &AppState,
+    version: &ServiceVersion,
+) -> Result<(Interface, Value), ApiError> {
+    let (interface, report) = state.store.version_interface(version.id).await?;
+    let interface = serde_json::from_value(interface).map_err(|error| ApiError::internal(&error))?;
+    Ok((interface, report))
+}
+
+/// Inputs and outputs of the version in force.
+pub(super) async fn schema(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((folder, service)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let version = by_name(&state, &caller, &folder, &service).await?;
+    let (interface, report) = interface(&state, &version).await?;
+    Ok(v1(schema::schema(&version, &interface, &report)))
+}
+
+/// Inputs and outputs of a version.
+pub(super) async fn schema_of_version(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let version = resolve(&state, &caller, &Locator::Version(path_id(&id)?), None).await?;
+    let (interface, report) = interface(&state, &version).await?;
+    let schema = schema::schema(&version, &interface, &report);
+    let Json(mut answer) = v3(&schema, &Meta::of(&version));
+    // This v3 path answers in the v1 envelope as well.
+    answer["data"] = schema;
+    answer["message"] = Value::Null;
+    answer["errorCode"] = Value::Null;
+    Ok(Json(answer))
+}
+
+pub(super) async fn metadata(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, folder, service)): Path<(String, String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let version = by_name(&state, &caller, &folder, &service).await?;
+    metadata_answer(&state, &version).await
+}
+
+pub(super) async fn metadata_of_service(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let locator = Locator::Service(path_id(&id)?, VersionSelector::Latest);
+    metadata_answer(&state, &resolve(&state, &caller, &locator, None).await?).await
+}
+
+pub(super) async fn metadata_of_version(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let version = resolve(&state, &caller, &Locator::Version(path_id(&id)?), None).await?;
+    metadata_answer(&state, &version).await
+}
+
+async fn metadata_answer(state: &AppState, version: &ServiceVersion) -> Result<Json<Value>, ApiError> {
+    let (interface, _) = interface(state, version).await?;
+    let data = json!({
+        "outputs": schema::metadata(&interface), "warnings": null, "errors": null, "service_chain": null,
+    });
+    Ok(v3(data, &Meta::of(version)))
+}
+
+pub(super) async fn by_name(
+    state: &AppState,
+    caller: &Caller,
+    folder: &str,
+    service: &str,
+) -> Result<ServiceVersion, ApiError> {
+    resolve(state, caller, &Locator::named(folder, service, VersionSelector::Latest), None).await
+}
+
+/// An id in a path; what is no UUID names nothing.
+pub(crate) fn path_id(text: &str) -> Result<Uuid, ApiError> {
+    Uuid::parse_str(text)
+        .map_err(|_| ApiError::not_found("NOT_FOUND", format!("there is nothing with the id {text:?}")))
+}
