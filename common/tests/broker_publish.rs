@@ -247,7 +247,8 @@ async fn a_dead_link_costs_a_deadline_and_is_noticed_within_two_heartbeats() {
         assert!(matches!(outcome, Err(BrokerError::Timeout(1_000))), "{outcome:?}");
         assert!(dead_since.elapsed() < Duration::from_millis(1_500));
         until("not ready", || async { !publisher.is_ready() }).await;
-        assert!(dead_since.elapsed() < Duration::from_secs(5), "{:?}", dead_since.elapsed());
+        // Two heartbeats of 2 s, and room for a busy machine.
+        assert!(dead_since.elapsed() < Duration::from_secs(7), "{:?}", dead_since.elapsed());
         // The peer is silent now: each attempt gives up at its deadline and leaves nothing behind.
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(proxy.open() <= 2, "{} connections are left", proxy.open());
