@@ -101,13 +101,14 @@ impl StatusFields {
     }
 }
 
-/// When something happens to the batch by itself (contract 3.3): its closing while it is open, the end of its results once it is
-/// finished.
+/// When something happens to the batch by itself (contract 3.3): its closing while it is open, the end of its results once it
+/// is finished, unless they were dropped.
 fn expires_at(view: &BatchView, clocks: &ClocksConfig) -> Option<DateTime<Utc>> {
     let after = |time: DateTime<Utc>, seconds: u64| {
         time.checked_add_signed(TimeDelta::try_seconds(i64::try_from(seconds).ok()?)?)
     };
     match view.batch.finished_at {
+        Some(_) if view.batch.dropped_at.is_some() => None,
         Some(finished) => after(finished, clocks.results_seconds),
         None if view.batch.closed_at.is_some() => None,
         None => after(view.batch.updated_at.max(view.counters.touched_at), clocks.inactivity_seconds),
@@ -736,6 +737,11 @@ pub(super) mod tests {
         closed.batch.state = BatchState::Completed;
         closed.batch.finished_at = Some(at("2026-11-21T10:00:06Z"));
         assert_eq!(expires_at(&closed, &clocks()), Some(at("2026-11-22T10:00:06Z")));
+        let dropped = BatchView {
+            batch: Batch { dropped_at: Some(closed.now), ..closed.batch.clone() },
+            ..closed.clone()
+        };
+        assert_eq!(expires_at(&dropped, &clocks()), None);
         let status = StatusFields::new(&closed, closed.now, &clocks());
         assert_eq!((status.workers_in_use, status.chunks_in_progress), (0, 0));
     }
