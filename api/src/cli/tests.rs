@@ -1,0 +1,78 @@
+//! The command line as a whole: it parses, and its help stays what it is.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use clap::CommandFactory;
+
+use super::*;
+
+/// The help of every command, in the order of the top-level help.
+fn all_help() -> String {
+    fn collect(command: &clap::Command, path: &str, text: &mut String) {
+        let top = path.is_empty();
+        let path = format!("{path} {}", command.get_name());
+        // Options of every command are shown once, at the top.
+        let mut shown = command.clone();
+        if !top {
+            shown = shown.disable_help_flag(true).disable_version_flag(true).mut_args(|arg| {
+                let common = arg.is_global_set() || matches!(arg.get_id().as_str(), "help" | "version");
+                arg.hide(common)
+            });
+        }
+        text.push_str(&format!("==={path}\n{}\n", shown.render_long_help()));
+        for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            collect(child, &path, text);
+        }
+    }
+    let mut command = Cli::command().term_width(120);
+    command.build();
+    let mut text = String::new();
+    collect(&command, "", &mut text);
+    text
+}
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_help_is_complete() {
+    insta::assert_snapshot!(all_help());
+}
+
+#[test]
+fn commands_parse_as_documented() {
+    let parse = |line: &str| Cli::try_parse_from(line.split_whitespace());
+    for line in [
+        "millrace login --url http://127.0.0.1:8080 --tenant acme",
+        "millrace service upload sales.xlsx demo/sales --version-difference patch --label a --note b",
+        "millrace service list",
+        "millrace service list demo --output-format json",
+        "millrace batch run demo/sales --input - --output - --key a --key b --param x=1 --param y:=2 --output-names a,b",
+        "millrace --profile p batch run s -i a -o b --resume --unordered --in-flight 8 --acceptable-errors 2.5",
+        "millrace batch status 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11 --watch",
+        "millrace tenant create acme --if-missing --config c.toml",
+        "millrace key create --tenant acme --owner ann --group a --group b --quiet",
+        "millrace key revoke 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    for line in [
+        "millrace",
+        "millrace batch run demo/sales --input a",
+        "millrace batch run demo/sales --input a --output b --chunk-records 0",
+        "millrace batch run demo/sales --input a --output b --acceptable-errors 101",
+        "millrace batch status 7",
+        "millrace service upload sales.xlsx sales",
+        "millrace key create",
+    ] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn no_option_takes_the_key() {
+    let options: Vec<String> = all_help().lines().map(str::to_owned).collect();
+    assert!(!options.iter().any(|line| line.contains("--api-key")));
+}
