@@ -38,8 +38,9 @@ struct PublishRequest {
     engine_file_documentid: Option<String>,
     version_difference: Option<String>,
     version_label: Option<String>,
-    #[serde(alias = "releasenote")]
     release_note: Option<String>,
+    /// The documented spelling of `release_note`; the SDKs send the other.
+    releasenote: Option<String>,
     tags: Option<Value>,
 }
 
@@ -63,7 +64,7 @@ pub(super) async fn publish(
         effective_start,
         effective_end,
         label: given(wanted.version_label),
-        release_note: given(wanted.release_note),
+        release_note: given(wanted.release_note).or_else(|| given(wanted.releasenote)),
         tags: tags(wanted.tags),
         compiler_version: COMPILER_VERSION.to_owned(),
         created_by: caller.name,

@@ -1,0 +1,10 @@
+//! The routes against a real database (`MRT_DATABASE_URL`), without a broker: folders, services, identity, synchronous calls.
+//! Without the variable every test passes vacuously; `./tests/run` sets it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod execute;
+mod folders;
+mod identity;
+mod server;
+mod services;
