@@ -8,16 +8,18 @@
 //! This crate is pure: no I/O, no async runtime, no clock and no randomness of its own.
 
 pub mod book;
-pub mod value;
-mod formula;
-pub mod functions;
-pub mod number;
-pub mod program;
-pub mod limits;
 pub mod chunk;
 pub mod document;
+mod formula;
+pub mod functions;
 pub mod interface;
+pub mod limits;
 pub mod load;
+pub mod number;
+pub mod program;
 pub mod service;
-pub mod workbook;
 mod source;
+pub mod value;
+pub mod workbook;
+
+pub use chunk::scan;

@@ -4,10 +4,12 @@
 //! records in one pass; [`crate::service::Prepared::evaluate`] reads the records straight into columns, a block at a time, runs
 //! the program and writes the answer. No document tree of the records exists at any time.
 
+pub(crate) mod digits;
 pub mod error;
 pub(crate) mod evaluate;
 pub mod filter;
 pub(crate) mod json;
+pub(crate) mod lanes;
 pub(crate) mod layout;
 pub(crate) mod notes;
 pub(crate) mod read;
@@ -17,6 +19,6 @@ pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod write;
 
-pub use error::ChunkError;
+pub use error::{ChunkError, write_failed};
 pub use result::ChunkResult;
 pub use scan::{Scan, ShapeError, scan};
