@@ -47,8 +47,11 @@ def stop_fleet(process: subprocess.Popen) -> None:
 
 @pytest.fixture(scope="session")
 def fleet():
-    """An API and two workers for all tests of the session; nothing is published yet."""
-    started, process = start_fleet("--workers", "2")
+    """An API and two workers for all tests of the session; nothing is published yet.
+
+    All tests share one tenant, and each default batch reserves 150 MB of it until its cool-off ends.
+    """
+    started, process = start_fleet("--workers", "2", "--setting", "tenants.capacity_bytes=100000000000")
     yield started
     stop_fleet(process)
 
