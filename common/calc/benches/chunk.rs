@@ -38,10 +38,17 @@ fn chunk(quoted: bool, objects: bool) -> Vec<u8> {
         let quote = if quoted { "\"" } else { "" };
         let (price, cents, quantity, tax) = (next(500), next(100), next(90) + 1, next(25));
         if objects {
-            write!(text, "{{\"id\":{id},\"price\":{price}.{cents:02},\"quantity\":{quantity},\"tax\":0.{tax:02}}},").expect("a string");
+            write!(
+                text,
+                "{{\"id\":{id},\"price\":{price}.{cents:02},\"quantity\":{quantity},\"tax\":0.{tax:02}}},"
+            )
+            .expect("a string");
         } else {
-            write!(text, "[{id},{quote}{price}.{cents:02}{quote},{quote}{quantity}{quote},{quote}0.{tax:02}{quote}],")
-                .expect("a string");
+            write!(
+                text,
+                "[{id},{quote}{price}.{cents:02}{quote},{quote}{quantity}{quote},{quote}0.{tax:02}{quote}],"
+            )
+            .expect("a string");
         }
     }
     text.pop();
@@ -50,16 +57,20 @@ fn chunk(quoted: bool, objects: bool) -> Vec<u8> {
 }
 
 fn bench(criterion: &mut Criterion) {
-    let service = Service::load(SourceKind::FormulaDocument, SALES, &Limits::default()).expect("the document is valid");
+    let service =
+        Service::load(SourceKind::FormulaDocument, SALES, &Limits::default()).expect("the document is valid");
     let options = Options { unique_record_key: vec!["id".into()], ..Options::default() };
     let prepared = service.prepare(&options);
     let mut scratch = Scratch::default();
 
     let mut group = criterion.benchmark_group("chunk");
     group.throughput(Throughput::Elements(RECORDS));
-    for (name, data) in [("rows", chunk(false, false)), ("objects", chunk(false, true)), ("quoted rows", chunk(true, false))] {
+    for (name, data) in
+        [("rows", chunk(false, false)), ("objects", chunk(false, true)), ("quoted rows", chunk(true, false))]
+    {
         group.bench_with_input(BenchmarkId::new("evaluate", name), &data, |bencher, data| {
-            bencher.iter(|| prepared.evaluate(black_box(data), None, &mut scratch).expect("the chunk is valid"));
+            bencher
+                .iter(|| prepared.evaluate(black_box(data), None, &mut scratch).expect("the chunk is valid"));
         });
     }
     group.finish();

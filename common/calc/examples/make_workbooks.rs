@@ -17,7 +17,10 @@ fn sales(path: &Path) -> Result<(), Box<dyn Error>> {
     let mut book = Workbook::new();
     // A fixed date, so that the file does not change from run to run.
     let created = ExcelDateTime::from_ymd(2026, 1, 1)?;
-    let properties = DocProperties::new().set_title("Sales example").set_author("Millrace").set_creation_datetime(&created);
+    let properties = DocProperties::new()
+        .set_title("Sales example")
+        .set_author("Millrace")
+        .set_creation_datetime(&created);
     book.set_properties(&properties);
     let heading = Format::new().set_bold();
     let sheet = book.add_worksheet();
@@ -30,7 +33,12 @@ fn sales(path: &Path) -> Result<(), Box<dyn Error>> {
     sheet.write(6, 0, "Total")?;
     // The writer does not calculate: the saved result is what Excel would show.
     sheet.write_formula(6, 1, Formula::new("=ROUND(B2*B3*(1+B4),2)").set_result("1430"))?;
-    for (name, cell) in [("Xinput_price", "$B$2"), ("Xinput_quantity", "$B$3"), ("Xinput_tax", "$B$4"), ("Xoutput_total", "$B$7")] {
+    for (name, cell) in [
+        ("Xinput_price", "$B$2"),
+        ("Xinput_quantity", "$B$3"),
+        ("Xinput_tax", "$B$4"),
+        ("Xoutput_total", "$B$7"),
+    ] {
         book.define_name(name, &format!("=Sales!{cell}"))?;
     }
     book.save(path)?;

@@ -185,7 +185,11 @@ pub fn cell_address(row: u32, column: u32) -> String {
 /// The Excel address of a range: `B3` for one cell, else `B3:D9`.
 pub fn range_address(range: &crate::book::Range) -> String {
     let first = cell_address(range.first_row, range.first_column);
-    if range.is_cell() { first } else { format!("{first}:{}", cell_address(range.last_row, range.last_column)) }
+    if range.is_cell() {
+        first
+    } else {
+        format!("{first}:{}", cell_address(range.last_row, range.last_column))
+    }
 }
 
 #[cfg(test)]

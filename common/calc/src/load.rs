@@ -59,7 +59,9 @@ pub enum LoadError {
         kind: &'static str,
     },
     /// The workbook counts dates from 1904 and calculates with dates.
-    #[error("the workbook uses the 1904 date system and calculates with dates ({0}); switch it to the 1900 date system")]
+    #[error(
+        "the workbook uses the 1904 date system and calculates with dates ({0}); switch it to the 1900 date system"
+    )]
     Date1904(String),
     /// A defined name that marks an input or output is not usable.
     #[error("the name {name}: {message}")]

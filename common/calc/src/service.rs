@@ -12,7 +12,9 @@ use crate::chunk::evaluate::{self, Plan};
 use crate::chunk::filter::{Filter, split_list};
 use crate::chunk::layout::Layout;
 use crate::chunk::{ChunkError, ChunkResult};
-use crate::interface::{Counts, DEFAULT_SUBSERVICE, DataType, InputField, Interface, OutputField, cell_address};
+use crate::interface::{
+    Counts, DEFAULT_SUBSERVICE, DataType, InputField, Interface, OutputField, cell_address,
+};
 use crate::limits::Limits;
 use crate::load::LoadError;
 use crate::program::{self, Column, CompileError, Program, Volatile};
@@ -193,7 +195,8 @@ impl Service {
             }
         }
         let filter = Filter::new(&options.output);
-        let allowed: Vec<bool> = layout.outputs.iter().map(|slot| is_in(slot.subservice.as_deref())).collect();
+        let allowed: Vec<bool> =
+            layout.outputs.iter().map(|slot| is_in(slot.subservice.as_deref())).collect();
         let selected = layout.outputs.iter().enumerate().filter(|(index, slot)| {
             allowed.get(*index) == Some(&true)
                 && (filter.is_empty()
@@ -248,13 +251,21 @@ impl Prepared {
     ///
     /// Only what fails the whole chunk: a wrong shape, a missing key column, the deadline. Errors of single records are in the
     /// result.
-    pub fn evaluate(&self, data: &[u8], deadline: Option<Instant>, scratch: &mut Scratch) -> Result<ChunkResult, ChunkError> {
+    pub fn evaluate(
+        &self,
+        data: &[u8],
+        deadline: Option<Instant>,
+        scratch: &mut Scratch,
+    ) -> Result<ChunkResult, ChunkError> {
         evaluate::evaluate(self, data, deadline, scratch)
     }
 
     /// The names of the outputs that a record answers, in order, keys aside.
     pub fn output_names(&self) -> impl Iterator<Item = &str> {
-        self.selected.iter().filter_map(|index| self.inner.layout.outputs.get(*index)).map(|slot| slot.name.as_str())
+        self.selected
+            .iter()
+            .filter_map(|index| self.inner.layout.outputs.get(*index))
+            .map(|slot| slot.name.as_str())
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -311,15 +322,38 @@ impl Prepared {
 
 /// Functions whose results depend on the date system.
 const DATE_FUNCTIONS: [&str; 26] = [
-    "DATE", "DATEDIF", "DATEVALUE", "DAY", "DAYS", "DAYS360", "EDATE", "EOMONTH", "ISOWEEKNUM", "MONTH", "NETWORKDAYS",
-    "NETWORKDAYS.INTL", "NOW", "TEXT", "TIMEVALUE", "TODAY", "VALUE", "WEEKDAY", "WEEKNUM", "WORKDAY", "WORKDAY.INTL", "XIRR",
-    "XNPV", "YEAR", "YEARFRAC", "HOUR",
+    "DATE",
+    "DATEDIF",
+    "DATEVALUE",
+    "DAY",
+    "DAYS",
+    "DAYS360",
+    "EDATE",
+    "EOMONTH",
+    "ISOWEEKNUM",
+    "MONTH",
+    "NETWORKDAYS",
+    "NETWORKDAYS.INTL",
+    "NOW",
+    "TEXT",
+    "TIMEVALUE",
+    "TODAY",
+    "VALUE",
+    "WEEKDAY",
+    "WEEKNUM",
+    "WORKDAY",
+    "WORKDAY.INTL",
+    "XIRR",
+    "XNPV",
+    "YEAR",
+    "YEARFRAC",
+    "HOUR",
 ];
 
 /// A compile error in the words of the source.
 fn explain(kind: SourceKind, error: CompileError, source: &Source) -> LoadError {
     if kind == SourceKind::FormulaDocument {
-        return document::explain(error);
+        return document::explain(&error, source);
     }
     let construct = source.refused.iter().find(|(area, _)| {
         let sheet = usize::try_from(area.sheet).ok().and_then(|sheet| source.book.sheets.get(sheet));
@@ -336,7 +370,9 @@ fn explain(kind: SourceKind, error: CompileError, source: &Source) -> LoadError 
         return LoadError::ArrayFormula { place: error.place, kind: construct };
     }
     match error.kind {
-        program::CompileErrorKind::ExternalReference(formula) => LoadError::ExternalLink { place: error.place, formula },
+        program::CompileErrorKind::ExternalReference(formula) => {
+            LoadError::ExternalLink { place: error.place, formula }
+        }
         _ => LoadError::Compile(error),
     }
 }
@@ -354,7 +390,9 @@ fn defaults(source: &Source, limits: &Limits, report: &mut Report) -> Vec<Value>
                         Ok(computed) => computed.into_iter().next().unwrap_or_default(),
                         Err(error) => {
                             let name = &field.place.name;
-                            report.warnings.push(format!("the default of the input {name} cannot be computed: {error}"));
+                            report
+                                .warnings
+                                .push(format!("the default of the input {name} cannot be computed: {error}"));
                             Value::Blank
                         }
                     }
@@ -385,7 +423,12 @@ fn interface(source: &Source, defaults: &[Value], results: &[Value]) -> Interfac
         first += count;
         let (kind, default) = shown(field, values);
         let default = field.shown.clone().unwrap_or(default);
-        inputs.push(InputField { place: field.place.clone(), data_type: kind, default, validation: field.validation.clone() });
+        inputs.push(InputField {
+            place: field.place.clone(),
+            data_type: kind,
+            default,
+            validation: field.validation.clone(),
+        });
     }
     first = 0;
     let mut outputs = Vec::new();
@@ -432,7 +475,9 @@ fn self_test(source: &Source, results: &[Value], report: &mut Report) {
             }
             let cell = format!("{}!{}", field.place.sheet, cell_address(at.0, at.1));
             let (saved, computed) = (value_json(&saved).to_string(), value_json(computed).to_string());
-            report.warnings.push(format!("{cell} ({}): saved as {saved}, computed as {computed}", field.place.name));
+            report
+                .warnings
+                .push(format!("{cell} ({}): saved as {saved}, computed as {computed}", field.place.name));
             report.mismatches.push(Mismatch { output: field.place.name.clone(), cell, saved, computed });
         }
     }
@@ -451,14 +496,23 @@ fn same(saved: &Value, computed: &Value) -> bool {
 
 fn cells_of(field: &SourceField) -> impl Iterator<Item = (u32, u32)> {
     let columns = field.cells.first_column..=field.cells.last_column;
-    (field.cells.first_row..=field.cells.last_row).flat_map(move |row| columns.clone().map(move |column| (row, column)))
+    (field.cells.first_row..=field.cells.last_row)
+        .flat_map(move |row| columns.clone().map(move |column| (row, column)))
 }
 
-fn sheet_cells<'s>(source: &'s Source, field: &SourceField) -> Option<&'s FxHashMap<(u32, u32), crate::book::Cell>> {
-    usize::try_from(field.cells.sheet).ok().and_then(|sheet| source.book.sheets.get(sheet)).map(|sheet| &sheet.cells)
+fn sheet_cells<'s>(
+    source: &'s Source,
+    field: &SourceField,
+) -> Option<&'s FxHashMap<(u32, u32), crate::book::Cell>> {
+    usize::try_from(field.cells.sheet)
+        .ok()
+        .and_then(|sheet| source.book.sheets.get(sheet))
+        .map(|sheet| &sheet.cells)
 }
 
 fn saved(source: &Source, field: &SourceField) -> Vec<Value> {
     let cells = sheet_cells(source, field);
-    cells_of(field).map(|at| cells.and_then(|cells| cells.get(&at)).map_or(Value::Blank, |cell| cell.value.clone())).collect()
+    cells_of(field)
+        .map(|at| cells.and_then(|cells| cells.get(&at)).map_or(Value::Blank, |cell| cell.value.clone()))
+        .collect()
 }

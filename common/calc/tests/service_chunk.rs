@@ -35,9 +35,13 @@ fn one(service: &Service, output: &str, data: Value) -> Value {
 
 #[test]
 fn rule_2_3_rows_in_rows_out_exactly_as_the_sample() {
-    let result = run(&sales(), &keyed(&["sales_id"]), &json!({"inputs": [
-        ["sales_id", "price", "quantity", "tax"], [1, 20, 65, 0.1], [2, 55.02, 100, 0.08]
-    ]}));
+    let result = run(
+        &sales(),
+        &keyed(&["sales_id"]),
+        &json!({"inputs": [
+            ["sales_id", "price", "quantity", "tax"], [1, 20, 65, 0.1], [2, 55.02, 100, 0.08]
+        ]}),
+    );
     let mut out = Vec::new();
     result.unwrap().write_json("0001", &mut out);
     assert_eq!(
@@ -49,9 +53,15 @@ fn rule_2_3_rows_in_rows_out_exactly_as_the_sample() {
 #[test]
 fn rule_2_3_objects_in_objects_out() {
     let data = json!({"inputs": [{"price": 20, "id": "x"}, {"quantity": 1, "PRICE": 2}, {}]});
-    assert_eq!(outputs(&sales(), data.clone()), json!([{"total": 1430.0}, {"total": 2.2}, {"total": 1430.0}]));
+    assert_eq!(
+        outputs(&sales(), data.clone()),
+        json!([{"total": 1430.0}, {"total": 2.2}, {"total": 1430.0}])
+    );
     let keyed = answer(&sales(), &keyed(&["id"]), &data);
-    assert_eq!(keyed["outputs"], json!([{"id": "x", "total": 1430.0}, {"id": null, "total": 2.2}, {"id": null, "total": 1430.0}]));
+    assert_eq!(
+        keyed["outputs"],
+        json!([{"id": "x", "total": 1430.0}, {"id": null, "total": 2.2}, {"id": null, "total": 1430.0}])
+    );
 }
 
 #[test]
@@ -70,7 +80,8 @@ fn rule_2_1_unknown_columns_are_ignored() {
 fn rule_2_1_of_duplicate_columns_the_last_value_wins() {
     let data = json!({"inputs": [["price", "Price"], [1, 2], [1], ["x", 2], [2, "x"]]});
     assert_eq!(outputs(&sales(), data), json!([["total"], [143.0], [71.5], [143.0], ["#VALUE!"]]));
-    let twice = answer_text(&sales(), &Options::default(), r#"{"inputs":[{"price":"a","price":"b","PRICE":2}]}"#);
+    let twice =
+        answer_text(&sales(), &Options::default(), r#"{"inputs":[{"price":"a","price":"b","PRICE":2}]}"#);
     assert_eq!(twice["outputs"], json!([{"total": 143.0}]));
 }
 
@@ -161,7 +172,11 @@ fn rule_2_1_empty_text_gets_a_warning_that_advises_null() {
     assert_eq!(answer["warnings"][0], Value::Null);
     assert_eq!(answer["warnings"][1][0]["source_path"], "inputs.price");
     assert!(answer["warnings"][1][0]["message"].as_str().unwrap().contains("null"));
-    assert_eq!(answer["warnings"][1].as_array().unwrap().len(), 2, "the empty text and the error in the result");
+    assert_eq!(
+        answer["warnings"][1].as_array().unwrap().len(),
+        2,
+        "the empty text and the error in the result"
+    );
     assert_eq!(answer["warnings"][2], Value::Null);
 }
 
@@ -190,9 +205,14 @@ fn rule_2_3_header_only_chunks_answer_empty_lists() {
 
 #[test]
 fn rule_2_3_excel_errors_are_text_with_a_warning_and_no_failure() {
-    let result = run(&mixed(), &Options::default(), &json!({"inputs": [["a", "b"], [1, 1], [1, 0]]})).unwrap();
+    let result =
+        run(&mixed(), &Options::default(), &json!({"inputs": [["a", "b"], [1, 1], [1, 0]]})).unwrap();
     assert_eq!((result.records, result.records_failed), (2, 0));
-    let answer = answer(&mixed(), &filtered(&["sum", "ratio", "doubled"]), &json!({"inputs": [["a", "b"], [1, 1], [1, 0]]}));
+    let answer = answer(
+        &mixed(),
+        &filtered(&["sum", "ratio", "doubled"]),
+        &json!({"inputs": [["a", "b"], [1, 1], [1, 0]]}),
+    );
     assert_eq!(answer["outputs"][2], json!([1.0, "#DIV/0!", "#VALUE!"]));
     assert_eq!(answer["errors"], json!([null, null]));
     let message = answer["warnings"][1][0]["message"].as_str().unwrap();
@@ -226,7 +246,13 @@ fn rule_2_3_record_order_is_kept_over_many_blocks() {
 fn rule_2_3_text_in_one_block_does_not_change_the_next() {
     let mut inputs = vec![json!(["price", "quantity", "tax"])];
     for record in 0..300 {
-        inputs.push(if record == 5 { json!(["x", 1, 0]) } else if record == 200 { json!([null, 1, 0]) } else { json!([record, 1, 0]) });
+        inputs.push(if record == 5 {
+            json!(["x", 1, 0])
+        } else if record == 200 {
+            json!([null, 1, 0])
+        } else {
+            json!([record, 1, 0])
+        });
     }
     let outputs = outputs(&sales(), json!({"inputs": inputs}));
     for record in 0..300_usize {
@@ -315,7 +341,8 @@ fn rule_2_5_no_match_gives_empty_rows_and_one_warning() {
 fn a_deadline_that_has_passed_fails_the_chunk() {
     let past = Instant::now().checked_sub(Duration::from_secs(1));
     let prepared = sales().prepare(&Options::default());
-    let error = prepared.evaluate(br#"{"inputs":[["price"],[1],[2]]}"#, past, &mut Scratch::default()).unwrap_err();
+    let error =
+        prepared.evaluate(br#"{"inputs":[["price"],[1],[2]]}"#, past, &mut Scratch::default()).unwrap_err();
     assert_eq!(error, ChunkError::Timeout { done: 0, records: 2 });
     assert!(error.to_string().contains("0 of 2"));
     let later = Some(Instant::now() + Duration::from_secs(60));
@@ -324,7 +351,9 @@ fn a_deadline_that_has_passed_fails_the_chunk() {
 
 #[test]
 fn volatile_functions_are_fixed_by_the_options() {
-    let service = document(&json!({"outputs": [{"name": "now", "formula": "NOW()"}, {"name": "random", "formula": "RAND()"}]}));
+    let service = document(
+        &json!({"outputs": [{"name": "now", "formula": "NOW()"}, {"name": "random", "formula": "RAND()"}]}),
+    );
     let mut options = Options::default();
     options.volatile.now = 46000.5;
     options.volatile.seed = 7;

@@ -14,12 +14,12 @@ fn service() -> Service {
         "inputs": [
             {"name": "a", "type": "number", "default": 3},
             {"name": "b", "type": "text", "default": "x"},
-            {"name": "c", "type": "number"}
+            {"name": "z", "type": "number"}
         ],
         "outputs": [
-            {"name": "sum", "formula": "a+c"},
+            {"name": "sum", "formula": "a+z"},
             {"name": "text", "formula": "b&a"},
-            {"name": "ratio", "formula": "IF(c>a,a/c,b)"}
+            {"name": "ratio", "formula": "IF(z>a,a/z,b)"}
         ]
     }))
 }
@@ -46,7 +46,7 @@ proptest! {
     ) {
         let service = service();
         let prepared = service.prepare(&Options { unique_record_key: vec!["k".into()], ..Options::default() });
-        let names = ["k", "A", "b", "c"];
+        let names = ["k", "A", "b", "z"];
         let mut table = vec![json!(names)];
         table.extend(rows.iter().map(|row| json!(row)));
         let objects: Vec<Value> = rows.iter().enumerate().map(|(index, row)| {
@@ -81,12 +81,12 @@ proptest! {
         let service = service();
         let prepared = service.prepare(&Options::default());
         let mut scratch = Scratch::default();
-        let mut whole = vec![json!(["a", "b", "c"])];
+        let mut whole = vec![json!(["a", "b", "z"])];
         whole.extend(rows.iter().map(|row| json!(row)));
         let together = prepared.evaluate(json!({"inputs": whole}).to_string().as_bytes(), None, &mut scratch).unwrap();
         let together: Vec<Value> = serde_json::from_slice(&together.outputs).unwrap();
         for (row, expected) in rows.iter().zip(&together[1..]).take(20) {
-            let alone = json!({"inputs": [["a", "b", "c"], row]}).to_string();
+            let alone = json!({"inputs": [["a", "b", "z"], row]}).to_string();
             let alone = prepared.evaluate(alone.as_bytes(), None, &mut scratch).unwrap();
             let alone: Vec<Value> = serde_json::from_slice(&alone.outputs).unwrap();
             prop_assert_eq!(&alone[1], expected);
@@ -100,7 +100,7 @@ proptest! {
         byte in any::<u8>(),
         cut in any::<bool>(),
     ) {
-        let mut whole = vec![json!(["a", "b", "c"])];
+        let mut whole = vec![json!(["a", "b", "z"])];
         whole.extend(rows.iter().map(|row| json!(row)));
         let mut data = json!({"inputs": whole, "parameters": {"a": 1}, "summary": null}).to_string().into_bytes();
         let place = at.index(data.len());

@@ -16,35 +16,45 @@ fn sum() -> Value {
     json!([{"output_name": "total", "operator": "sum"}])
 }
 
-/// `r` is an error for 0, text for a negative number.
+/// `q` is an error for 0, text for a negative number.
 fn fragile() -> Service {
     document(&json!({
         "inputs": [{"name": "x", "type": "number"}],
-        "outputs": [{"name": "r", "formula": "IF(x<0,\"minus\",1/x)"}, {"name": "s", "formula": "x"}]
+        "outputs": [{"name": "q", "formula": "IF(x<0,\"minus\",1/x)"}, {"name": "s", "formula": "x"}]
     }))
 }
 
 fn aggregate(values: &[f64], operator: &str, ignore_error: bool) -> Value {
     let mut inputs = vec![json!(["x"])];
     inputs.extend(values.iter().map(|value| json!([value])));
-    let summary = json!({"ignore_error": ignore_error, "aggregation": [{"output_name": "r", "operator": operator}]});
+    let summary =
+        json!({"ignore_error": ignore_error, "aggregation": [{"output_name": "q", "operator": operator}]});
     answer(&fragile(), &Options::default(), &json!({"inputs": inputs, "summary": summary}))
 }
 
 #[test]
 fn no_summary_and_no_aggregation_give_empty_lists() {
     for summary in [json!(null), json!({}), json!({"aggregation": []}), json!({"aggregation": null})] {
-        let answer = answer(&sales(), &Options::default(), &json!({"inputs": [["price"], [1]], "summary": summary}));
-        assert_eq!((&answer["summary_output"], &answer["summary_errors"]), (&json!([[]]), &json!([[]])), "{summary}");
+        let answer =
+            answer(&sales(), &Options::default(), &json!({"inputs": [["price"], [1]], "summary": summary}));
+        assert_eq!(
+            (&answer["summary_output"], &answer["summary_errors"]),
+            (&json!([[]]), &json!([[]])),
+            "{summary}"
+        );
         assert_eq!(answer["outputs"], json!([["total"], [71.5]]));
     }
 }
 
 #[test]
 fn sums_in_row_order_under_the_name_as_written() {
-    let answer = answer(&sales(), &Options::default(), &ask(json!([
-        {"output_name": "Total", "operator": "sum"}, {"output_name": "total", "operator": "Count"}
-    ])));
+    let answer = answer(
+        &sales(),
+        &Options::default(),
+        &ask(json!([
+            {"output_name": "Total", "operator": "sum"}, {"output_name": "total", "operator": "Count"}
+        ])),
+    );
     assert_eq!(answer["summary_output"], json!([[["Total_SUM", "total_COUNT"], [7372.16, 2.0]]]));
     assert_eq!(answer["summary_errors"], json!([[]]));
 }
@@ -52,7 +62,13 @@ fn sums_in_row_order_under_the_name_as_written() {
 #[test]
 fn seven_operators() {
     for (operator, result) in [
-        ("SUM", 1.75), ("AVERAGE", 1.75 / 3.0), ("MIN", 0.25), ("MAX", 1.0), ("COUNT", 3.0), ("COUNTA", 4.0), ("PRODUCT", 0.125),
+        ("SUM", 1.75),
+        ("AVERAGE", 1.75 / 3.0),
+        ("MIN", 0.25),
+        ("MAX", 1.0),
+        ("COUNT", 3.0),
+        ("COUNTA", 4.0),
+        ("PRODUCT", 0.125),
     ] {
         let answer = aggregate(&[1.0, 2.0, -5.0, 4.0], operator, false);
         assert_eq!(answer["summary_output"][0][1][0], json!(result), "{operator}");
@@ -73,7 +89,10 @@ fn which_records_are_returned_beside_aggregates() {
     assert_eq!(outputs(&filtered(&["total"])), json!([["total"], [1430.0], [5942.16]]));
     let mut all = ask(sum());
     all["summary"]["return_all_records"] = json!(true);
-    assert_eq!(answer(&sales(), &keyed(&["id"]), &all)["outputs"], json!([["id", "total"], [1, 1430.0], [2, 5942.16]]));
+    assert_eq!(
+        answer(&sales(), &keyed(&["id"]), &all)["outputs"],
+        json!([["id", "total"], [1, 1430.0], [2, 5942.16]])
+    );
     let silent = answer(&sales(), &Options::default(), &ask(sum()));
     assert_eq!(silent["warnings"], json!([null, null]), "companions keep one entry per record");
     assert_eq!(silent["process_time"].as_array().unwrap().len(), 2);
@@ -81,23 +100,30 @@ fn which_records_are_returned_beside_aggregates() {
 
 #[test]
 fn aggregates_cover_outputs_that_the_filter_hides() {
-    let data = json!({"inputs": [["x"], [1], [2]], "summary": {"aggregation": [{"output_name": "r", "operator": "SUM"}]}});
+    let data = json!({"inputs": [["x"], [1], [2]], "summary": {"aggregation": [{"output_name": "q", "operator": "SUM"}]}});
     let answer = answer(&fragile(), &filtered(&["s"]), &data);
     assert_eq!(answer["outputs"], json!([["s"], [1.0], [2.0]]));
-    assert_eq!(answer["summary_output"], json!([[["r_SUM"], [1.5]]]));
+    assert_eq!(answer["summary_output"], json!([[["q_SUM"], [1.5]]]));
 }
 
 #[test]
 fn an_error_becomes_the_value_or_is_skipped() {
     let strict = aggregate(&[1.0, 0.0, 2.0], "SUM", false);
-    assert_eq!(strict["summary_output"], json!([[["r_SUM"], ["#DIV/0!"]]]));
-    assert!(strict["summary_errors"][0][0].as_str().unwrap().contains("r_SUM"));
-    assert!(strict["warnings"][1][0]["message"].as_str().unwrap().contains("r (#DIV/0!)"), "the record keeps its warning");
+    assert_eq!(strict["summary_output"], json!([[["q_SUM"], ["#DIV/0!"]]]));
+    assert!(strict["summary_errors"][0][0].as_str().unwrap().contains("q_SUM"));
+    assert!(
+        strict["warnings"][1][0]["message"].as_str().unwrap().contains("q (#DIV/0!)"),
+        "the record keeps its warning"
+    );
     let lenient = aggregate(&[1.0, 0.0, 2.0], "SUM", true);
-    assert_eq!(lenient["summary_output"], json!([[["r_SUM"], [1.5]]]));
+    assert_eq!(lenient["summary_output"], json!([[["q_SUM"], [1.5]]]));
     assert_eq!(lenient["summary_errors"], json!([[]]));
-    assert_eq!(aggregate(&[0.0, 0.0], "SUM", true)["summary_output"], json!([[["r_SUM"], [null]]]));
-    assert_eq!(aggregate(&[-1.0], "SUM", false)["summary_output"], json!([[["r_SUM"], [0.0]]]), "text is ignored");
+    assert_eq!(aggregate(&[0.0, 0.0], "SUM", true)["summary_output"], json!([[["q_SUM"], [null]]]));
+    assert_eq!(
+        aggregate(&[-1.0], "SUM", false)["summary_output"],
+        json!([[["q_SUM"], [0.0]]]),
+        "text is ignored"
+    );
 }
 
 #[test]
@@ -106,7 +132,10 @@ fn mistakes_are_told_and_leave_the_records_alone() {
         (json!({"ignore_error": true}), "aggregation"),
         (json!({"aggregation": {}}), "list"),
         (json!({"aggregation": [{"output_name": "total"}]}), "aggregation[0]"),
-        (json!({"aggregation": [{"output_name": "total", "operator": "SUM"}, {"operator": "SUM"}]}), "aggregation[1]"),
+        (
+            json!({"aggregation": [{"output_name": "total", "operator": "SUM"}, {"operator": "SUM"}]}),
+            "aggregation[1]",
+        ),
         (json!({"aggregation": [5]}), "aggregation[0]"),
         (json!({"aggregation": [], "ignore_error": "yes"}), "ignore_error"),
     ] {
@@ -114,14 +143,19 @@ fn mistakes_are_told_and_leave_the_records_alone() {
         data["summary"] = summary.clone();
         let answer = answer(&sales(), &Options::default(), &data);
         assert_eq!(answer["summary_output"], json!([[]]), "{summary}");
-        assert!(answer["summary_errors"][0][0].as_str().unwrap().contains(part), "{summary}: {}", answer["summary_errors"]);
+        assert!(
+            answer["summary_errors"][0][0].as_str().unwrap().contains(part),
+            "{summary}: {}",
+            answer["summary_errors"]
+        );
         assert_eq!(answer["outputs"], json!([["total"], [1430.0], [5942.16]]), "{summary}");
     }
 }
 
 #[test]
 fn an_unknown_output_is_not_available() {
-    let answer = answer(&sales(), &Options::default(), &ask(json!([{"output_name": "nope", "operator": "SUM"}])));
+    let answer =
+        answer(&sales(), &Options::default(), &ask(json!([{"output_name": "nope", "operator": "SUM"}])));
     assert_eq!(answer["summary_output"], json!([[["nope_SUM"], ["#N/A"]]]));
     assert_eq!(answer["summary_errors"][0][0]["output_name"], "nope_SUM");
     assert!(answer["summary_errors"][0][0]["error"].is_string());

@@ -2,9 +2,9 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-mod support;
 #[path = "support/raw.rs"]
 mod raw;
+mod support;
 
 use millrace_calc::interface::DataType;
 use millrace_calc::limits::Limits;
@@ -12,7 +12,9 @@ use millrace_calc::load::LoadError;
 use millrace_calc::service::{Options, Service, SourceKind};
 use proptest::prelude::*;
 use raw::Parts;
-use rust_xlsxwriter::{DataValidation, DataValidationRule, DocProperties, Formula, Table, TableColumn, Workbook};
+use rust_xlsxwriter::{
+    DataValidation, DataValidationRule, DocProperties, Formula, Table, TableColumn, Workbook,
+};
 use serde_json::json;
 use support::{answer, filtered, load, outputs, sales_workbook, workbook};
 
@@ -26,21 +28,34 @@ fn refused(parts: &Parts) -> LoadError {
 fn rule_5_1_the_sales_workbook_is_a_service() {
     let service = workbook(sales_workbook());
     let interface = service.interface();
-    let inputs: Vec<_> = interface.inputs.iter().map(|field| {
-        (field.place.name.as_str(), field.place.address.as_str(), field.default.clone(), field.data_type)
-    }).collect();
-    assert_eq!(inputs, [
-        ("price", "B1", json!(20.0), DataType::Number),
-        ("quantity", "B2", json!(65.0), DataType::Number),
-        ("tax", "B3", json!(0.1), DataType::Number),
-    ]);
+    let inputs: Vec<_> = interface
+        .inputs
+        .iter()
+        .map(|field| {
+            (field.place.name.as_str(), field.place.address.as_str(), field.default.clone(), field.data_type)
+        })
+        .collect();
+    assert_eq!(
+        inputs,
+        [
+            ("price", "B1", json!(20.0), DataType::Number),
+            ("quantity", "B2", json!(65.0), DataType::Number),
+            ("tax", "B3", json!(0.1), DataType::Number),
+        ]
+    );
     assert_eq!(interface.outputs[0].place.name, "total");
     assert_eq!(interface.outputs[0].value, json!(1430.0));
-    assert_eq!((interface.counts.sheets, interface.counts.formulas, interface.counts.cells_with_data), (1, 1, 8));
+    assert_eq!(
+        (interface.counts.sheets, interface.counts.formulas, interface.counts.cells_with_data),
+        (1, 1, 8)
+    );
     assert_eq!(service.report().functions, ["ROUND"]);
     assert_eq!(service.report().warnings, Vec::<String>::new());
     assert_eq!(service.report().source_hash.len(), 64);
-    assert_eq!(outputs(&service, json!({"inputs": [["price"], [20], [1]]})), json!([["total"], [1430.0], [71.5]]));
+    assert_eq!(
+        outputs(&service, json!({"inputs": [["price"], [20], [1]]})),
+        json!([["total"], [1430.0], [71.5]])
+    );
 }
 
 #[test]
@@ -56,7 +71,10 @@ fn rule_5_2_comments_validation_and_properties_are_reported() {
     assert_eq!(interface.properties.creator.as_deref(), Some("Ada"));
     assert_eq!(interface.properties.sheets, ["Sheet1"]);
     let validation = interface.inputs[2].validation.as_ref().unwrap();
-    assert_eq!((validation.kind.as_str(), validation.first.as_deref(), validation.second.as_deref()), ("decimal", Some("0"), Some("1")));
+    assert_eq!(
+        (validation.kind.as_str(), validation.first.as_deref(), validation.second.as_deref()),
+        ("decimal", Some("0"), Some("1"))
+    );
     assert_eq!(validation.error.as_deref(), Some("a share"));
 
     let mut parts = Parts::new(CELLS);
@@ -86,7 +104,13 @@ fn rule_5_3_subservices_choose_inputs_and_outputs() {
     }
     sheet.write_formula(0, 1, Formula::new("=A1+A2+A3").set_result("111")).unwrap();
     sheet.write_formula(1, 1, Formula::new("=A2*2").set_result("20")).unwrap();
-    for (name, cell) in [("Xinput_all", "A$1"), ("Xinput_life.x", "A$2"), ("Xinput_fire.x", "A$3"), ("Xoutput_sum", "B$1"), ("Xoutput_life.y", "B$2")] {
+    for (name, cell) in [
+        ("Xinput_all", "A$1"),
+        ("Xinput_life.x", "A$2"),
+        ("Xinput_fire.x", "A$3"),
+        ("Xoutput_sum", "B$1"),
+        ("Xoutput_life.y", "B$2"),
+    ] {
         book.define_name(name, &format!("=Sheet1!${cell}")).unwrap();
     }
     let service = workbook(book);
@@ -98,17 +122,33 @@ fn rule_5_3_subservices_choose_inputs_and_outputs() {
     };
     assert_eq!(run(&[])["outputs"], json!([["sum", "life.y"], [222.0, 40.0]]));
     assert_eq!(run(&["LIFE"])["outputs"], json!([["life.y"], [40.0]]));
-    assert_eq!(run(&["#Default#"])["outputs"], json!([["sum"], [112.0]]), "inputs of other subservices keep their defaults");
+    assert_eq!(
+        run(&["#Default#"])["outputs"],
+        json!([["sum"], [112.0]]),
+        "inputs of other subservices keep their defaults"
+    );
     assert_eq!(run(&["life,#default#"])["outputs"], json!([["sum", "life.y"], [122.0, 40.0]]));
     let unknown = run(&["nope"]);
     assert_eq!(unknown["outputs"], json!([[], []]));
     assert!(unknown["warnings"][0][0]["message"].as_str().unwrap().contains("nope"));
-    assert_eq!(answer(&service, &filtered(&["y"]), &data)["outputs"], json!([["life.y"], [40.0]]), "filters match without the prefix");
+    assert_eq!(
+        answer(&service, &filtered(&["y"]), &data)["outputs"],
+        json!([["life.y"], [40.0]]),
+        "filters match without the prefix"
+    );
     let short = Options { subservices: vec!["life".into()], ..Options::default() };
     let answer_short = answer(&service, &short, &json!({"inputs": [["x"], [3]]}));
     assert_eq!(answer_short["outputs"], json!([["life.y"], [6.0]]));
-    let plain = answer(&support::sales(), &Options { subservices: vec!["nope".into()], ..Options::default() }, &json!({"inputs": [["price"], [1]]}));
-    assert_eq!(plain["outputs"], json!([["total"], [71.5]]), "without subservices a given name has no effect");
+    let plain = answer(
+        &support::sales(),
+        &Options { subservices: vec!["nope".into()], ..Options::default() },
+        &json!({"inputs": [["price"], [1]]}),
+    );
+    assert_eq!(
+        plain["outputs"],
+        json!([["total"], [71.5]]),
+        "without subservices a given name has no effect"
+    );
     assert_eq!(plain["warnings"], json!([null]));
 }
 
@@ -128,10 +168,20 @@ fn table_service() -> Service {
     sheet.write_formula(0, 3, Formula::new("=SUMPRODUCT(A2:A4,B2:B4)").set_result("140")).unwrap();
     sheet.write(0, 5, "Twice").unwrap().write(0, 6, "Text").unwrap();
     for row in 1..4 {
-        sheet.write_formula(row, 5, Formula::new(format!("=A{}*2", row + 1)).set_result(format!("{}", row * 2))).unwrap();
-        sheet.write_formula(row, 6, Formula::new(format!("=\"n\"&A{}", row + 1)).set_result(format!("n{row}"))).unwrap();
+        sheet
+            .write_formula(
+                row,
+                5,
+                Formula::new(format!("=A{}*2", row + 1)).set_result(format!("{}", row * 2)),
+            )
+            .unwrap();
+        sheet
+            .write_formula(row, 6, Formula::new(format!("=\"n\"&A{}", row + 1)).set_result(format!("n{row}")))
+            .unwrap();
     }
-    for (name, area) in [("Xinput_items", "$A$1:$B$4"), ("Xoutput_worth", "$D$1"), ("Xoutput_list", "$F$1:$G$4")] {
+    for (name, area) in
+        [("Xinput_items", "$A$1:$B$4"), ("Xoutput_worth", "$D$1"), ("Xoutput_list", "$F$1:$G$4")]
+    {
         book.define_name(name, &format!("=Sheet1!{area}")).unwrap();
     }
     workbook(book)
@@ -161,7 +211,8 @@ fn rule_2_1_tables_come_as_objects_or_as_rows_with_headings() {
 fn rule_2_1_a_table_that_is_too_long_is_cut_and_a_wrong_one_is_an_error_of_the_record() {
     let service = table_service();
     let long: Vec<_> = (0..5).map(|_| json!({"Amount": 1, "Price": 1})).collect();
-    let data = json!({"inputs": [["items"], [long], [[{"Nope": 1}]], ["text"], [[["Amount"], {"Amount": 1}]]]});
+    let data =
+        json!({"inputs": [["items"], [long], [[{"Nope": 1}]], ["text"], [[["Amount"], {"Amount": 1}]]]});
     let result = answer(&service, &filtered(&["worth"]), &data);
     assert_eq!(result["outputs"], json!([["worth"], [3.0], ["#VALUE!"], ["#VALUE!"], ["#VALUE!"]]));
     assert_eq!(result["warnings"][0][0]["source_path"], "inputs.items");
@@ -175,7 +226,10 @@ fn rule_2_1_a_table_that_is_too_long_is_cut_and_a_wrong_one_is_an_error_of_the_r
 #[test]
 fn rule_2_3_table_outputs_are_lists_of_objects() {
     let result = outputs(&table_service(), json!({"inputs": [["items"], []]}));
-    assert_eq!(result[1][1], json!([{"Twice": 2.0, "Text": "n1"}, {"Twice": 4.0, "Text": "n2"}, {"Twice": 6.0, "Text": "n3"}]));
+    assert_eq!(
+        result[1][1],
+        json!([{"Twice": 2.0, "Text": "n1"}, {"Twice": 4.0, "Text": "n2"}, {"Twice": 6.0, "Text": "n3"}])
+    );
 }
 
 #[test]
@@ -186,7 +240,9 @@ fn rule_5_2_headings_are_required_and_unique() {
         sheet.write(0, 0, first).unwrap().write(0, 1, second).unwrap().write(1, 0, 1).unwrap();
         book.define_name("Xinput_t", "=Sheet1!$A$1:$B$2").unwrap();
         match load(&book.save_to_buffer().unwrap()).unwrap_err() {
-            LoadError::Name { name, message } => assert!(name == "Xinput_t" && message.contains("B1"), "{message}"),
+            LoadError::Name { name, message } => {
+                assert!(name == "Xinput_t" && message.contains("B1"), "{message}")
+            }
             other => panic!("{other}"),
         }
     }
@@ -199,10 +255,14 @@ fn tables_and_shared_formulas_are_read() {
     sheet.set_name("It's data").unwrap();
     sheet.write_column(1, 0, [1, 2, 3]).unwrap();
     sheet.write_column(1, 1, [10, 20, 30]).unwrap();
-    let table = Table::new().set_name("Rates").set_columns(&[TableColumn::new().set_header("Key"), TableColumn::new().set_header("Rate")]);
+    let table = Table::new()
+        .set_name("Rates")
+        .set_columns(&[TableColumn::new().set_header("Key"), TableColumn::new().set_header("Rate")]);
     sheet.add_table(0, 0, 3, 1, &table).unwrap();
     sheet.write(0, 4, 2).unwrap();
-    sheet.write_formula(1, 4, Formula::new("=INDEX(Rates[Rate],MATCH(E1,Rates[Key],0))").set_result("20")).unwrap();
+    sheet
+        .write_formula(1, 4, Formula::new("=INDEX(Rates[Rate],MATCH(E1,Rates[Key],0))").set_result("20"))
+        .unwrap();
     book.define_name("Xinput_k", "='It''s data'!$E$1").unwrap();
     book.define_name("Xoutput_r", "='It''s data'!$E$2").unwrap();
     let service = workbook(book);
@@ -223,12 +283,19 @@ fn values_of_every_type_are_read() {
         <row><c t="b"><v>1</v></c><c t="e"><v>#N/A</v></c><c t="s"><v>1</v></c><c t="d"><v>2026-01-31</v></c><c t="str"><v>x&amp;&#233;</v></c></row>"#;
     let mut parts = Parts::new(rows);
     let names: String = [("a", "A1"), ("b", "A2"), ("e", "B2"), ("s", "C2"), ("d", "D2"), ("t", "E2")]
-        .map(|(name, cell)| format!(r#"<definedName name="Xinput_{name}">S!{cell}</definedName>"#)).concat();
+        .map(|(name, cell)| format!(r#"<definedName name="Xinput_{name}">S!{cell}</definedName>"#))
+        .concat();
     parts.names = names;
-    parts.extra.push(("xl/sharedStrings.xml".into(), br#"<sst uniqueCount="99999999999999"><si/><si><t>two</t></si></sst>"#.to_vec()));
+    parts.extra.push((
+        "xl/sharedStrings.xml".into(),
+        br#"<sst uniqueCount="99999999999999"><si/><si><t>two</t></si></sst>"#.to_vec(),
+    ));
     let service = load(&parts.zip()).unwrap();
     let defaults: Vec<_> = service.interface().inputs.iter().map(|field| field.default.clone()).collect();
-    assert_eq!(defaults, [json!("a\rb"), json!(true), json!("#N/A"), json!("two"), json!(46053.0), json!("x&é")]);
+    assert_eq!(
+        defaults,
+        [json!("a\rb"), json!(true), json!("#N/A"), json!("two"), json!(46053.0), json!("x&é")]
+    );
 }
 
 #[test]
@@ -280,7 +347,9 @@ fn names_that_mark_nothing_usable_are_refused_by_name() {
 #[test]
 fn array_formulas_and_data_tables_are_refused_where_an_output_needs_them() {
     for kind in ["array", "dataTable"] {
-        let needed = format!(r#"<row r="1"><c r="A1"><v>2</v></c><c r="B1"><f>C1</f></c><c r="C1"><f t="{kind}" ref="C1:C2">SUM(A1:A2)</f><v>2</v></c></row>"#);
+        let needed = format!(
+            r#"<row r="1"><c r="A1"><v>2</v></c><c r="B1"><f>C1</f></c><c r="C1"><f t="{kind}" ref="C1:C2">SUM(A1:A2)</f><v>2</v></c></row>"#
+        );
         match refused(&Parts::new(&needed)) {
             LoadError::ArrayFormula { place, .. } => assert_eq!(place, "S!C1"),
             other => panic!("{other}"),
@@ -302,7 +371,8 @@ fn links_to_other_workbooks_are_refused_where_an_output_needs_them() {
 #[test]
 fn unsupported_formulas_and_circles_are_refused_with_the_cell() {
     for (formula, part) in [("NOSUCHFUNCTION(A1)", "NOSUCHFUNCTION"), ("B1+1", "B1"), ("A1+", "B1")] {
-        let rows = format!(r#"<row r="1"><c r="A1"><v>2</v></c><c r="B1"><f>{formula}</f><v>4</v></c></row>"#);
+        let rows =
+            format!(r#"<row r="1"><c r="A1"><v>2</v></c><c r="B1"><f>{formula}</f><v>4</v></c></row>"#);
         let message = refused(&Parts::new(&rows)).to_string();
         assert!(message.contains("S!B1") && message.contains(part), "{message}");
     }

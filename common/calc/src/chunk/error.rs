@@ -77,7 +77,9 @@ pub fn write_failed(
 ) {
     out.extend_from_slice(b"{\"id\":");
     text(id, out);
-    out.extend_from_slice(b",\"outputs\":[],\"summary_output\":null,\"summary_errors\":null,\"warnings\":[],\"errors\":[");
+    out.extend_from_slice(
+        b",\"outputs\":[],\"summary_output\":null,\"summary_errors\":null,\"warnings\":[],\"errors\":[",
+    );
     error_object(category, kind, path, message, out);
     out.extend_from_slice(b"],\"process_time\":[],\"status\":\"failed\",\"size\":");
     out.extend_from_slice(records.to_string().as_bytes());

@@ -10,7 +10,7 @@ use super::result::ChunkResult;
 use super::scan::{Form, parts};
 use super::summary::Summary;
 use super::write::{self, repeat};
-use crate::program::{self, Column, Program};
+use crate::program::{Column, Program};
 use crate::service::{Prepared, Scratch};
 use crate::value::ErrorValue;
 
@@ -34,7 +34,8 @@ impl Plan {
             }
         }
         let all: usize = layout.outputs.iter().map(OutputSlot::cells).sum();
-        let in_order = columns.len() == all && columns.iter().enumerate().all(|(index, column)| index == *column);
+        let in_order =
+            columns.len() == all && columns.iter().enumerate().all(|(index, column)| index == *column);
         let program = if in_order { whole.clone() } else { whole.select(&columns) };
         Self { program, first }
     }
@@ -72,11 +73,12 @@ pub(crate) fn evaluate(
     let keys = &prepared.options().unique_record_key;
     let mut reader = Reader::new(&parts, layout, prepared.names(), keys, absent, &mut remarks)?;
 
-    let plan = if summary.outputs().all(|output| prepared.plan().first.get(output).copied().flatten().is_some()) {
-        prepared.plan()
-    } else {
-        prepared.full_plan()
-    };
+    let plan =
+        if summary.outputs().all(|output| prepared.plan().first.get(output).copied().flatten().is_some()) {
+            prepared.plan()
+        } else {
+            prepared.full_plan()
+        };
     // With aggregates only what was asked for by name is wanted of the records (contract 2.6).
     let aggregates_only = summary.is_active() && !summary.return_all_records && !prepared.is_filtered();
     let emitted: &[usize] = if aggregates_only { &[] } else { prepared.selected() };
@@ -99,11 +101,17 @@ pub(crate) fn evaluate(
         if rows == 0 {
             break;
         }
-        let program::Volatile { .. } = volatile;
-        plan.program.run(&columns, rows, &volatile, u64::from(done), &mut scratch.program, &mut scratch.outputs);
+        plan.program.run(
+            &columns,
+            rows,
+            &volatile,
+            u64::from(done),
+            &mut scratch.program,
+            &mut scratch.outputs,
+        );
         for row in 0..rows {
             let record = done + u32::try_from(row).unwrap_or(0);
-            writer.record(plan, &scratch.outputs, &reader, row, record);
+            writer.record(plan, &scratch.outputs, &reader, row);
             writer.report(prepared.selected(), plan, &scratch.outputs, row, record, &mut remarks.warnings);
         }
         if summary.is_active() {
@@ -116,7 +124,8 @@ pub(crate) fn evaluate(
     }
     reader.require_keys()?;
 
-    let mut result = ChunkResult { records: parts.records, outputs: writer.finish(), ..ChunkResult::default() };
+    let mut result =
+        ChunkResult { records: parts.records, outputs: writer.finish(), ..ChunkResult::default() };
     summary.write(parts.records, &mut result.summary_output, &mut result.summary_errors);
     remarks.warnings.write(parts.records, &mut result.warnings);
     result.records_failed = remarks.errors.write(parts.records, &mut result.errors);
@@ -138,7 +147,14 @@ struct Writer<'l> {
 }
 
 impl<'l> Writer<'l> {
-    fn new(layout: &'l Layout, emitted: &'l [usize], form: Form, reader: &Reader<'_>, silent: bool, records: u32) -> Self {
+    fn new(
+        layout: &'l Layout,
+        emitted: &'l [usize],
+        form: Form,
+        reader: &Reader<'_>,
+        silent: bool,
+        records: u32,
+    ) -> Self {
         let mut out = Vec::new();
         let keys: Vec<Vec<u8>> = reader.keys().iter().map(|key| super::layout::json(key)).collect();
         out.push(b'[');
@@ -148,7 +164,8 @@ impl<'l> Writer<'l> {
         }
         if form == Form::Rows && !silent {
             out.push(b'[');
-            let names = emitted.iter().filter_map(|output| layout.outputs.get(*output)).map(|slot| &slot.json_name);
+            let names =
+                emitted.iter().filter_map(|output| layout.outputs.get(*output)).map(|slot| &slot.json_name);
             for (index, name) in keys.iter().chain(names).enumerate() {
                 if index > 0 {
                     out.push(b',');
@@ -161,7 +178,7 @@ impl<'l> Writer<'l> {
     }
 
     /// Appends one record; keeps which of its outputs are errors.
-    fn record(&mut self, plan: &Plan, columns: &[Column], reader: &Reader<'_>, row: usize, _record: u32) {
+    fn record(&mut self, plan: &Plan, columns: &[Column], reader: &Reader<'_>, row: usize) {
         self.errors.clear();
         if self.silent {
             return;
@@ -202,7 +219,15 @@ impl<'l> Writer<'l> {
 
     /// Adds the warning about Excel errors of the record just written, if it has any. Outputs that were selected but not written
     /// (aggregates only) are looked at as well.
-    fn report(&mut self, selected: &[usize], plan: &Plan, columns: &[Column], row: usize, record: u32, warnings: &mut Notes) {
+    fn report(
+        &mut self,
+        selected: &[usize],
+        plan: &Plan,
+        columns: &[Column],
+        row: usize,
+        record: u32,
+        warnings: &mut Notes,
+    ) {
         if self.emitted.len() != selected.len() {
             for output in selected {
                 for column in plan.columns(self.layout, *output, columns) {

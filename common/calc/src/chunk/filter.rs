@@ -44,9 +44,9 @@ impl Filter {
     /// always without regard to case.
     pub fn matches(&self, name: &str) -> bool {
         let folded = name.to_lowercase();
-        self.entries.iter().any(|entry| {
-            entry.exact == folded || entry.patterns.iter().any(|pattern| pattern.is_match(name))
-        })
+        self.entries
+            .iter()
+            .any(|entry| entry.exact == folded || entry.patterns.iter().any(|pattern| pattern.is_match(name)))
     }
 }
 

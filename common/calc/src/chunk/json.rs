@@ -20,23 +20,8 @@ pub(crate) struct Syntax {
 /// A position in JSON bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
-    bytes: &'a [u8],
-    pos: usize,
-}
-
-/// Powers of ten as doubles, by the digits after the point.
-const POWERS: [f64; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
-/// Powers of ten, by the digits after the point.
-const TENS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
-/// Eight times `0`.
-const ZEROS: u64 = 0x3030_3030_3030_3030;
-
-/// How many of the lowest bytes are 0 to 9.
-#[inline]
-const fn leading_digits(word: u64) -> usize {
-    // Adding 0x76 lifts 10 and above into the high bit, without a carry into the next byte.
-    let others = ((word & 0x7F7F_7F7F_7F7F_7F7F).wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
-    (others.trailing_zeros() / 8) as usize
+    pub(super) bytes: &'a [u8],
+    pub(super) pos: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -227,7 +212,8 @@ impl<'a> Cursor<'a> {
             // The lowest marked byte is exact; bytes above it may be marked by a borrow.
             let control = word.wrapping_sub(LOW * 0x20) & !word;
             let special =
-                ((quote.wrapping_sub(LOW) & !quote) | (backslash.wrapping_sub(LOW) & !backslash) | control) & HIGH;
+                ((quote.wrapping_sub(LOW) & !quote) | (backslash.wrapping_sub(LOW) & !backslash) | control)
+                    & HIGH;
             if special != 0 {
                 self.pos += (special.trailing_zeros() / 8) as usize;
                 return;
@@ -286,129 +272,10 @@ impl<'a> Cursor<'a> {
         Ok(code)
     }
 
-    /// Moves over digits; answers how many. Eight bytes are looked at together, because the lengths of numbers are what a branch
-    /// predictor cannot guess.
-    #[inline]
-    fn digits(&mut self) -> usize {
-        let start = self.pos;
-        loop {
-            let Some(word) = self.word() else {
-                while self.byte().is_ascii_digit() {
-                    self.pos += 1;
-                }
-                break;
-            };
-            let count = leading_digits(word ^ ZEROS);
-            self.pos += count;
-            if count < 8 {
-                break;
-            }
-        }
-        self.pos - start
-    }
-
     /// The next eight bytes, the first one lowest.
     #[inline]
-    fn word(&self) -> Option<u64> {
+    pub(super) fn word(&self) -> Option<u64> {
         self.bytes.get(self.pos..)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes))
-    }
-
-    /// Moves over at most seven digits; answers how many and their value. `None` when there may be more, or near the end.
-    #[inline]
-    fn short_digits(&mut self) -> Option<(usize, u64)> {
-        let word = self.word()? ^ ZEROS;
-        let count = leading_digits(word);
-        if count == 8 {
-            return None;
-        }
-        self.pos += count;
-        if count == 0 {
-            return Some((0, 0));
-        }
-        // Moved up, the digits end in the highest byte, and zeros fill the front.
-        let digits = word << (64 - 8 * count);
-        let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
-        let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
-        Some((count, fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF))
-    }
-
-    /// Moves over a number without computing it.
-    #[inline]
-    pub fn number(&mut self) -> Result<(), Syntax> {
-        if self.byte() == b'-' {
-            self.pos += 1;
-        }
-        if self.byte() == b'0' {
-            self.pos += 1;
-        } else if self.digits() == 0 {
-            return Err(self.error("expected a digit"));
-        }
-        if self.byte() == b'.' {
-            self.pos += 1;
-            if self.digits() == 0 {
-                return Err(self.error("expected a digit after the point"));
-            }
-        }
-        if matches!(self.byte(), b'e' | b'E') {
-            self.pos += 1;
-            if matches!(self.byte(), b'+' | b'-') {
-                self.pos += 1;
-            }
-            if self.digits() == 0 {
-                return Err(self.error("expected a digit in the exponent"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves over a number and answers it, correctly rounded; infinite when it exceeds the doubles.
-    ///
-    /// Short numbers are exact in double arithmetic (up to 15 digits and a small power of ten, Clinger's fast path); the standard
-    /// library does the rest.
-    #[inline]
-    pub fn number_value(&mut self) -> Result<f64, Syntax> {
-        let start = self.pos;
-        if let Some(value) = self.short_number() {
-            return Ok(value);
-        }
-        self.pos = start;
-        self.number()?;
-        Ok(self.slow_number(start))
-    }
-
-    /// A number of at most seven digits before and after the point, without exponent; the cursor is anywhere after a `None`.
-    #[inline]
-    fn short_number(&mut self) -> Option<f64> {
-        let negative = self.byte() == b'-';
-        self.pos += usize::from(negative);
-        let leading = self.byte();
-        let (count, whole) = self.short_digits()?;
-        if count == 0 || (leading == b'0' && count > 1) {
-            return None;
-        }
-        let (mut mantissa, mut scale) = (whole, 0);
-        if self.byte() == b'.' {
-            self.pos += 1;
-            let (places, fraction) = self.short_digits()?;
-            if places == 0 {
-                return None;
-            }
-            mantissa = whole * TENS.get(places).copied()? + fraction;
-            scale = places;
-        }
-        if matches!(self.byte(), b'e' | b'E') {
-            return None;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "at most 14 digits: below 2^53, exact")]
-        let value = mantissa as f64 / POWERS.get(scale).copied()?;
-        // A negative zero has no meaning in a cell.
-        Some(if negative && mantissa != 0 { -value } else { value })
-    }
-
-    #[cold]
-    fn slow_number(&self, start: usize) -> f64 {
-        let value = std::str::from_utf8(self.since(start)).ok().and_then(|text| text.parse::<f64>().ok());
-        value.unwrap_or(f64::NAN) + 0.0
     }
 }
 
@@ -462,32 +329,61 @@ mod tests {
     #[test]
     fn accepts_and_refuses_what_the_grammar_says() {
         for text in [
-            "0", "-0", "-1.5e-3", "1E+9", "true", "null", "[]", "{}", " [ 1 , {\"a\" : [ null ] } ] ", "\"\\ud83d\\ude00\"",
-            "\"a long string without anything special in it\"", "\"é\"",
+            "0",
+            "-0",
+            "-1.5e-3",
+            "1E+9",
+            "true",
+            "null",
+            "[]",
+            "{}",
+            " [ 1 , {\"a\" : [ null ] } ] ",
+            "\"\\ud83d\\ude00\"",
+            "\"a long string without anything special in it\"",
+            "\"é\"",
         ] {
             assert!(valid(text.as_bytes()), "{text}");
         }
         for text in [
-            "", "01", "1.", ".5", "+1", "1e", "-", "tru", "nul", "[1,]", "[,1]", "{\"a\"}", "{\"a\":1,}", "{a:1}", "\"", "\"\\x\"",
-            "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"tab\there\"", "1 2", "[1", "\"\\u12\"", "NaN", "[\"01234567\u{1}\"]",
+            "",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "-",
+            "tru",
+            "nul",
+            "[1,]",
+            "[,1]",
+            "{\"a\"}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "\"",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"\\udc00\"",
+            "\"\\ud800\\u0041\"",
+            "\"tab\there\"",
+            "1 2",
+            "[1",
+            "\"\\u12\"",
+            "NaN",
+            "[\"01234567\u{1}\"]",
         ] {
             assert!(!valid(text.as_bytes()), "{text}");
         }
-        assert!(valid("[".repeat(MAX_DEPTH).as_bytes().iter().copied().chain("]".repeat(MAX_DEPTH).bytes()).collect::<Vec<_>>().as_slice()));
+        assert!(valid(
+            "[".repeat(MAX_DEPTH)
+                .as_bytes()
+                .iter()
+                .copied()
+                .chain("]".repeat(MAX_DEPTH).bytes())
+                .collect::<Vec<_>>()
+                .as_slice()
+        ));
         assert!(!valid(format!("{}{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1)).as_bytes()));
         assert!(!valid("[".repeat(1_000_000).as_bytes()));
-    }
-
-    #[test]
-    fn numbers_round_correctly() {
-        for text in ["0.1", "1430", "0.30000000000000004", "123456789012345678", "1e22", "1e23", "-5e-324", "9007199254740993", "1.7976931348623157e308"] {
-            let mut cursor = Cursor::new(text.as_bytes());
-            assert_eq!(cursor.number_value().unwrap(), text.parse::<f64>().unwrap(), "{text}");
-            assert!(cursor.at_end());
-        }
-        assert!(Cursor::new(b"1e999").number_value().unwrap().is_infinite());
-        assert!(Cursor::new(b"-0").number_value().unwrap().is_sign_positive());
-        assert!(Cursor::new(b"-0.0e5").number_value().unwrap().is_sign_positive());
     }
 
     proptest! {
@@ -502,15 +398,6 @@ mod tests {
         fn agrees_with_serde_json_on_texts_of_json_characters(text in "[\\[\\]{}:,\"\\\\u0-9eE.+\\-tfnrulas dD8cC é\u{1}]{0,40}") {
             if let Some(expected) = serde_valid(text.as_bytes()) {
                 prop_assert_eq!(valid(text.as_bytes()), expected, "{}", text);
-            }
-        }
-
-        #[test]
-        fn reads_numbers_as_the_standard_library(number in any::<f64>(), decimals in 0_usize..20, integer in any::<i64>()) {
-            prop_assume!(number.is_finite());
-            for text in [format!("{number}"), format!("{number:e}"), format!("{:.decimals$}", number % 1e9), format!("{integer}")] {
-                let expected = text.parse::<f64>().unwrap();
-                prop_assert_eq!(Cursor::new(text.as_bytes()).number_value().unwrap(), expected);
             }
         }
 

@@ -101,7 +101,12 @@ impl Layout {
                 height,
                 table: field.is_table(),
                 json_name: json(&field.place.name),
-                json_headings: field.place.headings.iter().map(|heading| [&json(heading)[..], b":"].concat()).collect(),
+                json_headings: field
+                    .place
+                    .headings
+                    .iter()
+                    .map(|heading| [&json(heading)[..], b":"].concat())
+                    .collect(),
             });
             first += width * height;
         }
@@ -110,7 +115,8 @@ impl Layout {
 
     /// Whether any name belongs to a subservice.
     pub(crate) fn has_subservices(&self) -> bool {
-        self.inputs.iter().any(|slot| slot.subservice.is_some()) || self.outputs.iter().any(|slot| slot.subservice.is_some())
+        self.inputs.iter().any(|slot| slot.subservice.is_some())
+            || self.outputs.iter().any(|slot| slot.subservice.is_some())
     }
 
     /// Names in lower case → input, for the inputs that `allowed` accepts. A name in a subservice is also known without its
@@ -121,7 +127,10 @@ impl Layout {
         for (index, slot) in self.inputs.iter().enumerate().filter(|(_, slot)| allowed(slot)) {
             names.insert(slot.name.to_lowercase(), index);
             if slot.subservice.is_some() {
-                short.entry(slot.short.to_lowercase()).and_modify(|known| *known = None).or_insert(Some(index));
+                short
+                    .entry(slot.short.to_lowercase())
+                    .and_modify(|known| *known = None)
+                    .or_insert(Some(index));
             }
         }
         for (name, index) in short {

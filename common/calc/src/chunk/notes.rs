@@ -10,12 +10,6 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Forgets everything, keeps the memory.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.entries.clear();
-    }
-
     /// Adds an object that `write` appends.
     pub(crate) fn add(&mut self, record: u32, write: impl FnOnce(&mut Vec<u8>)) {
         self.entries.push((record, self.bytes.len()));

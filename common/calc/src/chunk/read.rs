@@ -1,8 +1,7 @@
 //! Reading records straight into columns, a block at a time.
 //!
-//! The cursor walks the records once. Numbers land in lanes of doubles; everything else is put aside as an *odd* value and turns
-//! its column into a column of values for this block. A lane starts filled with the value that counts when a record gives none
-//! (parameter or default), so short rows, absent keys and duplicate columns need no code of their own.
+//! The cursor walks the records once, and values land in [`Lanes`], which start filled with what counts when a record gives no
+//! value (parameter or default): short rows, absent keys and duplicate columns need no code of their own.
 
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::error::{ChunkError, error_object};
 use super::json::{Cursor, MAX_DEPTH, Raw, Syntax};
+use super::lanes::Lanes;
 use super::layout::Layout;
 use super::notes::Notes;
 use super::scan::{Form, Parts, ShapeError};
@@ -19,14 +19,8 @@ use crate::number;
 use crate::program::{BLOCK, Column};
 use crate::value::{ErrorValue, Value};
 
-/// No input, no key, no lane.
+/// No input, no key.
 const NONE: u32 = u32::MAX;
-/// A lane without a value: the base value counts.
-const MISSING: u64 = 0x7FF8_0000_00AB_FFFF;
-/// A lane whose value lies among the odd ones.
-const ODD: u64 = 0x7FF8_0000_00AB_FFFE;
-/// Lanes that a block may hold before blocks get shorter than [`BLOCK`]: 32 MB.
-const LANES: usize = 4 << 20;
 
 /// What a column of the chunk feeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +52,7 @@ pub(crate) struct Reader<'a> {
     form: Form,
     layout: &'a Layout,
     names: &'a FxHashMap<String, usize>,
-    /// The value of every input cell that a record does not give: parameter or default.
-    base: Vec<Value>,
+    lanes: Lanes,
     /// Inputs that the parameters give.
     given: Vec<bool>,
     /// Keys as the caller spells them.
@@ -72,11 +65,6 @@ pub(crate) struct Reader<'a> {
     targets: Vec<Target>,
     layouts: Vec<(&'a [u8], Target)>,
     known: FxHashMap<&'a [u8], Target>,
-    lane_of: Vec<u32>,
-    cell_of: Vec<usize>,
-    lanes: Vec<f64>,
-    odd: Vec<(u32, u32, Value)>,
-    has_odd: Vec<bool>,
     provided: Option<Vec<bool>>,
     next: u32,
     records: u32,
@@ -100,7 +88,7 @@ impl<'a> Reader<'a> {
             form: parts.form,
             layout,
             names,
-            base: layout.defaults.clone(),
+            lanes: Lanes::new(layout.defaults.clone()),
             given: vec![false; layout.inputs.len()],
             keys: Vec::new(),
             key_spans: Vec::new(),
@@ -109,11 +97,6 @@ impl<'a> Reader<'a> {
             targets: Vec::new(),
             layouts: Vec::new(),
             known: FxHashMap::default(),
-            lane_of: vec![NONE; layout.defaults.len()],
-            cell_of: Vec::new(),
-            lanes: Vec::new(),
-            odd: Vec::new(),
-            has_odd: Vec::new(),
             provided: absent.then(|| vec![false; layout.inputs.len()]),
             next: 0,
             records: parts.records,
@@ -131,7 +114,7 @@ impl<'a> Reader<'a> {
 
     /// The columns before the first block: constants.
     pub(crate) fn columns(&self) -> Vec<Column> {
-        self.base.iter().cloned().map(Column::Constant).collect()
+        self.lanes.base.iter().cloned().map(Column::Constant).collect()
     }
 
     /// Keys to echo, as the caller spells them.
@@ -171,7 +154,7 @@ impl<'a> Reader<'a> {
                             remark_table(remarks, 0, &slot.name, &message);
                             table::refused(slot)
                         });
-                        for (base, value) in self.base.iter_mut().skip(slot.first).zip(values.cells) {
+                        for (base, value) in self.lanes.base.iter_mut().skip(slot.first).zip(values.cells) {
                             *base = value;
                         }
                     } else {
@@ -180,7 +163,7 @@ impl<'a> Reader<'a> {
                             Scalar::Value(value) => value,
                             Scalar::EmptyText => Value::Text(Arc::from("")),
                         };
-                        if let Some(base) = self.base.get_mut(slot.first) {
+                        if let Some(base) = self.lanes.base.get_mut(slot.first) {
                             *base = value;
                         }
                     }
@@ -251,7 +234,9 @@ impl<'a> Reader<'a> {
             for name in &names {
                 let target = name.as_deref().map_or(NOWHERE, |name| self.target(name));
                 // The last of several columns of one name is the key.
-                for earlier in self.targets.iter_mut().filter(|earlier| target.key != NONE && earlier.key == target.key) {
+                for earlier in
+                    self.targets.iter_mut().filter(|earlier| target.key != NONE && earlier.key == target.key)
+                {
                     earlier.key = NONE;
                 }
                 if let Some(seen) = self.seen.get_mut(target.key as usize) {
@@ -281,16 +266,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next block into `columns`; answers its number of records, 0 at the end.
-    pub(crate) fn block(&mut self, columns: &mut [Column], remarks: &mut Remarks) -> Result<usize, ChunkError> {
+    pub(crate) fn block(
+        &mut self,
+        columns: &mut [Column],
+        remarks: &mut Remarks,
+    ) -> Result<usize, ChunkError> {
         let left = (self.records - self.next) as usize;
-        self.block = (LANES / self.cell_of.len().max(1)).clamp(1, BLOCK);
+        self.block = self.lanes.block();
         let rows = left.min(self.block);
         self.spans.fill((0, 0));
-        self.odd.clear();
-        self.has_odd.fill(false);
-        for (lane, cell) in self.lanes.chunks_mut(BLOCK).zip(&self.cell_of) {
-            lane.fill(self.base.get(*cell).map_or(f64::from_bits(MISSING), fill));
-        }
+        self.lanes.start();
         for row in 0..rows {
             let record = self.next;
             if let Some(provided) = &mut self.provided {
@@ -307,7 +292,7 @@ impl<'a> Reader<'a> {
             }
             self.next += 1;
         }
-        self.emit(columns, rows);
+        self.lanes.finish(columns, rows);
         Ok(rows)
     }
 
@@ -387,16 +372,22 @@ impl<'a> Reader<'a> {
             None => self.cursor.skip(MAX_DEPTH)?,
             Some(slot) if slot.table => self.table(target.input as usize, row, record, remarks)?,
             Some(slot) => {
-                if let Some(provided) = self.provided.as_mut().and_then(|all| all.get_mut(target.input as usize)) {
+                if let Some(provided) =
+                    self.provided.as_mut().and_then(|all| all.get_mut(target.input as usize))
+                {
                     *provided = true;
                 }
                 match scalar(&mut self.cursor, slot.declared)? {
-                    Scalar::Number(lane) => self.set(slot.first, row, lane),
-                    Scalar::Value(value) => self.set_odd(slot.first, row, value),
+                    Scalar::Number(lane) => self.lanes.set(slot.first, row, lane),
+                    Scalar::Value(value) => self.lanes.set_odd(slot.first, row, value),
                     Scalar::EmptyText => {
-                        self.set_odd(slot.first, row, Value::Text(Arc::from("")));
+                        self.lanes.set_odd(slot.first, row, Value::Text(Arc::from("")));
                         let path = format!("inputs.{}", slot.name);
-                        remarks.warnings.warn(record, Some(&path), "empty text; give null to leave the cell blank");
+                        remarks.warnings.warn(
+                            record,
+                            Some(&path),
+                            "empty text; give null to leave the cell blank",
+                        );
                     }
                 }
             }
@@ -427,107 +418,23 @@ impl<'a> Reader<'a> {
             remarks.warnings.warn(record, Some(&format!("inputs.{}", slot.name)), &message);
         }
         for (offset, value) in values.cells.into_iter().enumerate() {
-            self.set_odd(slot.first + offset, row, value);
+            self.lanes.set_odd(slot.first + offset, row, value);
         }
         Ok(())
-    }
-
-    #[inline]
-    fn set(&mut self, cell: usize, row: usize, lane: f64) {
-        let index = match self.lane_of.get(cell) {
-            Some(&NONE) | None => self.activate(cell),
-            Some(index) => *index as usize,
-        };
-        if let Some(place) = self.lanes.get_mut(index * BLOCK + row) {
-            *place = lane;
-        }
-    }
-
-    fn set_odd(&mut self, cell: usize, row: usize, value: Value) {
-        if let Value::Number(number) = value {
-            return self.set(cell, row, number);
-        }
-        self.set(cell, row, f64::from_bits(ODD));
-        let index = self.lane_of.get(cell).copied().unwrap_or(NONE);
-        if let Some(has) = self.has_odd.get_mut(index as usize) {
-            *has = true;
-        }
-        self.odd.push((index, u32::try_from(row).unwrap_or(NONE), value));
-    }
-
-    /// Gives a cell its lane, when the first record supplies it.
-    #[cold]
-    fn activate(&mut self, cell: usize) -> usize {
-        let index = self.cell_of.len();
-        self.cell_of.push(cell);
-        self.has_odd.push(false);
-        let start = self.base.get(cell).map_or(f64::from_bits(MISSING), fill);
-        self.lanes.resize((index + 1) * BLOCK, start);
-        if let Some(lane) = self.lane_of.get_mut(cell) {
-            *lane = u32::try_from(index).unwrap_or(NONE);
-        }
-        index
-    }
-
-    /// Turns the lanes into columns.
-    fn emit(&mut self, columns: &mut [Column], rows: usize) {
-        let mut values: FxHashMap<u32, Vec<Value>> = FxHashMap::default();
-        for (index, cell) in self.cell_of.iter().enumerate() {
-            let lanes = self.lanes.get(index * BLOCK..index * BLOCK + rows).unwrap_or_default();
-            let Some(column) = columns.get_mut(*cell) else { continue };
-            let odd = self.has_odd.get(index) == Some(&true);
-            if odd || lanes.iter().any(|lane| lane.to_bits() == MISSING) {
-                let base = self.base.get(*cell).cloned().unwrap_or_default();
-                let list = lanes.iter().map(|lane| match lane.to_bits() {
-                    MISSING => base.clone(),
-                    ODD => Value::Blank,
-                    _ => number::value(*lane),
-                });
-                let list = list.collect();
-                if odd {
-                    values.insert(u32::try_from(index).unwrap_or(NONE), list);
-                } else {
-                    *column = Column::from_values(list);
-                }
-            } else if let Column::Number(list) = column {
-                list.clear();
-                list.extend_from_slice(lanes);
-            } else {
-                *column = Column::Number(lanes.to_vec());
-            }
-        }
-        for (lane, row, value) in self.odd.drain(..) {
-            // A later number in the same place has overwritten the mark.
-            let kept = self.lanes.get(lane as usize * BLOCK + row as usize).is_some_and(|place| place.to_bits() == ODD);
-            if let (true, Some(place)) = (kept, values.get_mut(&lane).and_then(|list| list.get_mut(row as usize))) {
-                *place = value;
-            }
-        }
-        for (lane, list) in values {
-            if let Some(column) = self.cell_of.get(lane as usize).and_then(|cell| columns.get_mut(*cell)) {
-                *column = Column::from_values(list);
-            }
-        }
     }
 
     #[cold]
     fn warn_absent(&self, record: u32, remarks: &mut Remarks) {
         let Some(provided) = &self.provided else { return };
-        let mut absent: Vec<usize> = self.names.values().copied().filter(|input| provided.get(*input) == Some(&false)).collect();
+        let mut absent: Vec<usize> =
+            self.names.values().copied().filter(|input| provided.get(*input) == Some(&false)).collect();
         absent.sort_unstable();
         absent.dedup();
         for slot in absent.into_iter().filter_map(|input| self.layout.inputs.get(input)) {
-            let message = format!("the input {} was not given: the default of the workbook was used", slot.name);
+            let message =
+                format!("the input {} was not given: the default of the workbook was used", slot.name);
             remarks.warnings.warn(record, Some("Default Values"), &message);
         }
-    }
-}
-
-/// The lane that stands for a base value; [`MISSING`] when it is no number.
-fn fill(base: &Value) -> f64 {
-    match base {
-        Value::Number(number) if number.is_finite() => *number,
-        _ => f64::from_bits(MISSING),
     }
 }
 

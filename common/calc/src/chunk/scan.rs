@@ -102,7 +102,10 @@ pub(crate) fn parts(data: &[u8]) -> Result<Parts<'_>, ShapeError> {
         return Err(ShapeError::new("data", format!("more than one value, at byte {}", cursor.position())));
     }
     let Some((inputs, form, records)) = inputs else {
-        return Err(ShapeError::new("data.inputs", "missing; give a header row and rows, or a list of objects"));
+        return Err(ShapeError::new(
+            "data.inputs",
+            "missing; give a header row and rows, or a list of objects",
+        ));
     };
     Ok(Parts { inputs, parameters, summary, form, records })
 }
@@ -122,7 +125,10 @@ fn records<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Form, u32), ShapeEr
         b']' => return Err(ShapeError::new("data.inputs", "empty; give at least the header row")),
         _ => {
             cursor.skip(MAX_DEPTH - 2).map_err(|error| invalid("data.inputs[0]", error))?;
-            return Err(ShapeError::new("data.inputs[0]", "must be an array (the header row) or an object (a record)"));
+            return Err(ShapeError::new(
+                "data.inputs[0]",
+                "must be an array (the header row) or an object (a record)",
+            ));
         }
     };
     let opening = if form == Form::Rows { b'[' } else { b'{' };
@@ -130,9 +136,13 @@ fn records<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Form, u32), ShapeEr
     loop {
         match cursor.peek() {
             byte if byte == opening => {
-                cursor.skip(MAX_DEPTH - 2).map_err(|error| invalid(&format!("data.inputs[{elements}]"), error))?;
+                cursor
+                    .skip(MAX_DEPTH - 2)
+                    .map_err(|error| invalid(&format!("data.inputs[{elements}]"), error))?;
             }
-            b'n' => cursor.literal(b"null").map_err(|error| invalid(&format!("data.inputs[{elements}]"), error))?,
+            b'n' => cursor
+                .literal(b"null")
+                .map_err(|error| invalid(&format!("data.inputs[{elements}]"), error))?,
             _ => {
                 let path = format!("data.inputs[{elements}]");
                 cursor.skip(MAX_DEPTH - 2).map_err(|error| invalid(&path, error))?;
@@ -149,7 +159,8 @@ fn records<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Form, u32), ShapeEr
         }
     }
     let records = if form == Form::Rows { elements - 1 } else { elements };
-    let records = u32::try_from(records).map_err(|_| ShapeError::new("data.inputs", "more than 4294967295 records"))?;
+    let records =
+        u32::try_from(records).map_err(|_| ShapeError::new("data.inputs", "more than 4294967295 records"))?;
     Ok((cursor.since(start), form, records))
 }
 

@@ -67,8 +67,10 @@ impl Summary {
     pub(crate) fn parse(raw: Option<&[u8]>, layout: &Layout, allowed: impl Fn(usize) -> bool) -> Self {
         let mut summary = Self::default();
         let Some(Ok(Json::Object(request))) = raw.map(serde_json::from_slice::<Json>) else { return summary };
-        for (name, flag) in [("ignore_error", &mut summary.ignore_error), ("return_all_records", &mut summary.return_all_records)]
-        {
+        for (name, flag) in [
+            ("ignore_error", &mut summary.ignore_error),
+            ("return_all_records", &mut summary.return_all_records),
+        ] {
             match request.get(name) {
                 None | Some(Json::Null) => {}
                 Some(Json::Bool(value)) => *flag = *value,
@@ -83,7 +85,9 @@ impl Summary {
                 for (index, entry) in entries.iter().enumerate() {
                     match aggregate(entry, layout, &allowed) {
                         Ok(aggregate) => summary.aggregates.push(aggregate),
-                        Err(mistake) => summary.mistakes.push(format!("summary.aggregation[{index}]: {mistake}")),
+                        Err(mistake) => {
+                            summary.mistakes.push(format!("summary.aggregation[{index}]: {mistake}"))
+                        }
                     }
                 }
             }
@@ -110,7 +114,8 @@ impl Summary {
         for aggregate in &mut self.aggregates {
             let Some(output) = aggregate.output else { continue };
             let columns = columns(output);
-            if let ([Column::Number(lanes)], Operator::Sum, true) = (columns, aggregate.operator, aggregate.error.is_none())
+            if let ([Column::Number(lanes)], Operator::Sum, true) =
+                (columns, aggregate.operator, aggregate.error.is_none())
                 && lanes.iter().take(rows).all(|lane| lane.is_finite())
             {
                 // The common case, with the same order of additions as below.
@@ -131,7 +136,8 @@ impl Summary {
 
     /// Appends `summary_output` and `summary_errors`. `records` is how many were evaluated.
     pub(crate) fn write(&self, records: u32, output: &mut Vec<u8>, errors: &mut Vec<u8>) {
-        let mut list: Vec<Vec<u8>> = self.mistakes.iter().map(|mistake| super::layout::json(mistake)).collect();
+        let mut list: Vec<Vec<u8>> =
+            self.mistakes.iter().map(|mistake| super::layout::json(mistake)).collect();
         output.extend_from_slice(b"[[");
         if self.is_active() && records > 0 {
             let mut values = Vec::new();
@@ -158,7 +164,9 @@ impl Summary {
 }
 
 fn aggregate(entry: &Json, layout: &Layout, allowed: impl Fn(usize) -> bool) -> Result<Aggregate, String> {
-    let Json::Object(entry) = entry else { return Err("must be an object with output_name and operator".to_owned()) };
+    let Json::Object(entry) = entry else {
+        return Err("must be an object with output_name and operator".to_owned());
+    };
     let field = |name: &str| match entry.get(name) {
         Some(Json::String(value)) if !value.is_empty() => Ok(value.as_str()),
         None | Some(Json::Null) => Err(format!("{name} is missing")),
@@ -170,10 +178,15 @@ fn aggregate(entry: &Json, layout: &Layout, allowed: impl Fn(usize) -> bool) -> 
     })?;
     let folded = name.to_lowercase();
     let find = |matches: &dyn Fn(&super::layout::OutputSlot) -> bool| {
-        layout.outputs.iter().enumerate().find(|(index, slot)| allowed(*index) && matches(slot)).map(|(index, _)| index)
+        layout
+            .outputs
+            .iter()
+            .enumerate()
+            .find(|(index, slot)| allowed(*index) && matches(slot))
+            .map(|(index, _)| index)
     };
-    let output =
-        find(&|slot| slot.name.to_lowercase() == folded).or_else(|| find(&|slot| slot.short.to_lowercase() == folded));
+    let output = find(&|slot| slot.name.to_lowercase() == folded)
+        .or_else(|| find(&|slot| slot.short.to_lowercase() == folded));
     Ok(Aggregate {
         label: format!("{name}_{}", operator.to_ascii_uppercase()),
         operator: known,
@@ -227,7 +240,9 @@ impl Aggregate {
         #[expect(clippy::cast_precision_loss, reason = "counts of records stay far below 2^53")]
         let (numbers, filled) = (self.numbers as f64, self.filled as f64);
         let error = match self.error {
-            None if self.operator == Operator::Average && self.numbers == 0 && self.skipped == 0 => Some(ErrorValue::Div0),
+            None if self.operator == Operator::Average && self.numbers == 0 && self.skipped == 0 => {
+                Some(ErrorValue::Div0)
+            }
             error => error,
         };
         if let Some(error) = error {

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::layout::InputSlot;
 use crate::interface::DataType;
-use crate::value::{ErrorValue, Value};
+use crate::value::{ErrorValue, Value, text_to_number};
 use crate::workbook::sheet::iso_serial;
 
 /// The cells of a table's body, row-major.
@@ -85,7 +85,9 @@ fn scalar(value: Json) -> Value {
     match value {
         Json::Null => Value::Blank,
         Json::Bool(boolean) => Value::Boolean(boolean),
-        Json::Number(number) => number.as_f64().map_or(Value::Error(ErrorValue::Num), |number| Value::Number(number + 0.0)),
+        Json::Number(number) => {
+            number.as_f64().map_or(Value::Error(ErrorValue::Num), |number| Value::Number(number + 0.0))
+        }
         Json::String(text) => Value::Text(Arc::from(text)),
         Json::Array(_) | Json::Object(_) => Value::Error(ErrorValue::Value),
     }
@@ -95,12 +97,8 @@ fn scalar(value: Json) -> Value {
 pub(crate) fn declared(text: &str, declared: DataType) -> Option<Value> {
     let trimmed = text.trim();
     match declared {
-        DataType::Number | DataType::Integer => {
-            let number = trimmed.parse::<f64>().ok().filter(|number| number.is_finite())?;
-            // `inf` and `nan` are words, no numbers.
-            trimmed.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).then(|| Value::Number(number + 0.0))
-        }
-        DataType::Date => iso_serial(trimmed).map(Value::Number),
+        DataType::Number | DataType::Integer => text_to_number(trimmed).map(Value::Number),
+        DataType::Date => iso_serial(trimmed).or_else(|| text_to_number(trimmed)).map(Value::Number),
         DataType::Boolean if trimmed.eq_ignore_ascii_case("true") => Some(Value::Boolean(true)),
         DataType::Boolean if trimmed.eq_ignore_ascii_case("false") => Some(Value::Boolean(false)),
         _ => None,

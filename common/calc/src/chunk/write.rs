@@ -129,9 +129,13 @@ mod tests {
 
     #[test]
     fn numbers_print_as_the_samples_of_the_contract() {
-        for (number, text) in
-            [(1430.0, "1430.0"), (0.1, "0.1"), (-0.0, "0.0"), (5942.2, "5942.2"), (47.123999999999995, "47.123999999999995")]
-        {
+        for (number, text) in [
+            (1430.0, "1430.0"),
+            (0.1, "0.1"),
+            (-0.0, "0.0"),
+            (5942.2, "5942.2"),
+            (47.123999999999995, "47.123999999999995"),
+        ] {
             assert_eq!(written(|out| super::number(number, out)), text);
         }
         assert_eq!(written(|out| super::number(f64::INFINITY, out)), "null");

@@ -33,7 +33,8 @@ impl Field {
                 return Err(wrong(object.at("type"), message));
             }
         };
-        let typed = |key: &str| object.get(key).map(|json| value(json, kind, &object.at(key), limits)).transpose();
+        let typed =
+            |key: &str| object.get(key).map(|json| value(json, kind, &object.at(key), limits)).transpose();
         let default = typed("default")?;
         let (minimum, maximum) = (typed("minimum")?, typed("maximum")?);
         for (key, bound) in [("minimum", &minimum), ("maximum", &maximum)] {
@@ -53,8 +54,12 @@ impl Field {
         if let Some(default) = &default {
             let at = object.at("default");
             match (default, &minimum, &maximum) {
-                (Value::Number(x), Some(Value::Number(least)), _) if x < least => return Err(wrong(at, "is below minimum")),
-                (Value::Number(x), _, Some(Value::Number(most))) if x > most => return Err(wrong(at, "is above maximum")),
+                (Value::Number(x), Some(Value::Number(least)), _) if x < least => {
+                    return Err(wrong(at, "is below minimum"));
+                }
+                (Value::Number(x), _, Some(Value::Number(most))) if x > most => {
+                    return Err(wrong(at, "is above maximum"));
+                }
                 _ => {}
             }
             if !options.is_empty() && !options.contains(default) {
@@ -69,14 +74,18 @@ impl Field {
 
 /// The bounds as data validation would state them.
 fn validation(object: &Object<'_>, kind: DataType) -> Result<Option<Validation>, LoadError> {
-    let written = |key: &str| {
-        object.get(key).map(|json| json.as_str().map_or_else(|| json.to_string(), str::to_owned))
-    };
+    let written =
+        |key: &str| object.get(key).map(|json| json.as_str().map_or_else(|| json.to_string(), str::to_owned));
     let options = object.list("options")?;
     let (first, second) = (written("minimum"), written("maximum"));
     if !options.is_empty() {
         let options = Some(options.to_vec());
-        return Ok(Some(Validation { kind: "list".into(), options, ignore_blank: true, ..Validation::default() }));
+        return Ok(Some(Validation {
+            kind: "list".into(),
+            options,
+            ignore_blank: true,
+            ..Validation::default()
+        }));
     }
     let (operator, first, second) = match (first, second) {
         (None, None) => return Ok(None),
@@ -109,7 +118,9 @@ fn value(json: &Json, kind: DataType, path: &str, limits: &Limits) -> Result<Val
         (DataType::Boolean, value @ Value::Boolean(_)) => value,
         (DataType::Date, Value::Text(text)) => {
             let serial = iso_serial(&text);
-            Value::Number(serial.ok_or_else(|| wrong(path, format!("{text:?} is no date; write YYYY-MM-DD")))?)
+            Value::Number(
+                serial.ok_or_else(|| wrong(path, format!("{text:?} is no date; write YYYY-MM-DD")))?,
+            )
         }
         (DataType::Number, _) => return Err(wrong(path, "must be a number")),
         (DataType::Integer, _) => return Err(wrong(path, "must be a whole number")),
@@ -129,9 +140,15 @@ pub(super) fn constant(json: &Json, path: &str, limits: &Limits) -> Result<Value
             Value::Number(number.ok_or_else(|| wrong(path, "is too large for a number"))? + 0.0)
         }
         Json::String(text) if text.chars().count() > limits.text_length => {
-            return Err(LoadError::TooLarge { place: path.to_owned(), what: "its characters", limit: limits.text_length as u64 });
+            return Err(LoadError::TooLarge {
+                place: path.to_owned(),
+                what: "its characters",
+                limit: limits.text_length as u64,
+            });
         }
         Json::String(text) => Value::Text(Arc::from(text.as_str())),
-        Json::Array(_) | Json::Object(_) => return Err(wrong(path, "must be a number, text, a boolean or null")),
+        Json::Array(_) | Json::Object(_) => {
+            return Err(wrong(path, "must be a number, text, a boolean or null"));
+        }
     })
 }

@@ -155,9 +155,14 @@ struct Reader<'l> {
 /// Reads a formula document.
 pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
     if bytes.len() as u64 > limits.file_bytes {
-        return Err(LoadError::TooLarge { place: "the document".into(), what: "its bytes", limit: limits.file_bytes });
+        return Err(LoadError::TooLarge {
+            place: "the document".into(),
+            what: "its bytes",
+            limit: limits.file_bytes,
+        });
     }
-    let json: Json = serde_json::from_slice(bytes).map_err(|error| wrong("document", format!("invalid JSON: {error}")))?;
+    let json: Json =
+        serde_json::from_slice(bytes).map_err(|error| wrong("document", format!("invalid JSON: {error}")))?;
     let known = ["millrace", "name", "description", "inputs", "tables", "formulas", "outputs"];
     let document = Object::new("document", &json, &known)?;
     if let Some(format) = document.text("millrace")?.filter(|format| format != FORMAT) {
@@ -194,7 +199,9 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
     for (index, output) in outputs.iter().enumerate() {
         reader.formula(OUTPUTS, index, output)?;
     }
-    reader.source.properties.sheets = reader.source.book.sheets.iter().map(|sheet| sheet.name.clone()).collect();
+    reader.check_names()?;
+    reader.source.properties.sheets =
+        reader.source.book.sheets.iter().map(|sheet| sheet.name.clone()).collect();
     Ok(reader.source)
 }
 
@@ -238,7 +245,12 @@ impl Reader<'_> {
                 return Err(wrong(place, format!("repeats the heading {heading:?}")));
             }
             let at = (0, self.row(&place, column)?.min(16_384));
-            self.put(&place, number, at, Cell { value: Value::Text(Arc::from(heading.as_str())), formula: None })?;
+            self.put(
+                &place,
+                number,
+                at,
+                Cell { value: Value::Text(Arc::from(heading.as_str())), formula: None },
+            )?;
             columns.push(heading.clone());
         }
         if columns.is_empty() || columns.len() > 16_384 {
@@ -290,7 +302,11 @@ impl Reader<'_> {
             return Err(LoadError::TooLarge { place: object.at("formula"), what: "its characters", limit });
         }
         if self.source.formulas as usize >= self.limits.formulas {
-            return Err(LoadError::TooLarge { place: path, what: "the formulas", limit: self.limits.formulas as u64 });
+            return Err(LoadError::TooLarge {
+                place: path,
+                what: "the formulas",
+                limit: self.limits.formulas as u64,
+            });
         }
         self.source.formulas += 1;
         let row = self.row(&path, index)?;
@@ -305,29 +321,61 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Refuses formulas with words that nothing is named by; Excel would compute `#NAME?`.
+    fn check_names(&self) -> Result<(), LoadError> {
+        for (sheet, list) in [(1, FORMULAS), (2, OUTPUTS)] {
+            let Some(sheet) = self.source.book.sheets.get(sheet) else { continue };
+            let rows = 0..u32::try_from(sheet.cells.len()).unwrap_or(u32::MAX);
+            for row in rows {
+                let formula =
+                    sheet.cells.get(&(row, 0)).and_then(|cell| cell.formula.as_deref()).unwrap_or_default();
+                if let Some(message) =
+                    name::unknown(formula, |word| self.names.contains_key(&word.to_lowercase()))
+                {
+                    return Err(wrong(format!("{list}[{row}].formula"), message));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The name of an object, checked and taken.
     fn name(&mut self, object: &Object<'_>) -> Result<String, LoadError> {
         let name = object.required("name")?;
         name::check(&name).map_err(|message| wrong(object.at("name"), message))?;
         if let Some(other) = self.names.insert(name.to_lowercase(), object.path.clone()) {
-            return Err(wrong(object.at("name"), format!("{name:?} is already the name of {other}; names compare without case")));
+            return Err(wrong(
+                object.at("name"),
+                format!("{name:?} is already the name of {other}; names compare without case"),
+            ));
         }
         if self.names.len() > self.limits.names {
-            return Err(LoadError::TooLarge { place: object.path.clone(), what: "the names", limit: self.limits.names as u64 });
+            return Err(LoadError::TooLarge {
+                place: object.path.clone(),
+                what: "the names",
+                limit: self.limits.names as u64,
+            });
         }
         Ok(name)
     }
 
     fn define(&mut self, name: &str, sheet: &str, row: u32) {
         let definition = format!("{sheet}!$A${}", u64::from(row) + 1);
-        self.source.book.names.push(DefinedName { name: name.to_owned(), definition, ..DefinedName::default() });
+        self.source.book.names.push(DefinedName {
+            name: name.to_owned(),
+            definition,
+            ..DefinedName::default()
+        });
     }
 
     fn put(&mut self, path: &str, sheet: u32, at: (u32, u32), cell: Cell) -> Result<(), LoadError> {
         let limit = self.limits.cells as u64;
-        let place = || LoadError::TooLarge { place: path.to_owned(), what: "the values of the document", limit };
+        let place =
+            || LoadError::TooLarge { place: path.to_owned(), what: "the values of the document", limit };
         self.cells = self.cells.checked_sub(1).ok_or_else(place)?;
-        if let Some(sheet) = usize::try_from(sheet).ok().and_then(|sheet| self.source.book.sheets.get_mut(sheet)) {
+        if let Some(sheet) =
+            usize::try_from(sheet).ok().and_then(|sheet| self.source.book.sheets.get_mut(sheet))
+        {
             sheet.cells.insert(at, cell);
         }
         Ok(())
@@ -336,10 +384,21 @@ impl Reader<'_> {
     fn row(&self, path: &str, index: usize) -> Result<u32, LoadError> {
         let limit = u64::from(crate::workbook::reference::MAX_ROWS);
         let row = u32::try_from(index).ok().filter(|row| u64::from(*row) < limit);
-        row.ok_or_else(|| LoadError::TooLarge { place: path.to_owned(), what: "the entries of the list", limit })
+        row.ok_or_else(|| LoadError::TooLarge {
+            place: path.to_owned(),
+            what: "the entries of the list",
+            limit,
+        })
     }
 
-    fn field(&self, name: String, list: &str, sheet: u32, row: u32, description: Option<String>) -> SourceField {
+    fn field(
+        &self,
+        name: String,
+        list: &str,
+        sheet: u32,
+        row: u32,
+        description: Option<String>,
+    ) -> SourceField {
         SourceField {
             place: Place {
                 name,
@@ -358,14 +417,16 @@ impl Reader<'_> {
     }
 }
 
-/// A compile error, told by the place in the document: `outputs!A3` is `outputs[2].formula`.
-pub(crate) fn explain(error: CompileError) -> LoadError {
-    let row = error.place.rsplit_once('!').and_then(|(sheet, address)| {
+/// A compile error, told by the place in the document: `outputs!A3` is `outputs[2].formula`, and cells by their names.
+pub(crate) fn explain(error: &CompileError, source: &Source) -> LoadError {
+    let path = error.place.rsplit_once('!').and_then(|(sheet, address)| {
         let (row, _) = crate::workbook::reference::parse_cell(address)?;
         Some(format!("{}[{row}].formula", sheet.trim_matches('\'')))
     });
-    match row {
-        Some(path) => wrong(path, error.kind.to_string()),
-        None => wrong(error.place, error.kind.to_string()),
+    let mut message = error.kind.to_string();
+    // The highest rows first, so that A1 does not match inside A12.
+    for name in source.book.names.iter().rev() {
+        message = message.replace(&name.definition.replace('$', ""), &name.name);
     }
+    wrong(path.unwrap_or_else(|| error.place.clone()), message)
 }

@@ -24,7 +24,11 @@ impl<'a> Archive<'a> {
     /// Opens `bytes`, refusing what is no plain zip of a workbook or declares more than the limits allow.
     pub(super) fn open(bytes: &'a [u8], limits: &'a Limits) -> Result<Self, LoadError> {
         if bytes.len() as u64 > limits.file_bytes {
-            return Err(LoadError::TooLarge { place: "the file".into(), what: "its bytes", limit: limits.file_bytes });
+            return Err(LoadError::TooLarge {
+                place: "the file".into(),
+                what: "its bytes",
+                limit: limits.file_bytes,
+            });
         }
         if bytes.starts_with(&[0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1]) {
             let marker: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -34,7 +38,9 @@ impl<'a> Archive<'a> {
                 LoadError::NotAWorkbook("this is the old .xls format; save it as .xlsx".into())
             });
         }
-        let broken = |error: zip::result::ZipError| LoadError::NotAWorkbook(format!("the zip archive is broken: {error}"));
+        let broken = |error: zip::result::ZipError| {
+            LoadError::NotAWorkbook(format!("the zip archive is broken: {error}"))
+        };
         if !bytes.starts_with(b"PK") {
             return Err(LoadError::NotAWorkbook("it does not start like a zip archive".into()));
         }
@@ -44,7 +50,9 @@ impl<'a> Archive<'a> {
             return Err(LoadError::TooLarge { place: "the archive".into(), what: "its entries", limit });
         }
         if zip.has_duplicate_names() || zip.has_overlapping_files().map_err(broken)? {
-            return Err(LoadError::NotAWorkbook("the zip archive has overlapping or duplicate entries".into()));
+            return Err(LoadError::NotAWorkbook(
+                "the zip archive has overlapping or duplicate entries".into(),
+            ));
         }
         let mut index = FxHashMap::default();
         let mut declared = 0_u64;
@@ -60,7 +68,11 @@ impl<'a> Archive<'a> {
         }
         if declared > limits.decompressed_bytes {
             let limit = limits.decompressed_bytes;
-            return Err(LoadError::TooLarge { place: "the archive".into(), what: "its decompressed bytes", limit });
+            return Err(LoadError::TooLarge {
+                place: "the archive".into(),
+                what: "its decompressed bytes",
+                limit,
+            });
         }
         Ok(Self { zip, index, budget: limits.decompressed_bytes, limits })
     }
@@ -83,7 +95,11 @@ impl<'a> Archive<'a> {
         check_ratio(path, size, compressed, self.limits)?;
         if size > self.budget {
             let limit = self.limits.decompressed_bytes;
-            return Err(LoadError::TooLarge { place: path.into(), what: "the archive's decompressed bytes", limit });
+            return Err(LoadError::TooLarge {
+                place: path.into(),
+                what: "the archive's decompressed bytes",
+                limit,
+            });
         }
         read.map_err(|error| broken(error.to_string()))?;
         self.budget -= size;

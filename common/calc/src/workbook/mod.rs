@@ -33,7 +33,11 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
 const ARRAY_WORK: u64 = 20_000_000;
 
 /// Replaces what array formulas and data tables compute by [`REFUSED`].
-fn refuse_arrays(worksheet: &mut sheet::Worksheet, source: &mut Source, work: &mut u64) -> Result<(), LoadError> {
+fn refuse_arrays(
+    worksheet: &mut sheet::Worksheet,
+    source: &mut Source,
+    work: &mut u64,
+) -> Result<(), LoadError> {
     let cells = &mut worksheet.sheet.cells;
     for (area, construct) in &worksheet.arrays {
         let size = u64::from(area.rows()) * u64::from(area.columns());
@@ -101,14 +105,16 @@ fn read_parts(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
     for (index, entry) in part.sheets.iter().enumerate() {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         let link = links.iter().find(|link| link.id == entry.relationship);
-        let link = link.ok_or_else(|| LoadError::unreadable(&entry.name, "the sheet has no part in the file"))?;
+        let link =
+            link.ok_or_else(|| LoadError::unreadable(&entry.name, "the sheet has no part in the file"))?;
         if !link.kind.ends_with("/worksheet") {
             // Chart sheets keep their place in the order, without cells.
             source.book.sheets.push(crate::book::Sheet { name: entry.name.clone(), ..Default::default() });
             continue;
         }
         let text = archive.text(&link.target)?;
-        let text = text.ok_or_else(|| LoadError::unreadable(&entry.name, format!("{} is missing", link.target)))?;
+        let text =
+            text.ok_or_else(|| LoadError::unreadable(&entry.name, format!("{} is missing", link.target)))?;
         let mut worksheet = sheet::worksheet(&text, &entry.name, index, &strings, &mut budget)?;
         refuse_arrays(&mut worksheet, &mut source, &mut marking)?;
         source.formulas += worksheet.formulas;
@@ -124,7 +130,11 @@ fn read_parts(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
         }
         if source.book.tables.len() > limits.names {
             let limit = limits.names as u64;
-            return Err(LoadError::TooLarge { place: entry.name.clone(), what: "the workbook's tables", limit });
+            return Err(LoadError::TooLarge {
+                place: entry.name.clone(),
+                what: "the workbook's tables",
+                limit,
+            });
         }
     }
     source.book.names = part.names;

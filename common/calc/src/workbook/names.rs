@@ -40,9 +40,13 @@ pub(super) fn mark(source: &mut Source, marks: &Marks, limits: &Limits) -> Resul
     for name in &names {
         let folded = name.name.to_lowercase();
         if let Some((_, what)) = IGNORED.iter().find(|(prefix, _)| folded.starts_with(prefix)) {
-            source.warnings.push(format!("the name {} marks {what}, which is not supported: ignored", name.name));
+            source
+                .warnings
+                .push(format!("the name {} marks {what}, which is not supported: ignored", name.name));
         } else if folded == "xcircular_switch" {
-            source.warnings.push(format!("the name {} allows circular references, which are not supported", name.name));
+            source
+                .warnings
+                .push(format!("the name {} allows circular references, which are not supported", name.name));
         }
         let (input, wire) = if folded.starts_with("xinput_") {
             (true, name.name.get("xinput_".len()..).unwrap_or_default())
@@ -52,14 +56,27 @@ pub(super) fn mark(source: &mut Source, marks: &Marks, limits: &Limits) -> Resul
             continue;
         };
         if let Some(other) = seen.insert(folded, name.name.clone()) {
-            return Err(LoadError::name(&name.name, format!("marked twice (as {other}); names compare without case")));
+            return Err(LoadError::name(
+                &name.name,
+                format!("marked twice (as {other}); names compare without case"),
+            ));
         }
-        let field = field(&source.book, name, wire, input, marks, limits, &mut area_left, &mut source.warnings)?;
+        let field = field(&source.book, name, wire, input, marks, &mut source.warnings)?;
+        let area = u64::from(field.place.rows) * u64::from(field.place.columns);
+        area_left = area_left.checked_sub(area).ok_or_else(|| LoadError::TooLarge {
+            place: name.name.clone(),
+            what: "the cells of inputs and outputs",
+            limit: limits.range_area,
+        })?;
         let fields = if input { &mut source.inputs } else { &mut source.outputs };
         fields.push(field);
         if source.inputs.len() + source.outputs.len() > limits.fields {
             let limit = limits.fields as u64;
-            return Err(LoadError::TooLarge { place: name.name.clone(), what: "the inputs and outputs", limit });
+            return Err(LoadError::TooLarge {
+                place: name.name.clone(),
+                what: "the inputs and outputs",
+                limit,
+            });
         }
     }
     source.book.names = names;
@@ -79,8 +96,6 @@ fn field(
     wire: &str,
     input: bool,
     marks: &Marks,
-    limits: &Limits,
-    area_left: &mut u64,
     warnings: &mut Vec<String>,
 ) -> Result<SourceField, LoadError> {
     let wrong = |message: &str| LoadError::name(&name.name, message);
@@ -92,17 +107,11 @@ fn field(
         }
         Some((sub, _)) => Some(sub.to_owned()),
     };
-    let mut range = resolve(book, &name.definition, name.sheet).map_err(|message| LoadError::name(&name.name, message))?;
+    let mut range = resolve(book, &name.definition, name.sheet)
+        .map_err(|message| LoadError::name(&name.name, message))?;
     if marks.merged.contains(&range) {
         range = Range::cell(range.sheet, range.first_row, range.first_column);
     }
-    let area = u64::from(range.rows()) * u64::from(range.columns());
-    let left = area_left.checked_sub(area);
-    *area_left = left.ok_or_else(|| LoadError::TooLarge {
-        place: name.name.clone(),
-        what: "the cells of inputs and outputs",
-        limit: limits.range_area,
-    })?;
     let sheet = usize::try_from(range.sheet).ok().and_then(|index| book.sheets.get(index));
     let sheet = sheet.ok_or_else(|| wrong("refers to a sheet that does not exist"))?;
     let mut cells = range;
@@ -114,10 +123,13 @@ fn field(
                 cells.first_row += 1;
             }
             Err(message) if input => return Err(LoadError::name(&name.name, message)),
-            Err(message) => warnings.push(format!("the name {}: {message}; its values come as lists", name.name)),
+            Err(message) => {
+                warnings.push(format!("the name {}: {message}; its values come as lists", name.name))
+            }
         }
     }
-    let validation = marks.validations.iter().find(|(areas, _)| areas.iter().any(|area| contains(area, &range)));
+    let validation =
+        marks.validations.iter().find(|(areas, _)| areas.iter().any(|area| contains(area, &range)));
     Ok(SourceField {
         place: Place {
             name: wire.to_owned(),
@@ -142,16 +154,18 @@ fn read_headings(book: &Book, range: &Range) -> Result<Vec<String>, String> {
     if range.rows() < 2 {
         return Err(rule.to_owned());
     }
-    let cells = usize::try_from(range.sheet).ok().and_then(|sheet| book.sheets.get(sheet)).map(|sheet| &sheet.cells);
+    let cells =
+        usize::try_from(range.sheet).ok().and_then(|sheet| book.sheets.get(sheet)).map(|sheet| &sheet.cells);
     let mut headings = Vec::new();
     let mut seen = FxHashSet::default();
     for column in range.first_column..=range.last_column {
         let address = cell_address(range.first_row, column);
-        let heading = match cells.and_then(|cells| cells.get(&(range.first_row, column))).map(|cell| &cell.value) {
-            Some(Value::Text(text)) if !text.trim().is_empty() => text.trim().to_owned(),
-            Some(Value::Number(number)) => format!("{number}"),
-            _ => return Err(format!("{rule}: {address} holds no heading")),
-        };
+        let heading =
+            match cells.and_then(|cells| cells.get(&(range.first_row, column))).map(|cell| &cell.value) {
+                Some(Value::Text(text)) if !text.trim().is_empty() => text.trim().to_owned(),
+                Some(Value::Number(number)) => format!("{number}"),
+                _ => return Err(format!("{rule}: {address} holds no heading")),
+            };
         if !seen.insert(heading.to_lowercase()) {
             return Err(format!("{rule}: {address} repeats {heading:?}"));
         }
@@ -175,9 +189,13 @@ fn refuse_overlap(inputs: &[SourceField], book: &Book) -> Result<(), LoadError> 
         for row in field.cells.first_row..=field.cells.last_row {
             for column in field.cells.first_column..=field.cells.last_column {
                 if let Some(other) = owners.insert((field.cells.sheet, row, column), &field.place.name) {
-                    let sheet = usize::try_from(field.cells.sheet).ok().and_then(|sheet| book.sheets.get(sheet));
+                    let sheet =
+                        usize::try_from(field.cells.sheet).ok().and_then(|sheet| book.sheets.get(sheet));
                     let sheet = sheet.map_or("", |sheet| sheet.name.as_str());
-                    let message = format!("shares the cell {sheet}!{} with the input {other}", cell_address(row, column));
+                    let message = format!(
+                        "shares the cell {sheet}!{} with the input {other}",
+                        cell_address(row, column)
+                    );
                     return Err(LoadError::name(format!("Xinput_{}", field.place.name), message));
                 }
             }

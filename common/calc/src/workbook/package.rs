@@ -37,7 +37,8 @@ pub(super) struct WorkbookPart {
 /// The relationships of `part` (empty when it has none).
 pub(super) fn relationships(archive: &mut Archive<'_>, part: &str) -> Result<Vec<Relationship>, LoadError> {
     let (folder, file) = part.rsplit_once('/').map_or(("", part), |(folder, file)| (folder, file));
-    let path = if folder.is_empty() { format!("_rels/{file}.rels") } else { format!("{folder}/_rels/{file}.rels") };
+    let path =
+        if folder.is_empty() { format!("_rels/{file}.rels") } else { format!("{folder}/_rels/{file}.rels") };
     let Some(text) = archive.text(&path)? else { return Ok(Vec::new()) };
     let mut xml = Xml::new(&text, &path);
     let mut found = Vec::new();
@@ -96,7 +97,8 @@ pub(super) fn workbook_part(text: &str, path: &str, limits: &Limits) -> Result<W
                 "definedName" => {
                     let name = attribute(&start, "name").unwrap_or_default();
                     let sheet = attribute(&start, "localSheetId").and_then(|id| id.trim().parse().ok());
-                    let comment = attribute(&start, "comment").map(unescape_excel).filter(|text| !text.is_empty());
+                    let comment =
+                        attribute(&start, "comment").map(unescape_excel).filter(|text| !text.is_empty());
                     let definition = xml.text(&[])?;
                     let definition = definition.trim().trim_start_matches('=').to_owned();
                     part.names.push(DefinedName { name, sheet, definition, comment });
@@ -140,13 +142,20 @@ pub(super) fn table(text: &str, path: &str, sheet: u32) -> Result<Table, LoadErr
             Event::Start(start) => match (start.local_name().as_ref(), &mut table) {
                 ("table", None) => {
                     let area = attribute(&start, "ref").unwrap_or_default();
-                    let area = parse_area(&area).ok_or_else(|| xml.error(format!("the table's area {area:?} is none")))?;
+                    let area = parse_area(&area)
+                        .ok_or_else(|| xml.error(format!("the table's area {area:?} is none")))?;
                     let rows = |name: &str, default: u32| {
-                        attribute(&start, name).map_or(Some(default), |rows| rows.trim().parse().ok()).filter(|rows| *rows < 2)
+                        attribute(&start, name)
+                            .map_or(Some(default), |rows| rows.trim().parse().ok())
+                            .filter(|rows| *rows < 2)
                     };
-                    let name = attribute(&start, "displayName").or_else(|| attribute(&start, "name")).unwrap_or_default();
-                    let header_rows = rows("headerRowCount", 1).ok_or_else(|| xml.error("bad headerRowCount"))?;
-                    let totals_rows = rows("totalsRowCount", 0).ok_or_else(|| xml.error("bad totalsRowCount"))?;
+                    let name = attribute(&start, "displayName")
+                        .or_else(|| attribute(&start, "name"))
+                        .unwrap_or_default();
+                    let header_rows =
+                        rows("headerRowCount", 1).ok_or_else(|| xml.error("bad headerRowCount"))?;
+                    let totals_rows =
+                        rows("totalsRowCount", 0).ok_or_else(|| xml.error("bad totalsRowCount"))?;
                     let range = Range { sheet, ..area };
                     if range.rows() < header_rows + totals_rows {
                         return Err(xml.error("the table has fewer rows than headings and totals"));

@@ -13,12 +13,16 @@ pub(crate) fn parse_cell(text: &str) -> Option<(u32, u32)> {
     let letters = text.bytes().take_while(u8::is_ascii_alphabetic).count();
     let (column, row) = text.split_at_checked(letters)?;
     let row = row.strip_prefix('$').unwrap_or(row);
-    if !(1..=3).contains(&column.len()) || row.is_empty() || row.len() > 7 || !row.bytes().all(|b| b.is_ascii_digit()) {
+    if !(1..=3).contains(&column.len())
+        || row.is_empty()
+        || row.len() > 7
+        || !row.bytes().all(|b| b.is_ascii_digit())
+    {
         return None;
     }
     let column = column.bytes().fold(0_u32, |sum, b| sum * 26 + u32::from(b.to_ascii_uppercase() - b'A') + 1);
     let row: u32 = row.parse().ok()?;
-    (row >= 1 && row <= MAX_ROWS && column <= MAX_COLUMNS).then(|| (row - 1, column - 1))
+    ((1..=MAX_ROWS).contains(&row) && column <= MAX_COLUMNS).then(|| (row - 1, column - 1))
 }
 
 /// Parses `B3` or `$B$3:$D$9`; the sheet of the answer is 0.
@@ -52,10 +56,13 @@ pub(super) fn resolve(book: &Book, definition: &str, home: Option<u32>) -> Resul
             };
             let folded = sheet.to_lowercase();
             let index = book.sheets.iter().position(|known| known.name.to_lowercase() == folded);
-            let index = index.ok_or_else(|| format!("refers to the sheet {sheet:?}, which does not exist"))?;
+            let index =
+                index.ok_or_else(|| format!("refers to the sheet {sheet:?}, which does not exist"))?;
             (u32::try_from(index).map_err(|_| "too many sheets".to_owned())?, area)
         }
-        None => (home.ok_or_else(|| format!("must refer to a cell or range, not to {}", shown()))?, definition),
+        None => {
+            (home.ok_or_else(|| format!("must refer to a cell or range, not to {}", shown()))?, definition)
+        }
     };
     let area = parse_area(area)
         .ok_or_else(|| format!("must refer to one cell or one bounded range, not to {}", shown()))?;
@@ -83,9 +90,14 @@ mod tests {
         let sheet = |name: &str| Sheet { name: name.into(), ..Sheet::default() };
         let book = Book { sheets: vec![sheet("Main"), sheet("It's!")], ..Book::default() };
         assert_eq!(resolve(&book, "main!$B$3", None), Ok(Range::cell(0, 2, 1)));
-        assert_eq!(resolve(&book, "'It''s!'!$D$9:$B$3", None).map(|r| (r.sheet, r.rows(), r.columns())), Ok((1, 7, 3)));
+        assert_eq!(
+            resolve(&book, "'It''s!'!$D$9:$B$3", None).map(|r| (r.sheet, r.rows(), r.columns())),
+            Ok((1, 7, 3))
+        );
         assert_eq!(resolve(&book, "$A$1", Some(1)), Ok(Range::cell(1, 0, 0)));
-        for wrong in ["Main!#REF!", "[1]Main!$A$1", "Other!$A$1", "Main!$A:$A", "Main!$A$1,Main!$B$1", "5", "SUM(A1)"] {
+        for wrong in
+            ["Main!#REF!", "[1]Main!$A$1", "Other!$A$1", "Main!$A:$A", "Main!$A$1,Main!$B$1", "5", "SUM(A1)"]
+        {
             assert!(resolve(&book, wrong, None).is_err(), "{wrong}");
         }
     }

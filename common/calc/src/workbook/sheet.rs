@@ -48,7 +48,10 @@ pub(super) fn worksheet(
         index,
         strings,
         shared: FxHashMap::default(),
-        sheet: Worksheet { sheet: Sheet { name: name.to_owned(), ..Sheet::default() }, ..Worksheet::default() },
+        sheet: Worksheet {
+            sheet: Sheet { name: name.to_owned(), ..Sheet::default() },
+            ..Worksheet::default()
+        },
         validated: 0,
     };
     reader.read(budget)?;
@@ -87,7 +90,9 @@ impl SheetReader<'_> {
                         let at = match attribute(&start, "r") {
                             Some(address) => parse_cell(&address)
                                 .ok_or_else(|| self.xml.error(format!("bad cell address {address:?}")))?,
-                            None if row < super::reference::MAX_ROWS && column < super::reference::MAX_COLUMNS => {
+                            None if row < super::reference::MAX_ROWS
+                                && column < super::reference::MAX_COLUMNS =>
+                            {
                                 (row, column)
                             }
                             None => return Err(self.xml.error("a cell beyond the end of the sheet")),
@@ -112,7 +117,12 @@ impl SheetReader<'_> {
         }
     }
 
-    fn cell(&mut self, start: &BytesStart<'_>, at: (u32, u32), budget: &mut Budget<'_>) -> Result<(), LoadError> {
+    fn cell(
+        &mut self,
+        start: &BytesStart<'_>,
+        at: (u32, u32),
+        budget: &mut Budget<'_>,
+    ) -> Result<(), LoadError> {
         let kind = attribute(start, "t");
         let (mut saved, mut formula) = (None, None);
         loop {
@@ -134,7 +144,10 @@ impl SheetReader<'_> {
         if formula.is_none() && value == Value::Blank {
             return Ok(());
         }
-        budget.cells = budget.cells.checked_sub(1).ok_or_else(|| self.too_many(at, "the workbook's cells", budget.limits.cells))?;
+        budget.cells = budget
+            .cells
+            .checked_sub(1)
+            .ok_or_else(|| self.too_many(at, "the workbook's cells", budget.limits.cells))?;
         if formula.is_some() {
             self.sheet.formulas += 1;
             budget.formulas = budget
@@ -149,13 +162,20 @@ impl SheetReader<'_> {
     }
 
     /// The formula of a cell, shared ones expanded; moves past its end.
-    fn formula(&mut self, start: &BytesStart<'_>, at: (u32, u32), limits: &Limits) -> Result<Option<String>, LoadError> {
+    fn formula(
+        &mut self,
+        start: &BytesStart<'_>,
+        at: (u32, u32),
+        limits: &Limits,
+    ) -> Result<Option<String>, LoadError> {
         let kind = attribute(start, "t");
         let area = attribute(start, "ref").and_then(|area| parse_area(&area));
         let shared = attribute(start, "si").and_then(|index| index.trim().parse::<u32>().ok());
         let text = unescape_excel(self.xml.text(&[])?);
         let text = text.trim().trim_start_matches('=').to_owned();
-        if text.len() > limits.formula_length.saturating_mul(4) || text.chars().count() > limits.formula_length {
+        if text.len() > limits.formula_length.saturating_mul(4)
+            || text.chars().count() > limits.formula_length
+        {
             return Err(self.too_many(at, "the characters of a formula", limits.formula_length));
         }
         let array = match kind.as_deref() {
@@ -164,28 +184,35 @@ impl SheetReader<'_> {
             _ => None,
         };
         if let Some(construct) = array {
-            let area = area.map_or(Range::cell(self.index, at.0, at.1), |area| Range { sheet: self.index, ..area });
+            let area =
+                area.map_or(Range::cell(self.index, at.0, at.1), |area| Range { sheet: self.index, ..area });
             self.sheet.arrays.push((area, construct));
             return Ok(Some(text));
         }
         if kind.as_deref() != Some("shared") {
             return Ok(Some(text).filter(|text| !text.is_empty()));
         }
-        let index = shared.ok_or_else(|| LoadError::unreadable(self.place(at), "a shared formula without its index"))?;
+        let index = shared
+            .ok_or_else(|| LoadError::unreadable(self.place(at), "a shared formula without its index"))?;
         if !text.is_empty() {
             self.shared.insert(index, (at, text.clone()));
             return Ok(Some(text));
         }
-        let (origin, template) = self
-            .shared
-            .get(&index)
-            .ok_or_else(|| LoadError::unreadable(self.place(at), "a shared formula that was not given before"))?;
+        let (origin, template) = self.shared.get(&index).ok_or_else(|| {
+            LoadError::unreadable(self.place(at), "a shared formula that was not given before")
+        })?;
         calamine::expand_shared_formula(template, *origin, at)
             .map(Some)
             .map_err(|error| LoadError::unreadable(self.place(at), error.to_string()))
     }
 
-    fn value(&self, kind: Option<&str>, text: String, at: (u32, u32), limits: &Limits) -> Result<Value, LoadError> {
+    fn value(
+        &self,
+        kind: Option<&str>,
+        text: String,
+        at: (u32, u32),
+        limits: &Limits,
+    ) -> Result<Value, LoadError> {
         let wrong = |what: &str| {
             let shown: String = text.chars().take(40).collect();
             LoadError::unreadable(self.place(at), format!("{shown:?} is no {what}"))
@@ -251,8 +278,10 @@ impl SheetReader<'_> {
             }
         }
         if validation.kind == "list" {
-            let listed = validation.first.as_deref().and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
-            validation.options = listed.map(|text| text.split(',').map(|option| option.trim().into()).collect());
+            let listed =
+                validation.first.as_deref().and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
+            validation.options =
+                listed.map(|text| text.split(',').map(|option| option.trim().into()).collect());
         }
         self.validated += areas.len();
         if validation.kind != "none" && !areas.is_empty() && self.validated <= MAX_VALIDATED {
@@ -309,5 +338,8 @@ pub(crate) fn iso_serial(text: &str) -> Option<f64> {
             return days(moment.date()).map(|day| day + seconds(moment.time()));
         }
     }
-    ["%H:%M:%S%.f", "%H:%M"].iter().find_map(|format| NaiveTime::parse_from_str(text, format).ok()).map(seconds)
+    ["%H:%M:%S%.f", "%H:%M"]
+        .iter()
+        .find_map(|format| NaiveTime::parse_from_str(text, format).ok())
+        .map(seconds)
 }

@@ -52,7 +52,9 @@ impl<'a> Xml<'a> {
         let mut skipped_at = None;
         loop {
             match self.next()? {
-                Event::Start(start) if skipped_at.is_none() && skip.contains(&start.local_name().as_ref()) => {
+                Event::Start(start)
+                    if skipped_at.is_none() && skip.contains(&start.local_name().as_ref()) =>
+                {
                     skipped_at = Some(self.depth);
                 }
                 Event::End(_) => {
@@ -112,7 +114,9 @@ pub(super) fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> 
         .with_checks(false)
         .filter_map(Result::ok)
         .find(|attribute| attribute.key.local_name().as_ref() == name)
-        .and_then(|attribute| attribute.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned()))
+        .and_then(|attribute| {
+            attribute.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned())
+        })
 }
 
 /// Whether an XML Schema boolean attribute is true; `default` when it is absent.
@@ -132,7 +136,9 @@ pub(super) fn unescape_excel(text: String) -> String {
         out.push_str(before);
         let code = escape
             .get(2..6)
-            .filter(|digits| escape.as_bytes().get(6) == Some(&b'_') && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+            .filter(|digits| {
+                escape.as_bytes().get(6) == Some(&b'_') && digits.bytes().all(|b| b.is_ascii_hexdigit())
+            })
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())
             .and_then(char::from_u32);
         if let Some(character) = code {

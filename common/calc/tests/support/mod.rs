@@ -30,7 +30,9 @@ pub fn sales_workbook() -> Workbook {
     sheet.write(2, 0, "Tax").unwrap().write(2, 1, 0.1).unwrap();
     let total = rust_xlsxwriter::Formula::new("=ROUND(B1*B2*(1+B3),2)").set_result("1430");
     sheet.write(3, 0, "Total").unwrap().write_formula(3, 1, total).unwrap();
-    for (name, cell) in [("Xinput_price", "B$1"), ("XINPUT_quantity", "B$2"), ("xinput_tax", "B$3"), ("Xoutput_total", "B$4")] {
+    for (name, cell) in
+        [("Xinput_price", "B$1"), ("XINPUT_quantity", "B$2"), ("xinput_tax", "B$3"), ("Xoutput_total", "B$4")]
+    {
         book.define_name(name, &format!("=Sheet1!${cell}")).unwrap();
     }
     book

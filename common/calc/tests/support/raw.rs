@@ -40,7 +40,9 @@ impl Parts {
         );
         put("[Content_Types].xml", types.as_bytes());
         let kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
-        let rels = format!(r#"<Relationships><Relationship Id="r1" Type="{kind}/officeDocument" Target="xl/workbook.xml"/></Relationships>"#);
+        let rels = format!(
+            r#"<Relationships><Relationship Id="r1" Type="{kind}/officeDocument" Target="xl/workbook.xml"/></Relationships>"#
+        );
         put("_rels/.rels", rels.as_bytes());
         let book = format!(
             r#"<workbook xmlns:r="x"><workbookPr {}/><sheets><sheet name="S" sheetId="1" r:id="r1"/></sheets><definedNames>{}</definedNames></workbook>"#,
