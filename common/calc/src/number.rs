@@ -56,8 +56,8 @@ pub fn boolean(lane: f64) -> Value {
 
 /// Exact powers of ten in a double.
 pub(crate) const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
-    1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
 ];
 
 /// A finite number as `mantissa × 10^exponent` with 15 significant digits: what Excel's rounding and comparison see.
@@ -68,8 +68,10 @@ pub(crate) fn decimal(x: f64) -> (i64, i32) {
     }
     let text = format!("{:.14e}", x.abs());
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let mantissa =
-        digits.bytes().filter(u8::is_ascii_digit).fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    let mantissa = digits
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
     let exponent = exponent.parse::<i32>().unwrap_or(0) - 14;
     (if x < 0.0 { -mantissa } else { mantissa }, exponent)
 }
@@ -215,7 +217,7 @@ pub fn to_text(x: f64) -> String {
     digits.truncate(digits.trim_end_matches('0').len().max(1));
     let sign = if mantissa < 0 { "-" } else { "" };
     let count = digits.len() as i32;
-    if point > 21 || point < -8 || (point <= 0 && count - point > 18) {
+    if !(-8..=21).contains(&point) || (point <= 0 && count - point > 18) {
         let (first, rest) = digits.split_at(1);
         let dot = if rest.is_empty() { "" } else { "." };
         let (mark, power) = if point > 0 { ('+', point - 1) } else { ('-', 1 - point) };
@@ -288,7 +290,8 @@ fn without_groups(text: &str) -> Option<String> {
     }
     let mut groups = whole.split(',');
     let first = groups.next().unwrap_or("");
-    if first.is_empty() || !groups.all(|group| group.len() == 3 && group.bytes().all(|b| b.is_ascii_digit())) {
+    if first.is_empty() || !groups.all(|group| group.len() == 3 && group.bytes().all(|b| b.is_ascii_digit()))
+    {
         return None;
     }
     Some(text.replace(',', ""))

@@ -108,7 +108,8 @@ fn known_results() {
         if line.trim().is_empty() || line.starts_with("//") {
             continue;
         }
-        let (formula, expected) = line.rsplit_once(" => ").unwrap_or_else(|| panic!("no expectation: {line}"));
+        let (formula, expected) =
+            line.rsplit_once(" => ").unwrap_or_else(|| panic!("no expectation: {line}"));
         let (expected, tolerance) = match expected.strip_prefix("~ ") {
             Some(rest) => (parse(rest.trim_end()), 1e-9),
             None => (parse(expected.trim_end()), 0.0),
@@ -123,7 +124,8 @@ fn known_results() {
                     continue;
                 }
                 // A formula that must know its input at compile time is fine as a constant only.
-                if formula.contains("INDIRECT") || formula.contains("OFFSET") || formula.contains("SEQUENCE") {
+                if formula.contains("INDIRECT") || formula.contains("OFFSET") || formula.contains("SEQUENCE")
+                {
                     continue;
                 }
                 for (kind, mut scratch) in

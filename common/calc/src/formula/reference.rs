@@ -1,9 +1,11 @@
 //! References: cells and ranges on sheets, and structured references into tables.
 
-use formualizer_parse::parser::{ReferenceType, SpecialItem, TableReference, TableRowSpecifier, TableSpecifier};
+use formualizer_parse::parser::{
+    ReferenceType, SpecialItem, TableReference, TableRowSpecifier, TableSpecifier,
+};
 
-use super::resolve::{MAX_COLUMN, MAX_ROW, Resolver};
 use super::Expr;
+use super::resolve::{MAX_COLUMN, MAX_ROW, Resolver};
 use crate::book::{Range, Table};
 use crate::program::CompileErrorKind;
 use crate::value::{ErrorValue, fold};
@@ -39,7 +41,8 @@ pub(super) fn intersect(a: Range, b: Range) -> Option<Range> {
         last_row: a.last_row.min(b.last_row),
         last_column: a.last_column.min(b.last_column),
     };
-    let some = a.sheet == b.sheet && range.first_row <= range.last_row && range.first_column <= range.last_column;
+    let some =
+        a.sheet == b.sheet && range.first_row <= range.last_row && range.first_column <= range.last_column;
     some.then_some(range)
 }
 
@@ -88,9 +91,15 @@ impl Resolver<'_> {
             ReferenceType::Cell3D { sheet_first, sheet_last, row, col, .. } => {
                 self.across(sheet_first, sheet_last, (Some(*row), Some(*col), Some(*row), Some(*col)))
             }
-            ReferenceType::Range3D { sheet_first, sheet_last, start_row, start_col, end_row, end_col, .. } => {
-                self.across(sheet_first, sheet_last, (*start_row, *start_col, *end_row, *end_col))
-            }
+            ReferenceType::Range3D {
+                sheet_first,
+                sheet_last,
+                start_row,
+                start_col,
+                end_row,
+                end_col,
+                ..
+            } => self.across(sheet_first, sheet_last, (*start_row, *start_col, *end_row, *end_col)),
             _ => return Err(CompileErrorKind::ExternalReference(original.to_owned())),
         })
     }
@@ -123,7 +132,10 @@ impl Resolver<'_> {
             self.tables.get(fold(&reference.name).as_ref()).map(|i| &self.book.tables[*i])
         };
         let Some(table) = table else {
-            return Err(CompileErrorKind::Unsupported(format!("a reference to the unknown table {}", reference.name)));
+            return Err(CompileErrorKind::Unsupported(format!(
+                "a reference to the unknown table {}",
+                reference.name
+            )));
         };
         let mut selection = Selection { parts: Vec::new(), columns: None };
         if let Some(specifier) = &reference.specifier {
@@ -173,12 +185,9 @@ impl Selection {
     fn add(&mut self, specifier: &TableSpecifier, table: &Table) -> Result<(), CompileErrorKind> {
         let column = |name: &str| {
             let folded = fold(name);
-            table
-                .columns
-                .iter()
-                .position(|heading| fold(heading) == folded)
-                .map(|i| i as u32)
-                .ok_or_else(|| CompileErrorKind::Unsupported(format!("the unknown column {}[{name}]", table.name)))
+            table.columns.iter().position(|heading| fold(heading) == folded).map(|i| i as u32).ok_or_else(
+                || CompileErrorKind::Unsupported(format!("the unknown column {}[{name}]", table.name)),
+            )
         };
         match specifier {
             TableSpecifier::All => self.parts.push(Part::All),

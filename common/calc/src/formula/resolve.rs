@@ -1,7 +1,9 @@
 //! From formula text to an [`Expr`]: screen, parse, and resolve names, sheets and tables.
 
 use formualizer_parse::parser::ReferenceType;
-use formualizer_parse::{ASTNode, ASTNodeType, BinaryOperator, ExcelErrorKind, LiteralValue, Parser, ParserLimits, UnaryOperator};
+use formualizer_parse::{
+    ASTNode, ASTNodeType, BinaryOperator, ExcelErrorKind, LiteralValue, Parser, ParserLimits, UnaryOperator,
+};
 use rustc_hash::FxHashMap;
 
 use super::reference::{self, intersect};
@@ -59,9 +61,14 @@ impl<'b> Resolver<'b> {
                 *column = (*column).max(input.last_column);
             }
         }
-        let sheets = book.sheets.iter().zip(0..).map(|(sheet, i)| (fold(&sheet.name).into_owned(), i)).collect();
-        let names =
-            book.names.iter().enumerate().map(|(i, name)| ((name.sheet, fold(&name.name).into_owned()), i)).collect();
+        let sheets =
+            book.sheets.iter().zip(0..).map(|(sheet, i)| (fold(&sheet.name).into_owned(), i)).collect();
+        let names = book
+            .names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| ((name.sheet, fold(&name.name).into_owned()), i))
+            .collect();
         let tables = book.tables.iter().enumerate().map(|(i, t)| (fold(&t.name).into_owned(), i)).collect();
         Self { book, limits: limits.clone(), sheets, names, tables, used }
     }
@@ -92,7 +99,8 @@ impl<'b> Resolver<'b> {
             locals: Vec::new(),
             open_names: Vec::new(),
         };
-        self.text(text, &mut walk).map_err(|kind| CompileError { place: self.place(sheet, row, column), kind })
+        self.text(text, &mut walk)
+            .map_err(|kind| CompileError { place: self.place(sheet, row, column), kind })
     }
 
     /// A reference given as text, for `INDIRECT`.
@@ -108,7 +116,8 @@ impl<'b> Resolver<'b> {
     fn text(&self, text: &str, walk: &mut Walk) -> Resolved {
         let text = text.strip_prefix('=').unwrap_or(text);
         screen(text, &self.limits)?;
-        let limits = ParserLimits::default().with_pratt_frames(200).with_ast_height(1024).with_ast_nodes(20_000);
+        let limits =
+            ParserLimits::default().with_pratt_frames(200).with_ast_height(1024).with_ast_nodes(20_000);
         let ast = Parser::builder()
             .limits(limits)
             .parse(format!("={text}"))
@@ -215,7 +224,9 @@ impl<'b> Resolver<'b> {
                         Some(range) => Expr::Reference(range),
                         None => Expr::Value(ErrorValue::Null.into()),
                     }),
-                    _ => Err(CompileErrorKind::Unsupported("an intersection of computed references".to_owned())),
+                    _ => Err(CompileErrorKind::Unsupported(
+                        "an intersection of computed references".to_owned(),
+                    )),
                 };
             }
             other => return Err(CompileErrorKind::Unsupported(format!("the operator {other}"))),
@@ -230,7 +241,9 @@ impl<'b> Resolver<'b> {
             }
             return Err(CompileErrorKind::UnknownFunction(name.to_uppercase()));
         };
-        if args.len() < usize::from(function.min) || (function.max < 255 && args.len() > usize::from(function.max)) {
+        if args.len() < usize::from(function.min)
+            || (function.max < 255 && args.len() > usize::from(function.max))
+        {
             let expected = match (function.min, function.max) {
                 (min, 255) => format!("at least {min}"),
                 (min, max) if min == max => min.to_string(),
@@ -251,7 +264,7 @@ impl<'b> Resolver<'b> {
 
     /// `LET(name, value, …, result)`: the names become locals of what follows.
     fn let_call(&self, index: u16, args: &[ASTNode], walk: &mut Walk) -> Resolved {
-        if args.len() % 2 == 0 {
+        if args.len().is_multiple_of(2) {
             return Err(CompileErrorKind::Syntax("LET takes names with values, and a result".to_owned()));
         }
         let outer = walk.locals.len();
@@ -260,7 +273,9 @@ impl<'b> Resolver<'b> {
             match pair {
                 [name, value] => {
                     let ASTNodeType::Reference { original, .. } = &name.node_type else {
-                        return Err(CompileErrorKind::Syntax("LET needs a name before each value".to_owned()));
+                        return Err(CompileErrorKind::Syntax(
+                            "LET needs a name before each value".to_owned(),
+                        ));
                     };
                     let value = self.node(value, walk)?;
                     let name = local_name(original);
@@ -304,7 +319,8 @@ impl<'b> Resolver<'b> {
             Some(sheet) => self.sheets.get(fold(sheet).as_ref()).copied(),
             None => Some(walk.sheet),
         };
-        let found = self.names.get(&(sheet, folded.clone())).or_else(|| self.names.get(&(None, folded.clone())));
+        let found =
+            self.names.get(&(sheet, folded.clone())).or_else(|| self.names.get(&(None, folded.clone())));
         let Some(&index) = found else {
             if qualifier.is_none() && self.tables.contains_key(&folded) {
                 return self.table_data(&folded);
@@ -324,7 +340,9 @@ impl<'b> Resolver<'b> {
         walk.locals = outer;
         walk.open_names.pop();
         result.map_err(|kind| match kind {
-            CompileErrorKind::Syntax(message) => CompileErrorKind::Syntax(format!("in the name {name}: {message}")),
+            CompileErrorKind::Syntax(message) => {
+                CompileErrorKind::Syntax(format!("in the name {name}: {message}"))
+            }
             other => other,
         })
     }

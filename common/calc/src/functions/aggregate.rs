@@ -9,14 +9,20 @@ use crate::value::{ErrorValue, Value};
 pub(super) fn functions() -> Vec<FunctionInfo> {
     let general = FunctionInfo::general;
     vec![
-        general("AVERAGE", 1, 255, average, "The mean of the numbers; #DIV/0! when there are none.").all_arrays(),
-        general("AVERAGEA", 1, 255, average_a, "The mean, with text as 0 and booleans as 0 and 1.").all_arrays(),
+        general("AVERAGE", 1, 255, average, "The mean of the numbers; #DIV/0! when there are none.")
+            .all_arrays(),
+        general("AVERAGEA", 1, 255, average_a, "The mean, with text as 0 and booleans as 0 and 1.")
+            .all_arrays(),
         general("COUNT", 1, 255, count, "How many numbers there are.").all_arrays(),
         general("COUNTA", 1, 255, count_a, "How many values are not blank.").all_arrays(),
         general("COUNTBLANK", 1, 1, count_blank, "How many cells are blank or empty text.").all_arrays(),
-        general("MAX", 1, 255, max, "The greatest number; 0 when there is none.").all_arrays().kernel(Kernel::Max),
+        general("MAX", 1, 255, max, "The greatest number; 0 when there is none.")
+            .all_arrays()
+            .kernel(Kernel::Max),
         general("MAXA", 1, 255, max_a, "The greatest, with text as 0 and booleans as 0 and 1.").all_arrays(),
-        general("MIN", 1, 255, min, "The smallest number; 0 when there is none.").all_arrays().kernel(Kernel::Min),
+        general("MIN", 1, 255, min, "The smallest number; 0 when there is none.")
+            .all_arrays()
+            .kernel(Kernel::Min),
         general("MINA", 1, 255, min_a, "The smallest, with text as 0 and booleans as 0 and 1.").all_arrays(),
         general("PRODUCT", 1, 255, product, "The product of the numbers.").all_arrays(),
         general("SUMPRODUCT", 1, 255, sum_product, "The sum of the products of equal places.")
@@ -25,7 +31,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("SUMSQ", 1, 255, sum_squares, "The sum of the squares.").all_arrays(),
         general("SUMX2MY2", 2, 2, |_, a| pairs(a, |x, y| x * x - y * y), "The sum of x²−y².").all_arrays(),
         general("SUMX2PY2", 2, 2, |_, a| pairs(a, |x, y| x * x + y * y), "The sum of x²+y².").all_arrays(),
-        general("SUMXMY2", 2, 2, |_, a| pairs(a, |x, y| (x - y) * (x - y)), "The sum of (x−y)².").all_arrays(),
+        general("SUMXMY2", 2, 2, |_, a| pairs(a, |x, y| (x - y) * (x - y)), "The sum of (x−y)².")
+            .all_arrays(),
     ]
 }
 

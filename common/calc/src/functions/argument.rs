@@ -29,7 +29,11 @@ pub(crate) struct Grid<'a> {
 impl<'a> Grid<'a> {
     /// The value at a zero-based place.
     pub fn at(&self, row: usize, column: usize) -> Option<&'a Value> {
-        if row < self.rows && column < self.columns { self.items.get(row * self.columns + column) } else { None }
+        if row < self.rows && column < self.columns {
+            self.items.get(row * self.columns + column)
+        } else {
+            None
+        }
     }
 }
 

@@ -15,7 +15,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     let in_pairs_after_one = 0xAAAA_AAAB;
     let in_pairs = 0x5555_5555;
     vec![
-        general("AVERAGEIF", 2, 3, average_if, "The mean of the numbers whose cells meet a criterion.").arrays(0b101),
+        general("AVERAGEIF", 2, 3, average_if, "The mean of the numbers whose cells meet a criterion.")
+            .arrays(0b101),
         general("AVERAGEIFS", 3, 255, average_ifs, "The mean of the numbers where every criterion is met.")
             .arrays(in_pairs_after_one),
         general("COUNTIF", 2, 2, count_if, "How many cells meet a criterion.").arrays(0b1),
@@ -30,10 +31,13 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     ]
 }
 
+/// A test of how a cell stands to the operand of a criterion.
+type Test = fn(Ordering) -> bool;
+
 /// What a cell must be.
 #[derive(Debug)]
 pub(crate) struct Criterion {
-    test: fn(Ordering) -> bool,
+    test: Test,
     /// Whether a value of another type meets it: for `<>`.
     other: bool,
     operand: Operand,
@@ -63,7 +67,7 @@ impl Criterion {
     }
 
     fn parse(text: &str) -> Self {
-        const OPERATORS: [(&str, fn(Ordering) -> bool); 6] = [
+        const OPERATORS: [(&str, Test); 6] = [
             ("<>", Ordering::is_ne),
             ("<=", Ordering::is_le),
             (">=", Ordering::is_ge),
@@ -71,7 +75,8 @@ impl Criterion {
             (">", Ordering::is_gt),
             ("=", Ordering::is_eq),
         ];
-        let found = OPERATORS.iter().find_map(|(op, test)| text.strip_prefix(op).map(|rest| (*op, rest, *test)));
+        let found =
+            OPERATORS.iter().find_map(|(op, test)| text.strip_prefix(op).map(|rest| (*op, rest, *test)));
         let (operator, rest, test) = found.unwrap_or(("", text, Ordering::is_eq));
         let matching = matches!(operator, "" | "=" | "<>");
         let operand = if rest.is_empty() && matches!(operator, "=" | "<>") {
@@ -95,7 +100,9 @@ impl Criterion {
         let ordering = match (&self.operand, value) {
             (Operand::Number(x), Value::Number(y)) => Some(number::compare(*y, *x)),
             // Text that is a number meets a criterion that is a number, for equality only.
-            (Operand::Number(x), Value::Text(text)) if (self.test)(Ordering::Equal) != (self.test)(Ordering::Less) => {
+            (Operand::Number(x), Value::Text(text))
+                if (self.test)(Ordering::Equal) != (self.test)(Ordering::Less) =>
+            {
                 match number::parse(text) {
                     Some(y) if y == *x && ((self.test)(Ordering::Less) == (self.test)(Ordering::Greater)) => {
                         Some(Ordering::Equal)

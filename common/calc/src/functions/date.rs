@@ -14,7 +14,13 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     let many = FunctionInfo::numbers;
     let general = FunctionInfo::general;
     vec![
-        many("DATE", 3, 3, |a| serial::from_parts(a[0], a[1], a[2]).unwrap_or(NUM), "The date of a year, month and day."),
+        many(
+            "DATE",
+            3,
+            3,
+            |a| serial::from_parts(a[0], a[1], a[2]).unwrap_or(NUM),
+            "The date of a year, month and day.",
+        ),
         general("DATEDIF", 3, 3, date_dif, "The whole years, months or days between two dates."),
         general("DATEVALUE", 1, 1, date_value, "The date that a text names."),
         one("DAY", |x| part(x, |d| d.day), "The day of the month."),
@@ -26,13 +32,25 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         one("ISOWEEKNUM", iso_week, "The ISO number of the week."),
         one("MINUTE", |x| clock(x).map_or(NUM, |s| (s / 60 % 60) as f64), "The minute of a time."),
         one("MONTH", |x| part(x, |d| d.month), "The month of a date."),
-        general("NOW", 0, 0, |env, _| Ok(Value::Number(env.now)), "The date and time at which the batch was created.")
-            .volatile(),
+        general(
+            "NOW",
+            0,
+            0,
+            |env, _| Ok(Value::Number(env.now)),
+            "The date and time at which the batch was created.",
+        )
+        .volatile(),
         one("SECOND", |x| clock(x).map_or(NUM, |s| (s % 60) as f64), "The second of a time."),
         many("TIME", 3, 3, time, "The time of hours, minutes and seconds."),
         general("TIMEVALUE", 1, 1, time_value, "The time that a text names."),
-        general("TODAY", 0, 0, |env, _| Ok(Value::Number(env.now.floor())), "The date at which the batch was created.")
-            .volatile(),
+        general(
+            "TODAY",
+            0,
+            0,
+            |env, _| Ok(Value::Number(env.now.floor())),
+            "The date at which the batch was created.",
+        )
+        .volatile(),
         many("WEEKDAY", 1, 2, weekday, "The number of the day in its week."),
         many("WEEKNUM", 1, 2, week_number, "The number of the week in its year."),
         one("YEAR", |x| serial::day(x).map_or(NUM, |d| f64::from(d.year)), "The year of a date."),
@@ -236,8 +254,7 @@ fn year_fraction(args: &[f64]) -> f64 {
 
 /// The length of the year for the basis actual/actual: whether a leap day lies between, or the mean of the years.
 fn year_length(a: Day, b: Day) -> f64 {
-    let one_year = a.year == b.year
-        || (a.year + 1 == b.year && (b.month, b.day) <= (a.month, a.day));
+    let one_year = a.year == b.year || (a.year + 1 == b.year && (b.month, b.day) <= (a.month, a.day));
     if !one_year {
         let days: f64 = (a.year..=b.year).map(|year| if serial::is_leap(year) { 366.0 } else { 365.0 }).sum();
         return days / f64::from(b.year - a.year + 1);

@@ -18,22 +18,58 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         many("DB", 4, 5, fixed_declining, "Depreciation by the fixed-declining balance."),
         many("DDB", 4, 5, double_declining, "Depreciation by the double-declining balance."),
         FunctionInfo::number2("EFFECT", effect, "The effective yearly rate."),
-        many("FV", 3, 5, |a| future(a[0], a[1], a[2], at(a, 3), due(a, 4)), "The future value of an annuity."),
+        many(
+            "FV",
+            3,
+            5,
+            |a| future(a[0], a[1], a[2], at(a, 3), due(a, 4)),
+            "The future value of an annuity.",
+        ),
         general("FVSCHEDULE", 2, 2, schedule, "The future value under changing rates.").arrays(0b10),
         many("IPMT", 4, 6, interest, "The interest in one period of an annuity."),
         general("IRR", 1, 2, irr, "The rate at which payments are worth nothing.").arrays(1),
-        many("ISPMT", 4, 4, |a| if a[2] == 0.0 { DIV0 } else { a[3] * a[0] * (a[1] / a[2] - 1.0) }, "The interest in one period of equal principal payments."),
+        many(
+            "ISPMT",
+            4,
+            4,
+            |a| if a[2] == 0.0 { DIV0 } else { a[3] * a[0] * (a[1] / a[2] - 1.0) },
+            "The interest in one period of equal principal payments.",
+        ),
         general("MIRR", 3, 3, mirr, "The modified internal rate of return.").arrays(1),
         FunctionInfo::number2("NOMINAL", nominal, "The nominal yearly rate."),
         many("NPER", 3, 5, periods, "The number of periods of an annuity."),
         general("NPV", 2, 255, npv, "The present value of payments at equal distances.").arrays(u32::MAX - 1),
-        FunctionInfo::numbers("PDURATION", 3, 3, |a| if a.iter().any(|x| *x <= 0.0) { NUM } else { (libm::log(a[2]) - libm::log(a[1])) / libm::log1p(a[0]) }, "The periods until an amount is reached."),
+        FunctionInfo::numbers(
+            "PDURATION",
+            3,
+            3,
+            |a| {
+                if a.iter().any(|x| *x <= 0.0) {
+                    NUM
+                } else {
+                    (libm::log(a[2]) - libm::log(a[1])) / libm::log1p(a[0])
+                }
+            },
+            "The periods until an amount is reached.",
+        ),
         many("PMT", 3, 5, |a| payment(a[0], a[1], a[2], at(a, 3), due(a, 4)), "The payment of an annuity."),
         many("PPMT", 4, 6, principal, "The principal in one period of an annuity."),
         many("PV", 3, 5, present, "The present value of an annuity."),
         many("RATE", 3, 6, rate, "The rate of an annuity."),
-        many("RRI", 3, 3, |a| if a[0] <= 0.0 || a[1] == 0.0 { NUM } else { libm::pow(a[2] / a[1], 1.0 / a[0]) - 1.0 }, "The rate of a growth."),
-        many("SLN", 3, 3, |a| if a[2] == 0.0 { DIV0 } else { (a[0] - a[1]) / a[2] }, "Straight-line depreciation."),
+        many(
+            "RRI",
+            3,
+            3,
+            |a| if a[0] <= 0.0 || a[1] == 0.0 { NUM } else { libm::pow(a[2] / a[1], 1.0 / a[0]) - 1.0 },
+            "The rate of a growth.",
+        ),
+        many(
+            "SLN",
+            3,
+            3,
+            |a| if a[2] == 0.0 { DIV0 } else { (a[0] - a[1]) / a[2] },
+            "Straight-line depreciation.",
+        ),
         many("SYD", 4, 4, years_digits, "Depreciation by the sum of the years' digits."),
         general("XIRR", 2, 3, xirr, "The rate at which payments on dates are worth nothing.").arrays(0b11),
         general("XNPV", 3, 3, xnpv, "The present value of payments on dates.").arrays(0b110),
@@ -115,7 +151,8 @@ fn principal(args: &[f64]) -> f64 {
 }
 
 fn cumulative(args: &[f64], interests: bool) -> f64 {
-    let (rate, n, pv, first, last, kind) = (args[0], args[1].trunc(), args[2], args[3].trunc(), args[4].trunc(), args[5]);
+    let (rate, n, pv, first, last, kind) =
+        (args[0], args[1].trunc(), args[2], args[3].trunc(), args[4].trunc(), args[5]);
     let valid = rate > 0.0 && n > 0.0 && pv > 0.0 && first >= 1.0 && last >= first && last <= n;
     if !valid || (kind != 0.0 && kind != 1.0) || last - first > 100_000.0 {
         return NUM;
@@ -147,7 +184,10 @@ fn solve(guess: f64, lowest: f64, f: impl Fn(f64) -> f64) -> f64 {
         x = next;
     }
     // Look for a change of sign and halve it.
-    let grid = [-0.99, -0.9, -0.7, -0.5, -0.3, -0.1, -0.01, 1e-9, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0, 100.0];
+    let grid = [
+        -0.99, -0.9, -0.7, -0.5, -0.3, -0.1, -0.01, 1e-9, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0,
+        100.0,
+    ];
     for pair in grid.windows(2) {
         let (mut a, mut b) = (pair[0], pair[1]);
         let (fa, fb) = (f(a), f(b));
@@ -235,7 +275,8 @@ fn schedule(_: &Env, args: &[Arg<'_>]) -> Answer {
 
 /// Payments with their distance from the first in years of 365 days.
 fn dated(values: &Arg<'_>, dates: &Arg<'_>) -> Result<Vec<(f64, f64)>, ErrorValue> {
-    let lanes = |arg: &Arg<'_>| arg.grid().items.iter().map(Value::to_number).collect::<Result<Vec<f64>, _>>();
+    let lanes =
+        |arg: &Arg<'_>| arg.grid().items.iter().map(Value::to_number).collect::<Result<Vec<f64>, _>>();
     let (values, dates) = (lanes(values)?, lanes(dates)?);
     let first = dates.first().map(|d| d.trunc());
     if values.len() != dates.len() || dates.iter().any(|d| Some(d.trunc()) < first) {

@@ -10,7 +10,13 @@ pub(super) fn logic() -> Vec<FunctionInfo> {
         form("IFNA", 2, 2, Form::IfNa, "A value, or another one instead of #N/A."),
         form("IFS", 2, 255, Form::Ifs, "The value of the first condition that is true, or #N/A."),
         form("LET", 3, 255, Form::Let, "A result in which names stand for values."),
-        form("SWITCH", 3, 255, Form::Switch, "The result beside the first value that is equal, or the last one alone."),
+        form(
+            "SWITCH",
+            3,
+            255,
+            Form::Switch,
+            "The result beside the first value that is equal, or the last one alone.",
+        ),
     ]
 }
 
@@ -25,15 +31,33 @@ pub(super) fn lookup() -> Vec<FunctionInfo> {
         form("INDIRECT", 1, 2, Form::Indirect, "The cells that a constant text refers to."),
         form("ISFORMULA", 1, 1, Form::IsFormula, "Whether a cell holds a formula."),
         form("ISREF", 1, 1, Form::IsRef, "Whether the argument is a reference."),
-        form("LOOKUP", 2, 3, Form::Lookup, "The value beside the last key that is not greater, in ascending keys."),
+        form(
+            "LOOKUP",
+            2,
+            3,
+            Form::Lookup,
+            "The value beside the last key that is not greater, in ascending keys.",
+        ),
         form("MATCH", 2, 3, Form::Match, "The place of a key in a row or column."),
-        form("OFFSET", 3, 5, Form::Offset, "Cells at a distance from a reference; the size must not depend on inputs."),
+        form(
+            "OFFSET",
+            3,
+            5,
+            Form::Offset,
+            "Cells at a distance from a reference; the size must not depend on inputs.",
+        ),
         form("ROW", 0, 1, Form::Row, "The number of a row."),
         form("ROWS", 1, 1, Form::Rows, "How many rows a range has."),
         form("SINGLE", 1, 1, Form::Single, "The value in the formula's own row or column."),
         form("TRANSPOSE", 1, 1, Form::Transpose, "Rows as columns and columns as rows."),
         form("VLOOKUP", 3, 4, Form::VLookup, "The value beside a key that is found in the first column."),
-        form("XLOOKUP", 3, 6, Form::XLookup, "The value beside a key, with a choice of direction and nearness."),
+        form(
+            "XLOOKUP",
+            3,
+            6,
+            Form::XLookup,
+            "The value beside a key, with a choice of direction and nearness.",
+        ),
         form("XMATCH", 2, 4, Form::XMatch, "The place of a key, with a choice of direction and nearness."),
     ]
 }
@@ -41,9 +65,22 @@ pub(super) fn lookup() -> Vec<FunctionInfo> {
 pub(super) fn math() -> Vec<FunctionInfo> {
     let form = FunctionInfo::form;
     vec![
-        form("RAND", 0, 0, Form::Rand, "A random number from 0 to 1, fixed by the batch's seed and the record.").volatile(),
-        form("RANDBETWEEN", 2, 2, Form::RandBetween, "A random whole number between two bounds, fixed as RAND.")
-            .volatile(),
+        form(
+            "RAND",
+            0,
+            0,
+            Form::Rand,
+            "A random number from 0 to 1, fixed by the batch's seed and the record.",
+        )
+        .volatile(),
+        form(
+            "RANDBETWEEN",
+            2,
+            2,
+            Form::RandBetween,
+            "A random whole number between two bounds, fixed as RAND.",
+        )
+        .volatile(),
         form("SEQUENCE", 1, 4, Form::Sequence, "Numbers at equal distances, as an array of a constant size."),
         FunctionInfo::general("SUM", 1, 255, super::aggregate::sum, "The sum of the numbers.")
             .all_arrays()

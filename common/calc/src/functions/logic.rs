@@ -8,8 +8,14 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     vec![
         general("AND", 1, 255, and, "Whether every condition is true.").all_arrays().kernel(Kernel::And),
         general("FALSE", 0, 0, |_, _| Ok(Value::Boolean(false)), "The boolean FALSE."),
-        general("NOT", 1, 1, |_, args| Ok(Value::Boolean(!args[0].boolean()?)), "The opposite of a condition.")
-            .kernel(Kernel::Not),
+        general(
+            "NOT",
+            1,
+            1,
+            |_, args| Ok(Value::Boolean(!args[0].boolean()?)),
+            "The opposite of a condition.",
+        )
+        .kernel(Kernel::Not),
         general("OR", 1, 255, or, "Whether any condition is true.").all_arrays().kernel(Kernel::Or),
         general("TRUE", 0, 0, |_, _| Ok(Value::Boolean(true)), "The boolean TRUE."),
         general("XOR", 1, 255, xor, "Whether an odd number of conditions is true.").all_arrays(),

@@ -23,7 +23,8 @@ fn areas(_: &Env, _: &[Arg<'_>]) -> Answer {
 fn address(_: &Env, args: &[Arg<'_>]) -> Answer {
     let (row, column) = (args[0].number()?.trunc(), args[1].number()?.trunc());
     let kind = super::argument::number_or(args, 2, 1.0)?;
-    let a1 = args.get(3).map_or(Ok(true), |a| if matches!(a, Arg::Omitted) { Ok(true) } else { a.boolean() })?;
+    let a1 =
+        args.get(3).map_or(Ok(true), |a| if matches!(a, Arg::Omitted) { Ok(true) } else { a.boolean() })?;
     if !(1.0..=1_048_576.0).contains(&row) || !(1.0..=16_384.0).contains(&column) || !a1 {
         return Err(ErrorValue::Value);
     }
@@ -66,7 +67,9 @@ pub(crate) fn find(search: Search, key: &Value, grid: &Grid<'_>) -> Option<usize
 pub(crate) fn find_number(search: Search, key: f64, items: &[Value], index: Option<&Index>) -> Option<usize> {
     if let Some(index) = index {
         match search {
-            Search::Exact | Search::Equal { last: false } => return index.number(key).map(|found| found.0 as usize),
+            Search::Exact | Search::Equal { last: false } => {
+                return index.number(key).map(|found| found.0 as usize);
+            }
             Search::Equal { last: true } => return index.number(key).map(|found| found.1 as usize),
             Search::Ascending => {
                 let after = halve(&index.numbers, key);
@@ -164,11 +167,8 @@ fn nearest(
     let mut exact: Option<usize> = None;
     for (i, value) in items.iter().enumerate() {
         match compare(value) {
-            Some(Ordering::Equal) => {
-                if exact.is_none() || last {
-                    exact = Some(i);
-                }
-            }
+            Some(Ordering::Equal) if exact.is_none() || last => exact = Some(i),
+            Some(Ordering::Equal) => {}
             Some(found) if found == side => {
                 let better = match best {
                     None => true,

@@ -27,7 +27,11 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         many("CEILING.MATH", 1, 3, ceiling_math, "The next multiple upwards."),
         many("CEILING.PRECISE", 1, 2, |a| ceiling_math(&a[..a.len().min(2)]), "The next multiple upwards."),
         two("COMBIN", combin, "In how many ways some of a number of things can be chosen."),
-        two("COMBINA", |n, k| if n == 0.0 && k == 0.0 { 1.0 } else { combin(n.trunc() + k.trunc() - 1.0, k) }, "Combinations with repetition."),
+        two(
+            "COMBINA",
+            |n, k| if n == 0.0 && k == 0.0 { 1.0 } else { combin(n.trunc() + k.trunc() - 1.0, k) },
+            "Combinations with repetition.",
+        ),
         one("COS", libm::cos, "The cosine of an angle."),
         one("COSH", libm::cosh, "The hyperbolic cosine."),
         one("COT", |x| reciprocal(libm::tan(x)), "The cotangent of an angle."),
@@ -51,21 +55,48 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         one("ODD", odd, "The next odd number away from zero."),
         general("PI", 0, 0, |_, _| Ok(Value::Number(std::f64::consts::PI)), "The number π."),
         two("POWER", crate::program::power, "A number to a power."),
-        two("QUOTIENT", |a, b| if b == 0.0 { DIV0 } else { (a / b).trunc() }, "The whole part of a division."),
+        two(
+            "QUOTIENT",
+            |a, b| if b == 0.0 { DIV0 } else { (a / b).trunc() },
+            "The whole part of a division.",
+        ),
         one("RADIANS", |x| x * (std::f64::consts::PI / 180.0), "Degrees as radians."),
         two("ROUND", number::round, "To a number of digits, halves away from zero.").kernel(Kernel::Round),
-        two("ROUNDDOWN", number::round_down, "To a number of digits, towards zero.").kernel(Kernel::RoundDown),
+        two("ROUNDDOWN", number::round_down, "To a number of digits, towards zero.")
+            .kernel(Kernel::RoundDown),
         two("ROUNDUP", number::round_up, "To a number of digits, away from zero.").kernel(Kernel::RoundUp),
         one("SEC", |x| reciprocal(libm::cos(x)), "The secant of an angle."),
-        one("SIGN", |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }, "1, 0 or −1."),
+        one(
+            "SIGN",
+            |x| {
+                if x > 0.0 {
+                    1.0
+                } else if x < 0.0 {
+                    -1.0
+                } else {
+                    0.0
+                }
+            },
+            "1, 0 or −1.",
+        ),
         one("SIN", libm::sin, "The sine of an angle."),
         one("SINH", libm::sinh, "The hyperbolic sine."),
         one("SQRT", |x| if x < 0.0 { NUM } else { x.sqrt() }, "The square root.").kernel(Kernel::Sqrt),
-        one("SQRTPI", |x| if x < 0.0 { NUM } else { (x * std::f64::consts::PI).sqrt() }, "The square root of a multiple of π."),
+        one(
+            "SQRTPI",
+            |x| if x < 0.0 { NUM } else { (x * std::f64::consts::PI).sqrt() },
+            "The square root of a multiple of π.",
+        ),
         one("TAN", libm::tan, "The tangent of an angle."),
         one("TANH", libm::tanh, "The hyperbolic tangent."),
-        many("TRUNC", 1, 2, |a| number::round_down(a[0], a.get(1).copied().unwrap_or(0.0).trunc()), "A number cut to a number of digits.")
-            .kernel(Kernel::RoundDown),
+        many(
+            "TRUNC",
+            1,
+            2,
+            |a| number::round_down(a[0], a.get(1).copied().unwrap_or(0.0).trunc()),
+            "A number cut to a number of digits.",
+        )
+        .kernel(Kernel::RoundDown),
     ]
 }
 
@@ -218,7 +249,11 @@ fn combin(n: f64, k: f64) -> f64 {
 /// The whole numbers of the arguments of `GCD` and `LCM`.
 fn whole_numbers(args: &[Arg<'_>]) -> Result<Vec<f64>, ErrorValue> {
     let list: Vec<f64> = super::argument::numbers(args)?.into_iter().map(f64::trunc).collect();
-    if list.iter().any(|x| *x < 0.0 || *x >= 9_007_199_254_740_992.0) { Err(ErrorValue::Num) } else { Ok(list) }
+    if list.iter().any(|x| *x < 0.0 || *x >= 9_007_199_254_740_992.0) {
+        Err(ErrorValue::Num)
+    } else {
+        Ok(list)
+    }
 }
 
 fn divisor(mut a: f64, mut b: f64) -> f64 {
@@ -245,4 +280,3 @@ fn lcm(_: &Env, args: &[Arg<'_>]) -> Answer {
     }
     Ok(Value::Number(result))
 }
-

@@ -1,8 +1,8 @@
 //! The functions that formulas may use: each defined once, and evaluated the same way in columns and for single records.
 
+mod aggregate;
 pub(crate) mod argument;
 pub(crate) mod criteria;
-mod aggregate;
 mod date;
 mod finance;
 mod forms;
@@ -159,7 +159,13 @@ impl FunctionInfo {
         Self::new(name, min, max, Kind::General(f), summary)
     }
 
-    pub(crate) const fn form(name: &'static str, min: u8, max: u8, form: Form, summary: &'static str) -> Self {
+    pub(crate) const fn form(
+        name: &'static str,
+        min: u8,
+        max: u8,
+        form: Form,
+        summary: &'static str,
+    ) -> Self {
         Self::new(name, min, max, Kind::Form(form), summary)
     }
 

@@ -11,16 +11,20 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("MEDIAN", 1, 255, median, "The number in the middle.").all_arrays(),
         general("MODE", 1, 255, mode, "The most frequent number.").all_arrays(),
         general("MODE.SNGL", 1, 255, mode, "The most frequent number.").all_arrays(),
-        general("PERCENTILE", 2, 2, |_, a| percentile(a, false), "The k-th percentile, ends included.").arrays(1),
-        general("PERCENTILE.EXC", 2, 2, |_, a| percentile(a, true), "The k-th percentile, ends excluded.").arrays(1),
-        general("PERCENTILE.INC", 2, 2, |_, a| percentile(a, false), "The k-th percentile, ends included.").arrays(1),
+        general("PERCENTILE", 2, 2, |_, a| percentile(a, false), "The k-th percentile, ends included.")
+            .arrays(1),
+        general("PERCENTILE.EXC", 2, 2, |_, a| percentile(a, true), "The k-th percentile, ends excluded.")
+            .arrays(1),
+        general("PERCENTILE.INC", 2, 2, |_, a| percentile(a, false), "The k-th percentile, ends included.")
+            .arrays(1),
         general("PERCENTRANK", 2, 3, percent_rank, "The rank of a value as a part of all.").arrays(1),
         general("PERCENTRANK.INC", 2, 3, percent_rank, "The rank of a value as a part of all.").arrays(1),
         general("QUARTILE", 2, 2, |_, a| quartile(a, false), "A quartile, ends included.").arrays(1),
         general("QUARTILE.EXC", 2, 2, |_, a| quartile(a, true), "A quartile, ends excluded.").arrays(1),
         general("QUARTILE.INC", 2, 2, |_, a| quartile(a, false), "A quartile, ends included.").arrays(1),
         general("RANK", 2, 3, |_, a| rank(a, false), "The place of a number among others.").arrays(0b10),
-        general("RANK.AVG", 2, 3, |_, a| rank(a, true), "The mean place of a number among others.").arrays(0b10),
+        general("RANK.AVG", 2, 3, |_, a| rank(a, true), "The mean place of a number among others.")
+            .arrays(0b10),
         general("RANK.EQ", 2, 3, |_, a| rank(a, false), "The place of a number among others.").arrays(0b10),
         general("SMALL", 2, 2, |_, a| nth(a, false), "The k-th smallest number.").arrays(1),
         general("TRIMMEAN", 2, 2, trim_mean, "The mean without the extremes.").arrays(1),

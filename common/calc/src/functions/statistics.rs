@@ -8,25 +8,80 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     let general = FunctionInfo::general;
     vec![
         general("AVEDEV", 1, 255, average_deviation, "The mean distance from the mean.").all_arrays(),
-        general("CORREL", 2, 2, |_, a| line(a, Line::correlation), "The correlation of two rows of numbers.").all_arrays(),
-        general("COVAR", 2, 2, |_, a| line(a, |l| ratio(l.xy, l.n)), "The covariance of a population.").all_arrays(),
-        general("COVARIANCE.P", 2, 2, |_, a| line(a, |l| ratio(l.xy, l.n)), "The covariance of a population.").all_arrays(),
-        general("COVARIANCE.S", 2, 2, |_, a| line(a, |l| ratio(l.xy, l.n - 1.0)), "The covariance of a sample.").all_arrays(),
-        general("DEVSQ", 1, 255, |_, a| spread(a, |sum, _| Ok(sum)), "The sum of the squared distances from the mean.").all_arrays(),
+        general("CORREL", 2, 2, |_, a| line(a, Line::correlation), "The correlation of two rows of numbers.")
+            .all_arrays(),
+        general("COVAR", 2, 2, |_, a| line(a, |l| ratio(l.xy, l.n)), "The covariance of a population.")
+            .all_arrays(),
+        general(
+            "COVARIANCE.P",
+            2,
+            2,
+            |_, a| line(a, |l| ratio(l.xy, l.n)),
+            "The covariance of a population.",
+        )
+        .all_arrays(),
+        general(
+            "COVARIANCE.S",
+            2,
+            2,
+            |_, a| line(a, |l| ratio(l.xy, l.n - 1.0)),
+            "The covariance of a sample.",
+        )
+        .all_arrays(),
+        general(
+            "DEVSQ",
+            1,
+            255,
+            |_, a| spread(a, |sum, _| Ok(sum)),
+            "The sum of the squared distances from the mean.",
+        )
+        .all_arrays(),
         general("FORECAST", 3, 3, forecast, "A value on the line through points.").arrays(0b110),
         general("FORECAST.LINEAR", 3, 3, forecast, "A value on the line through points.").arrays(0b110),
         general("GEOMEAN", 1, 255, geometric, "The geometric mean.").all_arrays(),
         general("HARMEAN", 1, 255, harmonic, "The harmonic mean.").all_arrays(),
-        general("INTERCEPT", 2, 2, |_, a| line(a, |l| Ok(l.mean_y - ratio(l.xy, l.xx)? * l.mean_x)), "Where the line through points starts.").all_arrays(),
+        general(
+            "INTERCEPT",
+            2,
+            2,
+            |_, a| line(a, |l| Ok(l.mean_y - ratio(l.xy, l.xx)? * l.mean_x)),
+            "Where the line through points starts.",
+        )
+        .all_arrays(),
         general("KURT", 1, 255, kurtosis, "The kurtosis.").all_arrays(),
-        general("PEARSON", 2, 2, |_, a| line(a, Line::correlation), "The correlation of two rows of numbers.").all_arrays(),
-        general("RSQ", 2, 2, |_, a| line(a, |l| l.correlation().map(|r| r * r)), "The square of the correlation.").all_arrays(),
+        general(
+            "PEARSON",
+            2,
+            2,
+            |_, a| line(a, Line::correlation),
+            "The correlation of two rows of numbers.",
+        )
+        .all_arrays(),
+        general(
+            "RSQ",
+            2,
+            2,
+            |_, a| line(a, |l| l.correlation().map(|r| r * r)),
+            "The square of the correlation.",
+        )
+        .all_arrays(),
         general("SKEW", 1, 255, skewness, "The skewness.").all_arrays(),
-        general("SLOPE", 2, 2, |_, a| line(a, |l| ratio(l.xy, l.xx)), "The slope of the line through points.").all_arrays(),
-        general("STDEV", 1, 255, |_, a| spread(a, sample_deviation), "The standard deviation of a sample.").all_arrays(),
-        general("STDEV.P", 1, 255, |_, a| spread(a, deviation), "The standard deviation of a population.").all_arrays(),
-        general("STDEV.S", 1, 255, |_, a| spread(a, sample_deviation), "The standard deviation of a sample.").all_arrays(),
-        general("STDEVP", 1, 255, |_, a| spread(a, deviation), "The standard deviation of a population.").all_arrays(),
+        general(
+            "SLOPE",
+            2,
+            2,
+            |_, a| line(a, |l| ratio(l.xy, l.xx)),
+            "The slope of the line through points.",
+        )
+        .all_arrays(),
+        general("STDEV", 1, 255, |_, a| spread(a, sample_deviation), "The standard deviation of a sample.")
+            .all_arrays(),
+        general("STDEV.P", 1, 255, |_, a| spread(a, deviation), "The standard deviation of a population.")
+            .all_arrays(),
+        general("STDEV.S", 1, 255, |_, a| spread(a, sample_deviation), "The standard deviation of a sample.")
+            .all_arrays(),
+        general("STDEVP", 1, 255, |_, a| spread(a, deviation), "The standard deviation of a population.")
+            .all_arrays(),
         general("VAR", 1, 255, |_, a| spread(a, sample_variance), "The variance of a sample.").all_arrays(),
         general("VAR.P", 1, 255, |_, a| spread(a, ratio), "The variance of a population.").all_arrays(),
         general("VAR.S", 1, 255, |_, a| spread(a, sample_variance), "The variance of a sample.").all_arrays(),

@@ -11,14 +11,32 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     let general = FunctionInfo::general;
     vec![
         general("CHAR", 1, 1, char_of, "The character of a code from 1 to 255."),
-        general("CLEAN", 1, 1, |_, a| map(a, |t| t.chars().filter(|c| *c >= ' ').collect()), "Text without control characters."),
+        general(
+            "CLEAN",
+            1,
+            1,
+            |_, a| map(a, |t| t.chars().filter(|c| *c >= ' ').collect()),
+            "Text without control characters.",
+        ),
         general("CODE", 1, 1, code, "The code of the first character."),
         general("CONCAT", 1, 255, concat, "Texts and ranges, one after the other.").all_arrays(),
         general("CONCATENATE", 1, 255, concat, "Texts, one after the other."),
-        general("EXACT", 2, 2, |_, a| Ok(Value::Boolean(a[0].text()? == a[1].text()?)), "Whether two texts are the same, with case."),
+        general(
+            "EXACT",
+            2,
+            2,
+            |_, a| Ok(Value::Boolean(a[0].text()? == a[1].text()?)),
+            "Whether two texts are the same, with case.",
+        ),
         general("FIND", 2, 3, find, "The place of a text in another, with case."),
         general("LEFT", 1, 2, left, "The first characters."),
-        general("LEN", 1, 1, |_, a| Ok(Value::Number(length(&a[0].text()?) as f64)), "How many characters a text has."),
+        general(
+            "LEN",
+            1,
+            1,
+            |_, a| Ok(Value::Number(length(&a[0].text()?) as f64)),
+            "How many characters a text has.",
+        ),
         general("LOWER", 1, 1, |_, a| map(a, str::to_lowercase), "Text in lower case."),
         general("MID", 3, 3, middle, "Characters from a place on."),
         general("NUMBERVALUE", 1, 3, number_value, "The number that a text shows with the given separators."),
@@ -31,7 +49,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("T", 1, 1, text_or_nothing, "The text, or nothing for another value."),
         general("TEXTAFTER", 2, 3, |_, a| around(a, true), "The text after a part."),
         general("TEXTBEFORE", 2, 3, |_, a| around(a, false), "The text before a part."),
-        general("TEXTJOIN", 3, 255, join, "Texts and ranges with a separator between them.").arrays(u32::MAX - 3),
+        general("TEXTJOIN", 3, 255, join, "Texts and ranges with a separator between them.")
+            .arrays(u32::MAX - 3),
         general("TRIM", 1, 1, |_, a| map(a, trim), "Text with single blanks between words."),
         general("UNICHAR", 1, 1, unichar, "The character of a Unicode number."),
         general("UNICODE", 1, 1, unicode, "The Unicode number of the first character."),
@@ -173,7 +192,11 @@ fn proper(text: &str) -> String {
     let mut start = true;
     let mut result = String::with_capacity(text.len());
     for c in text.chars() {
-        if start { result.extend(c.to_uppercase()) } else { result.extend(c.to_lowercase()) }
+        if start {
+            result.extend(c.to_uppercase())
+        } else {
+            result.extend(c.to_lowercase())
+        }
         start = !c.is_alphabetic();
     }
     result
@@ -239,11 +262,8 @@ fn number_value(_: &Env, args: &[Arg<'_>]) -> Answer {
         }
     };
     let (point, group) = (mark(1, '.')?, mark(2, ',')?);
-    let plain: String = text
-        .chars()
-        .filter(|c| *c != ' ' && *c != group)
-        .map(|c| if c == point { '.' } else { c })
-        .collect();
+    let plain: String =
+        text.chars().filter(|c| *c != ' ' && *c != group).map(|c| if c == point { '.' } else { c }).collect();
     if plain.is_empty() {
         return Ok(Value::Number(0.0));
     }
@@ -252,8 +272,8 @@ fn number_value(_: &Env, args: &[Arg<'_>]) -> Answer {
 
 /// The characters of the codes 128 to 159 of Windows-1252.
 const WINDOWS: [char; 32] = [
-    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’',
-    '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}',
+    '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
 fn char_of(_: &Env, args: &[Arg<'_>]) -> Answer {

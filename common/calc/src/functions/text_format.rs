@@ -94,7 +94,7 @@ fn decimal_text(x: f64, digits: usize) -> String {
 fn grouped(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(c);
@@ -154,7 +154,8 @@ fn bare(section: &str) -> String {
         let Some(close) = rest[open..].find(']') else { break };
         let inner = &rest[open + 1..open + close];
         text.push_str(&rest[..open]);
-        let elapsed = !inner.is_empty() && inner.chars().all(|c| matches!(c, 'h' | 'H' | 'm' | 'M' | 's' | 'S'));
+        let elapsed =
+            !inner.is_empty() && inner.chars().all(|c| matches!(c, 'h' | 'H' | 'm' | 'M' | 's' | 'S'));
         if elapsed {
             text.push_str(&rest[open..=open + close]);
         } else if let Some(symbol) = inner.strip_prefix('$') {
@@ -245,7 +246,18 @@ fn digits(x: f64, pieces: &[Piece], signed: bool) -> String {
     let exponent = pieces.iter().position(|p| matches!(p, Piece::Exponent(_)));
     let body = &pieces[..exponent.unwrap_or(pieces.len())];
     let Some(last) = body.iter().rposition(is_digit) else {
-        let text: String = body.iter().map(|p| if let Piece::Literal(t) = p { t.as_str() } else if *p == Piece::Percent { "%" } else { "" }).collect();
+        let text: String = body
+            .iter()
+            .map(|p| {
+                if let Piece::Literal(t) = p {
+                    t.as_str()
+                } else if *p == Piece::Percent {
+                    "%"
+                } else {
+                    ""
+                }
+            })
+            .collect();
         return if signed && x < 0.0 { format!("-{text}") } else { text };
     };
     let point = body.iter().position(|p| *p == Piece::Point);
@@ -254,7 +266,8 @@ fn digits(x: f64, pieces: &[Piece], signed: bool) -> String {
     let thousands = body[last + 1..].iter().take_while(|p| **p == Piece::Comma).count();
     let percent = pieces.iter().filter(|p| **p == Piece::Percent).count();
     let decimals = point.map_or(0, |p| body[p..].iter().filter(|p| is_digit(p)).count());
-    let minimum = body[..point.unwrap_or(body.len())].iter().filter(|p| matches!(p, Piece::Digit('0'))).count();
+    let minimum =
+        body[..point.unwrap_or(body.len())].iter().filter(|p| matches!(p, Piece::Digit('0'))).count();
     let mut magnitude = x.abs();
     for _ in 0..percent {
         magnitude *= 100.0;
@@ -285,8 +298,10 @@ fn digits(x: f64, pieces: &[Piece], signed: bool) -> String {
     let mut fraction: Vec<char> = fraction.chars().collect();
     // Digits of # behind the point vanish when they are zero.
     if let Some(point) = point {
-        let marks: Vec<char> =
-            body[point..].iter().filter_map(|p| if let Piece::Digit(c) = p { Some(*c) } else { None }).collect();
+        let marks: Vec<char> = body[point..]
+            .iter()
+            .filter_map(|p| if let Piece::Digit(c) = p { Some(*c) } else { None })
+            .collect();
         for (i, mark) in marks.iter().enumerate().rev() {
             if fraction.get(i) != Some(&'0') || *mark == '0' {
                 break;
@@ -387,8 +402,11 @@ fn date_time(x: f64, pieces: &[Piece]) -> Option<String> {
             Piece::Digit(_) | Piece::Exponent(_) => {}
             Piece::Time(letter, n, elapsed) => {
                 // An m beside hours or seconds means minutes.
-                let near = |p: Option<&Piece>, letter: char| matches!(p, Some(Piece::Time(l, ..)) if *l == letter);
-                let times = |list: &[Piece]| list.iter().filter(|p| matches!(p, Piece::Time(..))).cloned().collect::<Vec<_>>();
+                let near =
+                    |p: Option<&Piece>, letter: char| matches!(p, Some(Piece::Time(l, ..)) if *l == letter);
+                let times = |list: &[Piece]| {
+                    list.iter().filter(|p| matches!(p, Piece::Time(..))).cloned().collect::<Vec<_>>()
+                };
                 let minutes = *letter == 'm'
                     && (near(times(&pieces[..i]).last(), 'h') || near(times(&pieces[i + 1..]).first(), 's'));
                 let padded = |value: i64| if *n >= 2 { format!("{value:0n$}") } else { value.to_string() };

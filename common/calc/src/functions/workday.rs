@@ -9,11 +9,23 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     vec![
         general("NETWORKDAYS", 2, 3, |_, a| count(a, None, 2), "The working days from one date to another.")
             .arrays(0b100),
-        general("NETWORKDAYS.INTL", 2, 4, |_, a| count(a, Some(2), 3), "Working days, with a choice of weekends.")
-            .arrays(0b1000),
+        general(
+            "NETWORKDAYS.INTL",
+            2,
+            4,
+            |_, a| count(a, Some(2), 3),
+            "Working days, with a choice of weekends.",
+        )
+        .arrays(0b1000),
         general("WORKDAY", 2, 3, |_, a| step(a, None, 2), "The date some working days later.").arrays(0b100),
-        general("WORKDAY.INTL", 2, 4, |_, a| step(a, Some(2), 3), "The date some working days later, with a choice of weekends.")
-            .arrays(0b1000),
+        general(
+            "WORKDAY.INTL",
+            2,
+            4,
+            |_, a| step(a, Some(2), 3),
+            "The date some working days later, with a choice of weekends.",
+        )
+        .arrays(0b1000),
     ]
 }
 

@@ -110,8 +110,9 @@ pub(super) fn compile(
 /// The cells of a range, row-major.
 pub(super) fn cells_of(range: &Range) -> impl Iterator<Item = Key> + use<> {
     let range = *range;
-    (range.first_row..=range.last_row)
-        .flat_map(move |row| (range.first_column..=range.last_column).map(move |column| (range.sheet, row, column)))
+    (range.first_row..=range.last_row).flat_map(move |row| {
+        (range.first_column..=range.last_column).map(move |column| (range.sheet, row, column))
+    })
 }
 
 impl Compiler<'_> {
@@ -279,7 +280,8 @@ impl Compiler<'_> {
 }
 
 fn contains(range: &Range, key: Key) -> bool {
-    (range.first_row..=range.last_row).contains(&key.1) && (range.first_column..=range.last_column).contains(&key.2)
+    (range.first_row..=range.last_row).contains(&key.1)
+        && (range.first_column..=range.last_column).contains(&key.2)
 }
 
 /// The ranges whose values an expression surely needs. What a computed reference needs turns up while lowering.
@@ -295,7 +297,9 @@ fn references(expr: &Expr) -> Vec<Range> {
             Expr::Array { items, .. } => open.extend(items.iter().rev()),
             Expr::Call(_, function, args) => {
                 let skipped = match function.kind {
-                    Kind::Form(Form::Row | Form::Column | Form::Rows | Form::Columns | Form::IsRef) => args.len(),
+                    Kind::Form(Form::Row | Form::Column | Form::Rows | Form::Columns | Form::IsRef) => {
+                        args.len()
+                    }
                     Kind::Form(Form::Offset | Form::Index | Form::IsFormula) => 1,
                     _ => 0,
                 };

@@ -1,10 +1,10 @@
-//! Functions that become other operations: conditions, lookups, and sums in steps.
+//! Functions that become other operations: conditions, and sums in steps.
 
 use super::compile::{Compiler, Lower};
-use super::graph::{Array, Op, Operand, Search, Src};
+use super::graph::{Array, Op, Operand, Src};
 use super::lower::{At, Mode, Shape, unsupported};
 use crate::book::Range;
-use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW};
+use crate::formula::{Binary, Expr};
 use crate::functions::{self, Form};
 use crate::value::{ErrorValue, Value};
 
@@ -21,7 +21,7 @@ impl Compiler<'_> {
                 self.lift(&shapes, &mut |c, s| Ok(c.builder.add_src(op, s)?))
             }
             Form::Ifs => {
-                if args.len() % 2 != 0 {
+                if !args.len().is_multiple_of(2) {
                     return Err(unsupported("IFS with a condition that has no value"));
                 }
                 let shapes = self.arguments(args, at, mode)?;
@@ -173,7 +173,9 @@ impl Compiler<'_> {
         let mut result = Ok(Shape::Omitted);
         for pair in args.chunks(2) {
             result = match pair {
-                [Expr::Local(name), value] => self.any(value, at).inspect(|shape| at.locals.push((name.clone(), *shape))),
+                [Expr::Local(name), value] => {
+                    self.any(value, at).inspect(|shape| at.locals.push((name.clone(), *shape)))
+                }
                 [last] => self.argument(last, at, mode),
                 _ => Err(unsupported("this LET")),
             };
@@ -279,252 +281,5 @@ impl Compiler<'_> {
         let (rows, columns) = (rows as usize, columns as usize);
         let items = (0..rows * columns).map(|i| self.builder.number(start + step * i as f64)).collect();
         Ok(Shape::Array(self.builder.array(rows, columns, items)?))
-    }
-
-    /// The value at a one-based row and column.
-    fn pick(&mut self, array: u32, row: Src, column: Src) -> Lower<Src> {
-        if let (Some(row), Some(column)) = (self.builder.constant_of(row), self.builder.constant_of(column)) {
-            let (rows, columns) = self.builder.shape(array);
-            return Ok(match super::scalar::place(rows, columns, row.to_lane(), column.to_lane()) {
-                Ok(place) => self.builder.item(array, place / columns, place % columns),
-                Err(e) => self.builder.constant(e.into()),
-            });
-        }
-        Ok(self.builder.add(Op::Pick, &[Operand::Array(array), Operand::Src(row), Operand::Src(column)])?)
-    }
-
-    fn position(&mut self, search: Search, key: Src, array: u32) -> Lower<Src> {
-        let (rows, columns) = self.builder.shape(array);
-        if rows > 1 && columns > 1 {
-            return Ok(self.builder.constant(ErrorValue::NA.into()));
-        }
-        Ok(self.builder.add(Op::Position(search), &[Operand::Src(key), Operand::Array(array)])?)
-    }
-
-    fn index(&mut self, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Shape> {
-        if args.len() > 3 {
-            return Err(unsupported("INDEX with several areas"));
-        }
-        let array = self.array_argument(&args[0], at)?;
-        let (rows, columns) = self.builder.shape(array);
-        let mut row = self.argument(args.get(1).unwrap_or(&Expr::Omitted), at, mode)?;
-        let mut column = self.argument(args.get(2).unwrap_or(&Expr::Omitted), at, mode)?;
-        if args.len() == 2 && rows == 1 && columns > 1 {
-            column = row;
-            row = Shape::Src(self.builder.number(1.0));
-        } else if args.len() == 2 && columns == 1 {
-            column = Shape::Src(self.builder.number(1.0));
-        }
-        let all = |c: &Self, shape: Shape| match shape {
-            Shape::Omitted => true,
-            Shape::Src(src) => c.builder.constant_of(src).is_some_and(|v| v.to_number() == Ok(0.0)),
-            Shape::Array(_) => false,
-        };
-        // A row or column of 0 means all of them.
-        if all(self, row) {
-            row = if rows == 1 { Shape::Src(self.builder.number(1.0)) } else { self.counting(rows, false)? };
-        }
-        if all(self, column) {
-            column =
-                if columns == 1 { Shape::Src(self.builder.number(1.0)) } else { self.counting(columns, true)? };
-        }
-        self.lift(&[row, column], &mut |c, s| c.pick(array, s[0], s[1]))
-    }
-
-    /// 1, 2, 3 … as a row or a column.
-    fn counting(&mut self, count: usize, row: bool) -> Lower<Shape> {
-        let items = (1..=count).map(|i| self.builder.number(i as f64)).collect();
-        let (rows, columns) = if row { (1, count) } else { (count, 1) };
-        Ok(Shape::Array(self.builder.array(rows, columns, items)?))
-    }
-
-    /// `OFFSET` by distances that depend on the inputs: picks from the used part of the row, column or sheet.
-    fn offset(&mut self, args: &[Expr], at: &mut At) -> Lower<Shape> {
-        let Some(base) = self.reference_of(&args[0], at)? else {
-            return Err(unsupported("OFFSET from a computed reference"));
-        };
-        let height = self.known_number(args.get(3), f64::from(base.rows()), at)?;
-        let width = self.known_number(args.get(4), f64::from(base.columns()), at)?;
-        let (Some(height), Some(width)) = (height, width) else {
-            return Err(unsupported("OFFSET with a size that depends on the inputs"));
-        };
-        if !(1.0..=10_000.0).contains(&height) || !(1.0..=1_000.0).contains(&width) {
-            return Err(unsupported("OFFSET of this size"));
-        }
-        let zero = Expr::Value(Value::Number(0.0));
-        let rows = self.known_number(args.get(1), 0.0, at)?;
-        let columns = self.known_number(args.get(2), 0.0, at)?;
-        let row = self.scalar(args.get(1).unwrap_or(&zero), at)?;
-        let column = self.scalar(args.get(2).unwrap_or(&zero), at)?;
-        let line = |known: Option<f64>, first: u32, length: f64, most: u32| match known {
-            None => Some((0, most)),
-            Some(shift) => {
-                let start = f64::from(first) + shift.trunc();
-                let inside = start >= 0.0 && start + length - 1.0 <= f64::from(most);
-                inside.then(|| (start as u32, (start + length.trunc() - 1.0) as u32))
-            }
-        };
-        let r = line(rows, base.first_row, height, MAX_ROW);
-        let c = line(columns, base.first_column, width, MAX_COLUMN);
-        let (Some(r), Some(c)) = (r, c) else {
-            return Ok(Shape::Src(self.builder.constant(ErrorValue::Ref.into())));
-        };
-        let whole =
-            Range { sheet: base.sheet, first_row: r.0, first_column: c.0, last_row: r.1, last_column: c.1 };
-        let array = self.range(whole)?;
-        let row_places = self.moved(rows.is_some(), row, base.first_row, height as u32)?;
-        let column_places = self.moved(columns.is_some(), column, base.first_column, width as u32)?;
-        let mut items = Vec::with_capacity(row_places.len() * column_places.len());
-        for row in &row_places {
-            for column in &column_places {
-                items.push(self.pick(array, *row, *column)?);
-            }
-        }
-        if let [single] = items.as_slice() {
-            return Ok(Shape::Src(*single));
-        }
-        Ok(Shape::Array(self.builder.array(height as usize, width as usize, items)?))
-    }
-
-    /// One-based places of the lines of a moved reference: counted in the moved area itself when the distance is known, or
-    /// else in the whole sheet.
-    fn moved(&mut self, known: bool, distance: Src, first: u32, length: u32) -> Lower<Vec<Src>> {
-        let (trunc, _) = functions::find("TRUNC").ok_or_else(|| unsupported("OFFSET"))?;
-        (0..length)
-            .map(|i| {
-                if known {
-                    return Ok(self.builder.number(f64::from(i) + 1.0));
-                }
-                let whole = self.builder.add_src(Op::Call(trunc), &[distance])?;
-                let shift = self.builder.number(f64::from(first + i) + 1.0);
-                Ok(self.builder.add_src(Op::Binary(Binary::Add), &[whole, shift])?)
-            })
-            .collect()
-    }
-
-    fn match_form(&mut self, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Shape> {
-        let array = self.array_argument(&args[1], at)?;
-        let key = self.argument(&args[0], at, mode)?;
-        let kind = match args.get(2) {
-            None => Shape::Src(self.builder.number(1.0)),
-            Some(expr) => Shape::Src(self.scalar(expr, at)?),
-        };
-        self.lift(&[key, kind], &mut |c, s| {
-            if let Some(value) = c.builder.constant_of(s[1]) {
-                return match value.to_number() {
-                    Ok(x) if x > 0.0 => c.position(Search::Ascending, s[0], array),
-                    Ok(x) if x < 0.0 => c.position(Search::Descending, s[0], array),
-                    Ok(_) => c.position(Search::Exact, s[0], array),
-                    Err(e) => Ok(c.builder.constant(e.into())),
-                };
-            }
-            let exact = c.position(Search::Exact, s[0], array)?;
-            let up = c.position(Search::Ascending, s[0], array)?;
-            let down = c.position(Search::Descending, s[0], array)?;
-            let zero = c.builder.number(0.0);
-            let positive = c.builder.add_src(Op::Binary(Binary::Greater), &[s[1], zero])?;
-            let negative = c.builder.add_src(Op::Binary(Binary::Less), &[s[1], zero])?;
-            let rest = c.builder.add_src(Op::If, &[negative, down, exact])?;
-            Ok(c.builder.add_src(Op::If, &[positive, up, rest])?)
-        })
-    }
-
-    /// `VLOOKUP` and `HLOOKUP`: the place of the key in the first line, and the value there in another line.
-    fn table_lookup(&mut self, vertical: bool, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Shape> {
-        let table = self.array_argument(&args[1], at)?;
-        let first = self.line(table, !vertical, 0)?;
-        let key = self.argument(&args[0], at, mode)?;
-        let line = self.argument(&args[2], at, mode)?;
-        let near = match args.get(3) {
-            None => Shape::Src(self.builder.constant(Value::Boolean(true))),
-            Some(expr) => Shape::Src(self.scalar(expr, at)?),
-        };
-        self.lift(&[key, line, near], &mut |c, s| {
-            let place = match c.builder.constant_of(s[2]).map(Value::to_boolean) {
-                Some(Ok(true)) => c.position(Search::Ascending, s[0], first)?,
-                Some(Ok(false)) => c.position(Search::Exact, s[0], first)?,
-                Some(Err(e)) => c.builder.constant(e.into()),
-                None => {
-                    let near = c.position(Search::Ascending, s[0], first)?;
-                    let exact = c.position(Search::Exact, s[0], first)?;
-                    c.builder.add_src(Op::If, &[s[2], near, exact])?
-                }
-            };
-            let count = if vertical { c.builder.shape(table).1 } else { c.builder.shape(table).0 };
-            if let Some(Ok(x)) = c.builder.constant_of(s[1]).map(Value::to_number)
-                && x >= 1.0
-                && (x as usize) <= count
-            {
-                let values = c.line(table, !vertical, x as usize - 1)?;
-                let one = c.builder.number(1.0);
-                let (row, column) = if vertical { (place, one) } else { (one, place) };
-                return c.pick(values, row, column);
-            }
-            let (row, column) = if vertical { (place, s[1]) } else { (s[1], place) };
-            c.pick(table, row, column)
-        })
-    }
-
-    fn lookup(&mut self, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Shape> {
-        let array = self.array_argument(&args[1], at)?;
-        let (rows, columns) = self.builder.shape(array);
-        let (keys, values) = match args.get(2) {
-            Some(expr) => (array, self.array_argument(expr, at)?),
-            None if columns > rows => (self.line(array, true, 0)?, self.line(array, true, rows - 1)?),
-            None => (self.line(array, false, 0)?, self.line(array, false, columns - 1)?),
-        };
-        let key = self.argument(&args[0], at, mode)?;
-        let across = self.builder.shape(values).0 == 1;
-        self.lift(&[key], &mut |c, s| {
-            let place = c.position(Search::Ascending, s[0], keys)?;
-            let one = c.builder.number(1.0);
-            if across { c.pick(values, one, place) } else { c.pick(values, place, one) }
-        })
-    }
-
-    /// The search of `XLOOKUP` and `XMATCH`, whose modes must be known.
-    fn search_mode(&mut self, matching: Option<&Expr>, order: Option<&Expr>, at: &mut At) -> Lower<Search> {
-        let matching = self.known_number(matching, 0.0, at)?;
-        let order = self.known_number(order, 1.0, at)?;
-        let (Some(matching), Some(order)) = (matching, order) else {
-            return Err(unsupported("a match mode or search mode that depends on the inputs"));
-        };
-        let last = order == -1.0;
-        Ok(match matching as i32 {
-            0 => Search::Equal { last },
-            -1 => Search::NextSmaller { last },
-            1 => Search::NextGreater { last },
-            2 => Search::Wildcard { last },
-            _ => return Err(unsupported("this match mode")),
-        })
-    }
-
-    fn xlookup(&mut self, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Shape> {
-        let search = self.search_mode(args.get(4), args.get(5), at)?;
-        let keys = self.array_argument(&args[1], at)?;
-        let values = self.array_argument(&args[2], at)?;
-        let key = self.argument(&args[0], at, mode)?;
-        let otherwise = match args.get(3) {
-            None | Some(Expr::Omitted) => Shape::Src(self.builder.constant(ErrorValue::NA.into())),
-            Some(expr) => self.argument(expr, at, mode)?,
-        };
-        let (key_rows, key_columns) = self.builder.shape(keys);
-        let (rows, columns) = self.builder.shape(values);
-        let across = key_rows == 1 && key_columns > 1;
-        if (across && columns != key_columns) || (!across && rows != key_rows) {
-            return Ok(Shape::Src(self.builder.constant(ErrorValue::Value.into())));
-        }
-        // The other direction of the result, all of it.
-        let count = if across { rows } else { columns };
-        let other =
-            if count == 1 { Shape::Src(self.builder.number(1.0)) } else { self.counting(count, !across)? };
-        let (is_na, _) = functions::find("ISNA").ok_or_else(|| unsupported("XLOOKUP"))?;
-        self.lift(&[key, otherwise, other], &mut |c, s| {
-            let place = c.position(search, s[0], keys)?;
-            let (row, column) = if across { (s[2], place) } else { (place, s[2]) };
-            let found = c.pick(values, row, column)?;
-            let missing = c.builder.add_src(Op::Call(is_na), &[place])?;
-            Ok(c.builder.add_src(Op::If, &[missing, s[1], found])?)
-        })
     }
 }

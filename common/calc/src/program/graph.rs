@@ -204,6 +204,18 @@ impl Builder {
 
     /// An operation: folded when its arguments are constant, or the same as an earlier one, or else a new node.
     pub fn add(&mut self, op: Op, operands: &[Operand]) -> Result<Src, CompileErrorKind> {
+        if op == Op::If
+            && let Some(Operand::Src(condition)) = operands.first()
+            && let Some(condition) = self.constant_of(*condition)
+        {
+            // Only the branch that is taken stays.
+            return Ok(match (condition.to_boolean(), operands.get(1), operands.get(2)) {
+                (Ok(true), Some(Operand::Src(yes)), _) => *yes,
+                (Ok(false), _, Some(Operand::Src(no))) => *no,
+                (Err(e), ..) => self.constant(e.into()),
+                _ => self.constant(Value::Blank),
+            });
+        }
         if !op.volatile()
             && let Some(value) = self.fold(op, operands)
         {
@@ -229,7 +241,7 @@ impl Builder {
         self.add(op, &operands)
     }
 
-    /// The value of an operation on constants. An `IF` needs a constant condition and a constant branch only.
+    /// The value of an operation on constants.
     fn fold(&self, op: Op, operands: &[Operand]) -> Option<Value> {
         let mut args = Vec::with_capacity(operands.len());
         for operand in operands {

@@ -44,6 +44,18 @@ pub(super) fn arithmetic(op: Binary, a: &[f64], b: &[f64], out: &mut [f64]) {
     }
 }
 
+/// Whether two numbers are so far apart that a plain comparison decides; false for NaN.
+#[inline(always)]
+fn far(distance: f64, a: f64) -> bool {
+    distance > a.abs() * 1e-14
+}
+
+/// Whether a number is below a bound; false for NaN.
+#[inline(always)]
+fn below(x: f64, bound: f64) -> bool {
+    x < bound
+}
+
 #[inline(always)]
 fn compare_with(
     a: &[f64],
@@ -57,7 +69,7 @@ fn compare_with(
         let distance = (a - b).abs();
         *out = if raw(*a, *b) { 1.0 } else { 0.0 };
         // Too near for a plain comparison, or not two numbers.
-        bad |= u64::from(!(distance > a.abs() * 1e-14) & (a != b));
+        bad |= u64::from(!far(distance, *a) & (a != b));
     }
     if bad != 0 {
         for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
@@ -172,7 +184,7 @@ pub(super) fn round(a: &[f64], digits: f64, rounding: Rounding, out: &mut [f64])
             let rest = scaled - floor;
             (floor, if rest < 1.0 - rest { rest } else { 1.0 - rest })
         };
-        bad |= u64::from(near(scaled, distance) | !(scaled < 1e15));
+        bad |= u64::from(near(scaled, distance) | !below(scaled, 1e15));
         *out = (whole * over / times).copysign(*a);
     }
     if bad != 0 {

@@ -62,9 +62,11 @@ impl Compiler<'_> {
     /// Evaluate to one value.
     pub fn scalar(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
         if let Some(range) = self.reference_of(expr, at)? {
+            // A whole row or column by INDEX is no single value, whether its 0 is known now or not.
+            let whole = !range.is_cell() && is_index(expr);
             return match intersection(range, at.key) {
-                Some(key) => self.cell(key),
-                None => Ok(self.builder.constant(ErrorValue::Value.into())),
+                Some(key) if !whole => self.cell(key),
+                _ => Ok(self.builder.constant(ErrorValue::Value.into())),
             };
         }
         let shape = match expr {
@@ -77,7 +79,9 @@ impl Compiler<'_> {
             Expr::Binary(..) => self.chain(expr, at, Mode::Scalar)?,
             Expr::Call(index, function, args) => self.call(*index, function, args, at, Mode::Scalar)?,
             Expr::Areas(_) => return Ok(self.builder.constant(ErrorValue::Value.into())),
-            Expr::Local(_) | Expr::Array { .. } | Expr::Reference(_) | Expr::Span(..) => self.any(expr, at)?,
+            Expr::Local(_) | Expr::Array { .. } | Expr::Reference(_) | Expr::Span(..) => {
+                self.any(expr, at)?
+            }
         };
         Ok(self.first(shape))
     }
@@ -145,7 +149,9 @@ impl Compiler<'_> {
         }
         let shape = self.any(expr, at)?;
         Ok(match shape {
-            Shape::Array(array) if self.builder.shape(array) == (1, 1) => Shape::Src(self.builder.item(array, 0, 0)),
+            Shape::Array(array) if self.builder.shape(array) == (1, 1) => {
+                Shape::Src(self.builder.item(array, 0, 0))
+            }
             other => other,
         })
     }
@@ -162,7 +168,11 @@ impl Compiler<'_> {
     }
 
     /// Apply `f` to single values, or item by item to arrays, where single rows, columns and values are repeated.
-    pub fn lift(&mut self, shapes: &[Shape], f: &mut dyn FnMut(&mut Self, &[Src]) -> Lower<Src>) -> Lower<Shape> {
+    pub fn lift(
+        &mut self,
+        shapes: &[Shape],
+        f: &mut dyn FnMut(&mut Self, &[Src]) -> Lower<Src>,
+    ) -> Lower<Shape> {
         let mut size = None;
         for shape in shapes {
             if let Shape::Array(array) = shape {
@@ -223,7 +233,9 @@ impl Compiler<'_> {
         let mut left = self.argument(node, at, mode)?;
         for (op, right) in spine.into_iter().rev() {
             let right = self.argument(right, at, mode)?;
-            left = self.lift(&[left, right], &mut |compiler, args| Ok(compiler.builder.add_src(Op::Binary(op), args)?))?;
+            left = self.lift(&[left, right], &mut |compiler, args| {
+                Ok(compiler.builder.add_src(Op::Binary(op), args)?)
+            })?;
         }
         Ok(left)
     }
@@ -314,9 +326,9 @@ impl Compiler<'_> {
             Some(Value::Text(text)) => text.clone(),
             _ => return Err(unsupported("INDIRECT with a computed target")),
         };
-        self.resolver
-            .reference_text(&text, at.key.0, (at.key.1, at.key.2))
-            .ok_or_else(|| unsupported(&format!("INDIRECT to {text}, which is no reference in this workbook,")))
+        self.resolver.reference_text(&text, at.key.0, (at.key.1, at.key.2)).ok_or_else(|| {
+            unsupported(&format!("INDIRECT to {text}, which is no reference in this workbook,"))
+        })
     }
 
     /// A number that is known now; an omitted argument is `default`.
@@ -363,8 +375,11 @@ impl Compiler<'_> {
         let first = self.known_number(args.get(1), 0.0, at)?;
         let second = self.known_number(args.get(2), 0.0, at)?;
         let (Some(first), Some(second)) = (first, second) else { return Ok(None) };
-        let (row, column) =
-            if args.len() == 2 && base.rows() == 1 && base.columns() > 1 { (1.0, first) } else { (first, second) };
+        let (row, column) = if args.len() == 2 && base.rows() == 1 && base.columns() > 1 {
+            (1.0, first)
+        } else {
+            (first, second)
+        };
         let column = if args.len() == 2 && base.columns() == 1 { 1.0 } else { column };
         let line = |place: f64, low: u32, high: u32| {
             let place = place.trunc();
@@ -380,7 +395,13 @@ impl Compiler<'_> {
             return Ok(None);
         };
         self.functions.insert(index);
-        Ok(Some(Range { sheet: base.sheet, first_row: r.0, first_column: c.0, last_row: r.1, last_column: c.1 }))
+        Ok(Some(Range {
+            sheet: base.sheet,
+            first_row: r.0,
+            first_column: c.0,
+            last_row: r.1,
+            last_column: c.1,
+        }))
     }
 
     /// One row (`true`) or column of an array as an array of its own.
@@ -406,13 +427,16 @@ impl Compiler<'_> {
     }
 }
 
+fn is_index(expr: &Expr) -> bool {
+    matches!(expr, Expr::Call(_, function, _) if matches!(function.kind, Kind::Form(Form::Index)))
+}
+
 /// The cell that a range means where one value is wanted.
 fn intersection(range: Range, at: Key) -> Option<Key> {
     if range.is_cell() {
         return Some((range.sheet, range.first_row, range.first_column));
     }
-    let (sheet, row, column) = at;
-    let _ = sheet;
+    let (_, row, column) = at;
     if range.first_column == range.last_column && (range.first_row..=range.last_row).contains(&row) {
         return Some((range.sheet, row, range.first_column));
     }

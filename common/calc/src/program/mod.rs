@@ -4,12 +4,15 @@
 //! left as a straight list of instructions. [`Program::run`] evaluates up to [`BLOCK`] records at once.
 
 mod column;
+mod columnar;
+mod columns;
 mod compile;
 mod error;
 mod execute;
 mod forms;
 pub(crate) mod graph;
 mod kernels;
+mod lookups;
 mod lower;
 mod scalar;
 mod schedule;
@@ -77,7 +80,12 @@ impl Program {
     ///
     /// # Errors
     /// A construct that the compiler does not support or a bound that is exceeded, with the cell.
-    pub fn compile(book: &Book, inputs: &[Range], outputs: &[Range], limits: &Limits) -> Result<Self, CompileError> {
+    pub fn compile(
+        book: &Book,
+        inputs: &[Range],
+        outputs: &[Range],
+        limits: &Limits,
+    ) -> Result<Self, CompileError> {
         let (graph, sources, input_count, report) = compile::compile(book, inputs, outputs, limits)?;
         Ok(Self::scheduled(Arc::new(graph), sources, input_count, report))
     }
@@ -144,7 +152,12 @@ impl Program {
 ///
 /// # Errors
 /// As [`Program::compile`].
-pub fn evaluate(book: &Book, cells: &[Range], limits: &Limits, volatile: &Volatile) -> Result<Vec<Value>, CompileError> {
+pub fn evaluate(
+    book: &Book,
+    cells: &[Range],
+    limits: &Limits,
+    volatile: &Volatile,
+) -> Result<Vec<Value>, CompileError> {
     let program = Program::compile(book, &[], cells, limits)?;
     let mut outputs = Vec::new();
     program.run(&[], 1, volatile, 0, &mut Scratch::default(), &mut outputs);

@@ -74,7 +74,9 @@ pub(crate) fn checked(args: &[f64], f: impl FnOnce(&[f64]) -> f64) -> f64 {
 /// A random number from 0 to 1.
 pub(crate) fn random(site: u32, env: &Env) -> f64 {
     // SplitMix64 over seed, record and place: portable, and independent of the order of evaluation.
-    let mut x = env.seed ^ env.record.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(site).wrapping_mul(0xD1B5_4A32_D192_ED03);
+    let mut x = env.seed
+        ^ env.record.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ u64::from(site).wrapping_mul(0xD1B5_4A32_D192_ED03);
     for _ in 0..2 {
         x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
         x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -151,7 +153,9 @@ fn binary(operator: Binary, a: &Value, b: &Value) -> Value {
         Binary::Power => arithmetic(power),
         Binary::Concat => match (a.to_text(), b.to_text()) {
             (Err(e), _) | (_, Err(e)) => e.into(),
-            (Ok(a), Ok(b)) if a.len() + b.len() <= MAX_TEXT || a.chars().count() + b.chars().count() <= MAX_TEXT => {
+            (Ok(a), Ok(b))
+                if a.len() + b.len() <= MAX_TEXT || a.chars().count() + b.chars().count() <= MAX_TEXT =>
+            {
                 let mut text = String::with_capacity(a.len() + b.len());
                 text.push_str(&a);
                 text.push_str(&b);
@@ -188,6 +192,9 @@ pub(crate) fn place(rows: usize, columns: usize, row: f64, column: f64) -> Resul
             return Err(e);
         }
     }
+    // The only row or column may also be called 0.
+    let row = if rows == 1 && (0.0..1.0).contains(&row) { 1.0 } else { row };
+    let column = if columns == 1 && (0.0..1.0).contains(&column) { 1.0 } else { column };
     if row < 1.0 || column < 1.0 {
         return Err(ErrorValue::Value);
     }
