@@ -85,8 +85,12 @@ fn credential(headers: &HeaderMap) -> Result<String, ApiError> {
 /// The keys seen in the last seconds, so that not every request asks the database.
 #[derive(Debug, Clone)]
 pub struct KeyCache {
-    known: Arc<Mutex<LruCache<[u8; 32], (Instant, Arc<KeyOwner>)>>>,
+    /// By the hash of the credential.
+    known: Arc<Mutex<LruCache<[u8; 32], Seen>>>,
 }
+
+/// When a credential was looked up, and whose it is.
+type Seen = (Instant, Arc<KeyOwner>);
 
 impl Default for KeyCache {
     fn default() -> Self {

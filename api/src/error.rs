@@ -208,6 +208,7 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Conflict(what) => Self::conflict("CONFLICT", format!("already there: {what}")),
             StoreError::NotFound(what) => Self::not_found("NOT_FOUND", format!("not found: {what}")),
+            StoreError::Text => Self::unprocessable("INVALID_TEXT", error.to_string(), None),
             StoreError::Schema(_) | StoreError::Corrupt(_) | StoreError::Database(_) => {
                 Self::internal(&error)
             }

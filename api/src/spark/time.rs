@@ -1,6 +1,6 @@
 //! Times on the wire (contract 0.6).
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 
 /// ISO-8601 in UTC with milliseconds and `Z`.
 pub fn timestamp(time: DateTime<Utc>) -> String {
@@ -8,8 +8,12 @@ pub fn timestamp(time: DateTime<Utc>) -> String {
 }
 
 /// Reads a time with a zone, a time without one (taken as UTC), or a date (its first instant in UTC).
+/// Only years of four digits.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
-    let text = text.trim();
+    read(text.trim()).filter(|time| (0..=9999).contains(&time.year()))
+}
+
+fn read(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());
     }
@@ -44,6 +48,8 @@ mod tests {
         assert_eq!(read(" 2026-11-21 ").unwrap(), "2026-11-21T00:00:00.000Z");
         assert_eq!(read("2026-13-21"), None);
         assert_eq!(read("tomorrow"), None);
+        assert_eq!(read("+20260-01-01"), None);
+        assert_eq!(read("-0400-01-01"), None);
         assert_eq!(read(""), None);
     }
 }

@@ -124,6 +124,9 @@ async fn bad_folders_are_refused() {
         let answer = server.create_folder(name).await;
         assert_eq!((answer.status, &answer.json()["errorCode"]), (422, &json!("INVALID_NAME")), "{name}");
     }
+    for path in ["/api/v1/product/GetProduct/a%00b", "/acme/api/v3/folders/f%00/services/s/exists"] {
+        assert_eq!(server.get(path).await.status, 422, "{path}");
+    }
     let answer = server.get("/api/v1/product/GetProduct/nope").await;
     assert_eq!((answer.status, &answer.json()["errorCode"]), (404, &json!("FOLDER_NOT_FOUND")));
     assert_eq!(server.post("/api/v1/product/list", &Value::Null).await.status, 400);

@@ -12,6 +12,9 @@ pub enum StoreError {
     /// The row does not exist, or belongs to somebody else.
     #[error("not found: {0}")]
     NotFound(&'static str),
+    /// A text holds a character that the database cannot store: NUL. The caller's fault.
+    #[error("a text holds a character that cannot be stored (NUL)")]
+    Text,
     /// The schema is missing or of another version than this binary's.
     #[error("the database schema does not fit this version: {0}")]
     Schema(String),
@@ -25,6 +28,9 @@ pub enum StoreError {
 
 /// SQLSTATE of a unique violation.
 const UNIQUE_VIOLATION: &str = "23505";
+
+/// SQLSTATEs of texts with a NUL: as text, and inside JSON.
+const NUL_CHARACTER: [&str; 2] = ["22021", "22P05"];
 
 /// Classes and codes that mean "not now": connection trouble, shutdown, too many connections, serialisation, deadlock,
 /// lock and statement timeouts.
@@ -42,6 +48,7 @@ impl From<sqlx::Error> for StoreError {
                     Self::Conflict(database.constraint().unwrap_or("unique").to_owned())
                 }
                 Some(code) if is_transient(code) => Self::Unavailable(database.message().to_owned()),
+                Some(code) if NUL_CHARACTER.contains(&code) => Self::Text,
                 _ => Self::Database(error.to_string()),
             },
             sqlx::Error::Io(_)
@@ -60,6 +67,7 @@ impl From<tokio_postgres::Error> for StoreError {
             Some(database) => match database.code().code() {
                 UNIQUE_VIOLATION => Self::Conflict(database.constraint().unwrap_or("unique").to_owned()),
                 code if is_transient(code) => Self::Unavailable(database.message().to_owned()),
+                code if NUL_CHARACTER.contains(&code) => Self::Text,
                 _ => Self::Database(database.to_string()),
             },
             None if error.is_closed() || is_io(&error) => Self::Unavailable(error.to_string()),
