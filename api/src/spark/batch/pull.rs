@@ -155,7 +155,8 @@ impl Page {
             // One piece needs no stream, and tells its length.
             Some((Ok(piece), Pieces { end: None, .. })) => Body::from(piece),
             Some((first, rest)) => {
-                Body::from_stream(stream::iter([first]).chain(stream::unfold(rest, Pieces::next)).boxed())
+                // Fused, for a compressing layer polls once more after the end.
+                Body::from_stream(stream::iter([first]).chain(stream::unfold(rest, Pieces::next)).fuse())
             }
             None => Body::empty(),
         };
@@ -326,6 +327,23 @@ mod tests {
         broken.body.truncate(5);
         let (_, body) = answer(vec![result("a", 1, false), broken]).await;
         assert!(body.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_long_answer_may_be_polled_again() {
+        let view = view();
+        let clocks = millrace_common::config::ClocksConfig::default();
+        let status = StatusBody { id: view.batch.id, status: StatusFields::new(&view, view.now, &clocks) };
+        let permit = MemoryBudget::new(1_000_000).reserve(10_000, MEMORY_WAIT).await.unwrap();
+        let results = (0..100).map(|index| result(&index.to_string(), 1_000, true)).collect();
+        let mut body = Page { results, status, permit }.into_response().await.unwrap().into_body();
+        let mut frames = 0;
+        while let Some(frame) = body.frame().await {
+            frame.unwrap();
+            frames += 1;
+        }
+        assert!(frames > 1);
+        assert!(body.frame().await.is_none());
     }
 
     #[test]
