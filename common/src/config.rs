@@ -106,7 +106,7 @@ impl Default for DatabaseConfig {
             url: Secret::new("postgres://millrace@127.0.0.1:5432/millrace"),
             control_connections: 8,
             data_connections: 12,
-            acquire_timeout_ms: 2_000,
+            acquire_timeout_ms: 5_000,
             statement_timeout_ms: 30_000,
         }
     }

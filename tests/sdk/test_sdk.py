@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import pathlib
+import subprocess
 import time
 import uuid
 
@@ -235,5 +238,15 @@ def test_bad_oauth_credentials_end_at_once(fleet):
 
 
 def oauth_credentials(fleet):
-    """A key is its own client: its secret serves as both id and secret where the id is not known."""
-    return fleet.key, fleet.key
+    """A key is an OAuth client: its id, and the key itself as the secret."""
+    binaries = pathlib.Path(os.environ.get("MRT_BIN_DIR", pathlib.Path(__file__).resolve().parents[2] / "target" / "debug"))
+    listed = subprocess.run(
+        [binaries / "millrace", "--output-format", "json", "key", "list", "--tenant", fleet.tenant],
+        env={**os.environ, "MILLRACE_DATABASE__URL": fleet.database_url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    keys = json.loads(listed.stdout)
+    (key,) = [key for key in keys if fleet.key.startswith(key["hint"].rstrip("…."))] if len(keys) > 1 else keys
+    return key["id"], fleet.key
