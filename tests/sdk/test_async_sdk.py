@@ -9,6 +9,7 @@ import time
 import uuid
 
 import cspark.sdk as spark
+from cspark.sdk import _errors as errors
 import pytest
 from test_sdk import PRICES, TOTALS, client_of
 
@@ -83,7 +84,7 @@ def test_the_async_batch_pattern(fleet, service):
                         try:
                             pipeline.push(chunks=[chunk], if_chunk_id_duplicated="ignore")
                             break
-                        except spark.RateLimitError:
+                        except errors.RateLimitError:
                             time.sleep(0.2)
             except Exception as error:  # noqa: BLE001 - shown by the test's own thread
                 failures.append(error)

@@ -9,6 +9,7 @@ import time
 import uuid
 
 import cspark.sdk as spark
+from cspark.sdk import _errors as errors
 import pytest
 
 PRICES = [["id", "price", "quantity", "tax"], [1, 20, 65, 0.1], [2, 1.005, 1, 0], [3, 99.99, 3, 0.075]]
@@ -69,7 +70,7 @@ def test_health(fleet):
 
 
 def test_an_existing_folder_is_a_conflict(client, service):
-    with pytest.raises(spark.ConflictError):
+    with pytest.raises(errors.ConflictError):
         client.folders.create(service.split("/")[0])
 
 
@@ -182,9 +183,9 @@ def test_cancel_is_final(client, service):
     assert pipeline.cancel().data["data"]["batch_status"] == "cancelled"
     # The SDK guards its own object; another one asks the server.
     again = client.batches.of(batch.data["id"])
-    with pytest.raises(spark.ConflictError):
+    with pytest.raises(errors.ConflictError):
         again.pull()
-    with pytest.raises(spark.ConflictError):
+    with pytest.raises(errors.ConflictError):
         again.push(inputs=PRICES)
     assert again.get_status().data["batch_status"] == "cancelled"
 
@@ -204,24 +205,24 @@ def test_an_empty_pull_has_a_status(pipeline):
     assert pipeline.pull(500).status == 200
 
 
-def test_pushing_the_same_chunk_again_counts_once(client, pipeline):
+def test_pushing_the_same_chunk_again_counts_once(fleet, client, pipeline):
     chunk = {"id": str(uuid.uuid4()), "data": {"inputs": PRICES}}
     for _ in range(3):
         # Straight to the server: the SDK itself would give a repeated chunk a new id.
         url = f"{pipeline.config.base_url.full}/api/v4/batch/{pipeline.batch_id}/chunks"
-        answer = client.http_client.post(url, json={"chunks": [chunk]}, headers={"x-synthetic-key": client.config.auth.api_key})
+        answer = client.http_client.post(url, json={"chunks": [chunk]}, headers={"x-synthetic-key": fleet.key})
         assert answer.status_code == 200 and answer.json()["chunks_submitted"] == 1
     assert len(drain(pipeline, 1)) == 1
 
 
 def test_errors_are_typed(client, service, fleet):
-    with pytest.raises(spark.NotFoundError):
+    with pytest.raises(errors.NotFoundError):
         client.batches.create("no-such-folder/no-such-service")
-    with pytest.raises(spark.NotFoundError):
+    with pytest.raises(errors.NotFoundError):
         client.batches.of(str(uuid.uuid4())).get_status()
-    with pytest.raises(spark.UnprocessableEntityError):
+    with pytest.raises(errors.UnprocessableEntityError):
         client.batches.create(service, extras={"acceptable_error_percentage": 101})
-    with client_of(fleet, api_key="not-a-key") as stranger, pytest.raises(spark.UnauthorizedError):
+    with client_of(fleet, api_key="not-a-key") as stranger, pytest.raises(errors.UnauthorizedError):
         stranger.batches.describe()
 
 
