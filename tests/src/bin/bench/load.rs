@@ -177,12 +177,21 @@ pub async fn run(client: &Client, payload: &Payload, load: Load) -> Result<Outco
         let last: Vec<Instant> = try_join_all((0..load.pullers).map(|first| run.pull_all(first))).await?;
         last.into_iter().max().context("nobody pulls")
     };
-    let (status, (), last) = tokio::try_join!(run.watch(), pushing, pulling)?;
-
-    let chunks = run.sent.load(Ordering::Acquire);
-    run.settle(chunks).await?;
-    let rate = Rate { chunks, records: chunks * payload.records as u64, elapsed: last - began };
-    Ok(Outcome { rate, status, refused: run.refused.load(Ordering::Relaxed) })
+    let outcome = async {
+        let (status, (), last) = tokio::try_join!(run.watch(), pushing, pulling)?;
+        let chunks = run.sent.load(Ordering::Acquire);
+        run.settle(chunks).await?;
+        let rate = Rate { chunks, records: chunks * payload.records as u64, elapsed: last - began };
+        Ok(Outcome { rate, status, refused: run.refused.load(Ordering::Relaxed) })
+    };
+    let outcome: Result<Outcome> = outcome.await;
+    if outcome.is_err() {
+        // What is left of a failed run must not disturb the next one. The first error is the one to tell.
+        for batch in &run.batches {
+            let _ = client.patch(batch, "cancelled").await;
+        }
+    }
+    outcome
 }
 
 impl Run<'_> {
