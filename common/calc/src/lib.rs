@@ -9,6 +9,7 @@
 
 pub mod book;
 pub mod chunk;
+mod describe;
 pub mod document;
 mod formula;
 pub mod functions;

@@ -373,3 +373,18 @@ fn a_result_that_exceeds_the_doubles_is_an_error_value() {
     let huge = answer_text(&mixed(), &filtered(&["sum"]), r#"{"inputs":[["a","b"],[1e999,0]]}"#);
     assert_eq!(huge["outputs"][1][0], "#NUM!");
 }
+
+#[test]
+fn very_wide_chunks_cost_no_more_than_their_bytes() {
+    let started = Instant::now();
+    let header = format!("[{}\"price\"]", "\"id\",".repeat(200_000));
+    let row = format!("[{}1]", "5,".repeat(200_000));
+    let data = format!("{{\"inputs\":[{header},{row},{row}]}}");
+    let result = run_text(&sales(), &keyed(&["id"]), &data).unwrap();
+    assert_eq!(String::from_utf8(result.outputs).unwrap(), r#"[["id","total"],[5,71.5],[5,71.5]]"#);
+    let keys: String = (0..100_000).map(|index| format!("\"k{index}\":1,")).collect();
+    let data = format!("{{\"inputs\":[{{{keys}\"price\":1}},{{\"price\":1,{}\"x\":0}}]}}", keys);
+    let result = run_text(&sales(), &Options::default(), &data).unwrap();
+    assert_eq!(String::from_utf8(result.outputs).unwrap(), r#"[{"total":71.5},{"total":71.5}]"#);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}

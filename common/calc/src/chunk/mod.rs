@@ -1,6 +1,6 @@
 //! From the bytes that a caller pushed to the bytes that the API answers (contract section 2).
 //!
-//! A chunk's `data` is `{"inputs":[…],"parameters":{…}|null,"summary":{…}|null}`. [`scan`] checks its shape and counts its
+//! A chunk's `data` is `{"inputs":[…],"parameters":{…}|null,"summary":{…}|null}`. [`scan()`] checks its shape and counts its
 //! records in one pass; [`crate::service::Prepared::evaluate`] reads the records straight into columns, a block at a time, runs
 //! the program and writes the answer. No document tree of the records exists at any time.
 

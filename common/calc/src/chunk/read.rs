@@ -22,6 +22,9 @@ use crate::value::{ErrorValue, Value};
 /// No input, no key.
 const NONE: u32 = u32::MAX;
 
+/// Spellings of keys that are remembered; honest chunks have a few, and the rest is looked up anew.
+const KNOWN: usize = 4096;
+
 /// What a column of the chunk feeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Target {
@@ -231,16 +234,19 @@ impl<'a> Reader<'a> {
         self.seen = vec![false; self.keys.len()];
         self.spans = vec![(0, 0); self.keys.len() * BLOCK];
         if self.form == Form::Rows {
+            let mut last: Vec<Option<usize>> = vec![None; self.keys.len()];
             for name in &names {
                 let target = name.as_deref().map_or(NOWHERE, |name| self.target(name));
-                // The last of several columns of one name is the key.
-                for earlier in
-                    self.targets.iter_mut().filter(|earlier| target.key != NONE && earlier.key == target.key)
+                if let (Some(seen), Some(column)) =
+                    (self.seen.get_mut(target.key as usize), last.get_mut(target.key as usize))
                 {
-                    earlier.key = NONE;
-                }
-                if let Some(seen) = self.seen.get_mut(target.key as usize) {
                     *seen = true;
+                    // The last of several columns of one name is the key.
+                    let earlier =
+                        column.replace(self.targets.len()).and_then(|index| self.targets.get_mut(index));
+                    if let Some(earlier) = earlier {
+                        earlier.key = NONE;
+                    }
                 }
                 self.targets.push(target);
             }
@@ -348,7 +354,9 @@ impl<'a> Reader<'a> {
             Some(target) => *target,
             None => {
                 let target = self.target(&name.decode().to_lowercase());
-                self.known.insert(name.text, target);
+                if self.known.len() < KNOWN {
+                    self.known.insert(name.text, target);
+                }
                 target
             }
         };
