@@ -294,9 +294,10 @@ mod tests {
         let status = StatusBody { id: view.batch.id, status: StatusFields::new(&view, view.now, &clocks) };
         let permit = MemoryBudget::new(1_000_000).reserve(10_000, MEMORY_WAIT).await.unwrap();
         let response = Page { results, status, permit }.into_response().await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map(|body| body.to_bytes().to_vec());
-        (Response::from_parts(parts, ()), body)
+        let (parts, mut body) = response.into_parts();
+        let whole = (&mut body).collect().await.map(|body| body.to_bytes().to_vec());
+        assert!(body.frame().await.is_none(), "the body must stand being asked again after its end");
+        (Response::from_parts(parts, ()), whole)
     }
 
     #[tokio::test]
