@@ -66,14 +66,45 @@ pub(crate) fn decimal(x: f64) -> (i64, i32) {
     if x == 0.0 || !x.is_finite() {
         return (0, 0);
     }
-    let text = format!("{:.14e}", x.abs());
+    let (mantissa, exponent) = scaled_decimal(x.abs()).unwrap_or_else(|| printed_decimal(x.abs()));
+    (if x < 0.0 { -mantissa } else { mantissa }, exponent)
+}
+
+/// The digits by one multiplication or division, when its rounding error cannot decide the last of them.
+fn scaled_decimal(x: f64) -> Option<(i64, i32)> {
+    const LOW: f64 = 1e14;
+    const HIGH: f64 = 1e15;
+    let binary = (x.to_bits() >> 52) as i32 - 1023;
+    // log10(2) as a fraction: at most one too small for every exponent of a double.
+    let mut power = (binary * 1233) >> 12;
+    for _ in 0..2 {
+        let shift = 14 - power;
+        let scale = POWERS.get(shift.unsigned_abs() as usize)?;
+        let scaled = if shift >= 0 { x * scale } else { x / scale };
+        if scaled >= HIGH {
+            power += 1;
+            continue;
+        }
+        let whole = scaled.floor();
+        // Between 1e14 and 1e15 one rounding is off by 1/16 at most.
+        if scaled < LOW || (scaled - whole - 0.5).abs() < 0.07 {
+            return None;
+        }
+        let mantissa = (scaled + 0.5).floor() as i64;
+        return (mantissa < 1_000_000_000_000_000).then_some((mantissa, power - 14));
+    }
+    None
+}
+
+/// The digits by exact printing.
+fn printed_decimal(x: f64) -> (i64, i32) {
+    let text = format!("{x:.14e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let mantissa = digits
         .bytes()
         .filter(u8::is_ascii_digit)
         .fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    let exponent = exponent.parse::<i32>().unwrap_or(0) - 14;
-    (if x < 0.0 { -mantissa } else { mantissa }, exponent)
+    (mantissa, exponent.parse::<i32>().unwrap_or(0) - 14)
 }
 
 /// The double nearest to `mantissa × 10^exponent`.
@@ -295,4 +326,63 @@ fn without_groups(text: &str) -> Option<String> {
         return None;
     }
     Some(text.replace(',', ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn both_ways_to_the_digits_agree(x in prop_oneof![
+            any::<f64>().prop_filter("positive", |x| x.is_normal()).prop_map(f64::abs),
+            (1_u64..10_000_000_000).prop_map(|n| n as f64 / 1000.0),
+            (1_u64..1_000_000, 0_u32..12).prop_map(|(n, d)| n as f64 * 0.005 * 10_f64.powi(d as i32)),
+        ]) {
+            if let Some(fast) = scaled_decimal(x) {
+                prop_assert_eq!(fast, printed_decimal(x), "{}", x);
+            }
+        }
+
+        #[test]
+        fn rounding_is_that_of_the_digits(x in -1e9..1e9_f64, digits in -4..8_i32) {
+            let places = f64::from(digits);
+            prop_assert_eq!(round(x, places), round_decimal(x, digits, Rounding::HalfAway) + 0.0, "{}", x);
+            prop_assert_eq!(round_down(x, places), round_decimal(x, digits, Rounding::Down) + 0.0, "{}", x);
+            prop_assert_eq!(round_up(x, places), round_decimal(x, digits, Rounding::Up) + 0.0, "{}", x);
+        }
+
+        #[test]
+        fn text_of_a_number_reads_as_its_digits(x in any::<f64>().prop_filter("finite", |x| x.is_finite())) {
+            let text = to_text(x);
+            let (mantissa, exponent) = decimal(x);
+            prop_assert_eq!(parse(&text), Some(from_decimal(mantissa, exponent)), "{}", text);
+        }
+    }
+
+    #[test]
+    fn errors_survive_as_lanes() {
+        for e in ERRORS {
+            assert_eq!(decode(error(e)), Some(e));
+            assert_eq!(value(error(e)), Value::Error(e));
+        }
+        assert_eq!(decode(f64::INFINITY), Some(ErrorValue::Num));
+        assert_eq!(decode(-1.5), None);
+    }
+
+    #[test]
+    fn ties_follow_the_decimal_value() {
+        for (x, digits, expected) in [
+            (1.005, 2.0, 1.01),
+            (2.675, 2.0, 2.68),
+            (0.285, 2.0, 0.29),
+            (-2.675, 2.0, -2.68),
+            (1e300, 2.0, 1e300),
+        ] {
+            assert_eq!(round(x, digits), expected);
+        }
+        assert_eq!(round_up(1.0 - 1.1, 3.0), -0.1);
+    }
 }
