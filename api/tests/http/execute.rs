@@ -178,3 +178,16 @@ async fn configuration_is_a_map_of_texts() {
     assert!(answer["data"].as_object().unwrap().values().all(Value::is_string));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_takes_too_long_is_504() {
+    let Some(server) = Server::start_with(|config| config.http.execute_timeout_ms = 1).await else { return };
+    server.create_folder("f").await.ok();
+    server.release("f", "rect", &rectangle(), json!({})).await;
+    let mut rows = vec![json!(["width"])];
+    rows.extend((0..200_000).map(|width| json!([width])));
+    let answer = server.post("/acme/api/v4/execute", &json!({"service": "f/rect", "inputs": rows})).await;
+    assert_eq!(answer.refusal(), (504, "TIMEOUT".into(), None));
+    assert_eq!(answer.json()["errors"][0]["error_category"], "runtime");
+    server.stop().await;
+}

@@ -56,6 +56,11 @@ pub struct Server {
 impl Server {
     /// `None` when there is no database to test with.
     pub async fn start() -> Option<Self> {
+        Self::start_with(|_| {}).await
+    }
+
+    /// As [`Server::start`], with settings of the test's own.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Option<Self> {
         let Ok(maintenance) = std::env::var("MRT_DATABASE_URL") else {
             eprintln!("MRT_DATABASE_URL is not set: nothing is tested");
             return None;
@@ -68,6 +73,7 @@ impl Server {
         config.database.url = Secret::new(format!("{server}/{database}?{query}"));
         config.broker.url = Secret::new("amqp://127.0.0.1:1/%2f");
         config.limits.service_bytes = 1_000_000;
+        change(&mut config);
         let state = AppState::start(config, &CancellationToken::new()).unwrap();
         state.store.migrate().await.unwrap();
         state.store.check_schema().await.unwrap();
@@ -179,6 +185,11 @@ impl Server {
         );
         let document = &uploaded["response_data"]["engine_file_documentid"];
         self.publish(folder, service, document, more).await.ok()
+    }
+
+    /// One statement on the test's own database.
+    pub async fn sql(&self, statement: &str) {
+        sql(self.state.config.database.url.expose(), statement).await;
     }
 
     /// Drops the database.

@@ -275,3 +275,39 @@ async fn bad_files_are_refused_or_fail_to_compile() {
     assert_eq!(progress.refusal().1, "JOB_NOT_FOUND");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_nobody_publishes_are_forgotten_and_published_files_stay() {
+    let Some(server) = Server::start().await else { return };
+    server.create_folder("geo").await.ok();
+    server.release("geo", "kept", &rectangle(), json!({})).await;
+    let dropped = server.upload("geo", "dropped", "r.json", &rectangle()).await.ok();
+    server.sql("UPDATE compilations SET created_at = now() - interval '8 days'").await;
+    let fresh = server.upload("geo", "fresh", "r.json", &rectangle()).await.ok();
+    let document = |uploaded: &Value| uploaded["response_data"]["engine_file_documentid"].clone();
+    let answer = server.publish("geo", "dropped", &document(&dropped), json!({})).await;
+    assert_eq!(answer.refusal().1, "DOCUMENT_NOT_FOUND");
+    server.publish("geo", "fresh", &document(&fresh), json!({})).await.ok();
+    for (service, status) in [("kept", 200), ("fresh", 200), ("dropped", 404)] {
+        let answer = server.get(&format!("/api/v1/product/geo/engines/{service}/download")).await;
+        assert_eq!(answer.status, status, "{service}");
+    }
+    // What is left: the two published files.
+    server.sql("DO $$ BEGIN ASSERT (SELECT count(*) FROM documents) = 2; END $$").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_that_cannot_be_stored_are_refused() {
+    let Some(server) = Server::start().await else { return };
+    server.create_folder("geo").await.ok();
+    let document = json!({"description": "a\u{0}b", "outputs": [{"name": "x", "formula": "1+1"}]});
+    let answer = server.upload("geo", "nul", "r.json", document.to_string().as_bytes()).await;
+    assert_eq!(answer.refusal().1, "INVALID_TEXT");
+    let uploaded = server.upload("geo", "rect", "r.json", &rectangle()).await.ok();
+    let id = &uploaded["response_data"]["engine_file_documentid"];
+    let answer = server.publish("geo", "rect", id, json!({"version_label": "a\u{0}b"})).await;
+    assert_eq!(answer.refusal().1, "INVALID_TEXT");
+    server.publish("geo", "rect", id, json!({"effective_end_date": "9999-12-31"})).await.ok();
+    server.stop().await;
+}
