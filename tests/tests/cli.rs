@@ -149,9 +149,8 @@ async fn an_interrupted_run_goes_on_without_losing_or_doubling_rows() {
     write(&fleet, "in.csv", &input(RECORDS));
     let output = fleet.folder().join("out.csv");
     let journal = fleet.folder().join("out.csv.millrace");
-    let mut interruptions = 0;
     // Killed in the middle twice, asked to stop once.
-    for signal in ["KILL", "INT", "KILL"] {
+    for (interruptions, signal) in ["KILL", "INT", "KILL"].into_iter().enumerate() {
         let more: &[&str] = if interruptions == 0 { &[] } else { &["--resume"] };
         let mut command = tokio::process::Command::from(fleet.command().unwrap());
         command.args(run_line(&[more, &["--chunk-records", "100", "--quiet"]].concat()));
@@ -171,7 +170,6 @@ async fn an_interrupted_run_goes_on_without_losing_or_doubling_rows() {
             assert_eq!(ended.code(), Some(1));
         }
         assert!(journal.exists());
-        interruptions += 1;
     }
     let refused = fail(&fleet, &run_line(&["--chunk-records", "100"]), 2).await;
     assert!(refused.contains("--resume"), "{refused}");
