@@ -77,6 +77,22 @@ fn a_chain_of_200_000_cells_compiles_and_runs() {
 }
 
 #[test]
+fn the_longest_formulas_compile_or_are_refused() {
+    let output = [Range::cell(0, 0, 1)];
+    let chain = format!("{}A1", "1+".repeat(4000));
+    let program =
+        Program::compile(&book(&[(0, 1, &chain)]), &[Range::cell(0, 0, 0)], &output, &Limits::default());
+    assert_eq!(program.unwrap().report().formulas, 1);
+    let percents = format!("1{}", "%".repeat(8000));
+    let signs = format!("{}1", "-".repeat(8000));
+    let right = format!("{}1{}", "(1+".repeat(64), ")".repeat(64));
+    for (text, fits) in [(percents, false), (signs, false), (right, true)] {
+        let compiled = Program::compile(&book(&[(0, 1, &text)]), &[], &output, &Limits::default());
+        assert_eq!(compiled.is_ok(), fits, "{}", &text[..20]);
+    }
+}
+
+#[test]
 fn a_long_sum_keeps_few_columns_live() {
     let mut sheet = Sheet { name: "Main".into(), ..Sheet::default() };
     let mut put = |row: u32, column: u32, text: String| {

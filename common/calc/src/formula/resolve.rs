@@ -117,7 +117,7 @@ impl<'b> Resolver<'b> {
         let text = text.strip_prefix('=').unwrap_or(text);
         screen(text, &self.limits)?;
         let limits =
-            ParserLimits::default().with_pratt_frames(200).with_ast_height(1024).with_ast_nodes(20_000);
+            ParserLimits::default().with_pratt_frames(200).with_ast_height(4200).with_ast_nodes(20_000);
         let ast = Parser::builder()
             .limits(limits)
             .parse(format!("={text}"))

@@ -225,11 +225,16 @@ impl Pattern {
         self.matches_from(&chars, 0).is_some()
     }
 
-    /// Whether the beginning of the text from a place on matches.
-    pub fn starts_at(&self, chars: &[char], from: usize) -> bool {
-        let mut open = Self { parts: self.parts.clone() };
-        open.parts.push(Part::Any);
-        open.matches_from(chars, from).is_some()
+    /// The first place, from `from` on, where the beginning of the rest of the text matches. The characters are folded.
+    pub fn find(&self, chars: &[char], from: usize) -> Option<usize> {
+        let fixed = self.parts.iter().position(|part| *part == Part::Any).unwrap_or(self.parts.len());
+        let (prefix, rest) = self.parts.split_at(fixed);
+        let fits = |(part, c): (&Part, &char)| *part == Part::One || *part == Part::Char(*c);
+        let last = chars.len().checked_sub(prefix.len())?;
+        let start = (from..=last).find(|i| prefix.iter().zip(&chars[*i..]).all(fits))?;
+        // What follows the first star has the most room after the first place of what precedes it.
+        let rest = Self { parts: rest.iter().copied().chain([Part::Any]).collect() };
+        rest.matches_from(chars, start + fixed).map(|()| start)
     }
 
     fn matches_from(&self, chars: &[char], from: usize) -> Option<()> {

@@ -145,8 +145,7 @@ fn search(_: &Env, args: &[Arg<'_>]) -> Answer {
         return Err(ErrorValue::Value);
     }
     let found = if part.contains(['*', '?', '~']) {
-        let pattern = Pattern::new(&part);
-        (from..=chars.len()).find(|i| pattern.starts_at(&chars, *i))
+        Pattern::new(&part).find(&chars, from)
     } else {
         let part: Vec<char> = part.chars().map(|c| c.to_lowercase().next().unwrap_or(c)).collect();
         let last = chars.len().checked_sub(part.len());
@@ -160,7 +159,14 @@ fn substitute(_: &Env, args: &[Arg<'_>]) -> Answer {
     if old.is_empty() {
         return Ok(text.as_ref().into());
     }
-    let Some(which) = args.get(3) else { return bounded(text.replace(old.as_ref(), &new)) };
+    let Some(which) = args.get(3) else {
+        // The length of the result is known before it is made.
+        let grown = text.matches(old.as_ref()).count().saturating_mul(new.len());
+        if grown > 4 * MAX_TEXT {
+            return Err(ErrorValue::Value);
+        }
+        return bounded(text.replace(old.as_ref(), &new));
+    };
     let which = place(which.number()?)?;
     match text.match_indices(old.as_ref()).nth(which) {
         Some((i, _)) => bounded(format!("{}{new}{}", &text[..i], &text[i + old.len()..])),
