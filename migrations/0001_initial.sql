@@ -220,7 +220,8 @@ CREATE TABLE chunks (
     attempts    integer NOT NULL DEFAULT 0,
     accepted_at timestamptz NOT NULL DEFAULT now(),
     queued_at   timestamptz,
-    PRIMARY KEY (day, batch_id, chunk_id)
+    -- The id comes first: while a partition has no statistics, no plan must think that all chunks of a batch are few.
+    PRIMARY KEY (chunk_id, batch_id, day)
 ) PARTITION BY RANGE (day);
 
 -- The output buffer: one row a finished chunk, the body as the API sends it.
@@ -239,7 +240,7 @@ CREATE TABLE results (
     body        bytea NOT NULL,
     finished_at timestamptz NOT NULL DEFAULT now(),
     pulled_at   timestamptz,
-    PRIMARY KEY (day, chunk_no)
+    PRIMARY KEY (chunk_no, day)
 ) PARTITION BY RANGE (day);
 ALTER TABLE results ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX results_ready ON results (batch_id, ordinal) WHERE pulled_at IS NULL;

@@ -51,9 +51,13 @@ async fn round(worker: &Worker, rounds: u64) -> Result<(), StoreError> {
         tracing::info!(batch.id = %id, "closed after inactivity");
         worker.control.send(ControlEvent::BatchClosed { batch_id: id });
     }
-    let withdrawn = store.withdraw_accepted(seconds(clocks.accepted_seconds)).await?;
-    if withdrawn > 0 {
-        tracing::info!(chunks = withdrawn, "withdrew chunks that were never confirmed");
+    // Looking for such chunks reads all of their day, so it is done rarely next to the time that they are given.
+    let every = (clocks.accepted_seconds * 1_000 / 10 / clocks.reaper_ms.max(1)).max(1);
+    if rounds.is_multiple_of(every) {
+        let withdrawn = store.withdraw_accepted(seconds(clocks.accepted_seconds)).await?;
+        if withdrawn > 0 {
+            tracing::info!(chunks = withdrawn, "withdrew chunks that were never confirmed");
+        }
     }
     for id in store.settle_batches().await? {
         tracing::info!(batch.id = %id, "batch finished");

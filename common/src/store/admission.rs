@@ -97,7 +97,10 @@ WITH input AS (
     FROM batches WHERE id = $1
 ), known AS (
     SELECT c.chunk_id, c.chunk_no, c.digest = i.digest AS same, c.queued_at IS NULL AS accepted
-    FROM input i JOIN chunks c ON c.day = $2 AND c.batch_id = $1 AND c.chunk_id = i.chunk_id
+    FROM input i CROSS JOIN LATERAL (
+        -- The limit keeps this a look-up by key whatever the planner thinks of the table.
+        SELECT * FROM chunks WHERE day = $2 AND batch_id = $1 AND chunk_id = i.chunk_id LIMIT 1
+    ) c
 ), fresh AS (
     SELECT * FROM input i WHERE NOT EXISTS (SELECT FROM known k WHERE k.chunk_id = i.chunk_id)
 ), need AS (

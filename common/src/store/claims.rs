@@ -53,8 +53,8 @@ WITH ready AS (
     ) locked
 ), claimed AS (
     UPDATE results r SET pulled_at = clock_timestamp()
-    FROM ready
-    WHERE r.day = $2 AND r.chunk_no = ready.chunk_no AND (ready.before = 0 OR ready.before < $4::int8)
+    WHERE r.day = $2
+      AND r.chunk_no = ANY(ARRAY(SELECT chunk_no FROM ready WHERE before = 0 OR before < $4::int8))
     RETURNING r.ordinal, r.chunk_id, r.records, r.bytes, r.compressed, r.body
 ), counted AS (
     UPDATE batch_counters SET
