@@ -62,7 +62,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 20_261_121)]
     seed: u64,
     /// Callers that push.
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     pushers: usize,
     /// Callers that pull.
     #[arg(long, value_name = "N", default_value_t = 2)]

@@ -29,7 +29,7 @@ pub struct Size {
 }
 
 /// 200 records: 5 KB in, 4 KB out.
-pub const LARGE: Size = Size { records: 200, output_bytes: 4_000, share: 0.5, chunks_per_push: 10 };
+pub const LARGE: Size = Size { records: 200, output_bytes: 4_000, share: 0.5, chunks_per_push: 40 };
 /// 10 records: 0.3 KB in, 0.4 KB out.
 pub const SMALL: Size = Size { records: 10, output_bytes: 400, share: 0.4, chunks_per_push: 100 };
 
