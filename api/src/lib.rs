@@ -93,8 +93,7 @@ async fn no_method(request: Request) -> impl IntoResponse {
 pub async fn serve(config: Config, migrate: bool, shutdown: CancellationToken) -> Result<(), ServeError> {
     let address = config.http.listen;
     let drain = Duration::from_millis(config.http.drain_timeout_ms);
-    let listener =
-        TcpListener::bind(address).await.map_err(|cause| ServeError::Listen { address, cause })?;
+    let listener = TcpListener::bind(address).await.map_err(|cause| ServeError::Listen { address, cause })?;
     let address = listener.local_addr()?;
     // Requests that are open at the shutdown still need the broker.
     let broker_shutdown = CancellationToken::new();

@@ -211,7 +211,7 @@ impl Value {
     }
 }
 
-/// Text as a number: a number, or a date or time as [`serial::parse`] reads it.
+/// Text as a number: a number, or a date or time as ISO text.
 pub fn text_to_number(text: &str) -> Option<f64> {
     number::parse(text).or_else(|| serial::parse(text))
 }

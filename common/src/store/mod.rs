@@ -82,12 +82,9 @@ impl Store {
 
         let mut options =
             tokio_postgres::Config::from_str(url).map_err(|error| invalid(error.to_string()))?;
-        options
-            .application_name(name)
-            .connect_timeout(acquire)
-            .options(format!(
-                "-c statement_timeout={timeout} -c idle_in_transaction_session_timeout=60000 {DATA_PLANE_PLANS}"
-            ));
+        options.application_name(name).connect_timeout(acquire).options(format!(
+            "-c statement_timeout={timeout} -c idle_in_transaction_session_timeout=60000 {DATA_PLANE_PLANS}"
+        ));
         let manager = deadpool_postgres::Manager::from_config(
             options,
             tokio_postgres::NoTls,

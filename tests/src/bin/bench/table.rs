@@ -153,7 +153,7 @@ mod tests {
     fn the_table_shows_numbers_to_read() {
         let text = render(&[
             row(Some(1_900_000.0), 950_000.0, Target::Share(0.6)),
-            row(None, 3.14, Target::AtMost(10.0)),
+            row(None, 3.12, Target::AtMost(10.0)),
         ]);
         assert!(text.contains("1 900 000") && text.contains("950 000") && text.contains("0.50"), "{text}");
         assert!(text.contains("MISS") && text.contains("3.1") && text.contains("pass"), "{text}");
