@@ -7,6 +7,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use millrace_common::broker::BrokerError;
+use millrace_common::programs::ProgramError;
 use millrace_common::store::StoreError;
 use serde_json::{Value as Json_, json};
 
@@ -212,6 +213,17 @@ impl From<StoreError> for ApiError {
             StoreError::Schema(_) | StoreError::Corrupt(_) | StoreError::Database(_) => {
                 Self::internal(&error)
             }
+        }
+    }
+}
+
+impl From<ProgramError> for ApiError {
+    fn from(error: ProgramError) -> Self {
+        match error {
+            ProgramError::Store(error) => error.into(),
+            ProgramError::Missing(_) => Self::not_found("VERSION_NOT_FOUND", error.to_string()),
+            ProgramError::Load(_) => Self::unprocessable("SERVICE_UNUSABLE", error.to_string(), None),
+            ProgramError::UnknownKind(_) | ProgramError::Interrupted => Self::internal(&error),
         }
     }
 }

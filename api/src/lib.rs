@@ -7,7 +7,6 @@ pub mod error;
 pub mod health;
 pub mod memory;
 pub mod middleware;
-pub mod programs;
 pub mod push;
 pub mod spark;
 pub mod state;

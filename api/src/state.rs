@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use millrace_calc::limits::Limits;
 use millrace_common::broker::{Control, Publisher, Topology};
 use millrace_common::config::Config;
+use millrace_common::programs::Programs;
 use millrace_common::store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::KeyCache;
 use crate::memory::MemoryBudget;
-use crate::programs::Programs;
 use crate::spark::batch::Batches;
 
 /// Everything that handlers need; cheap to clone.
@@ -45,9 +44,8 @@ impl AppState {
         let store = Store::open(&config.database, "millrace-api")?;
         let topology = Topology::new(&config.broker);
         let publisher = Publisher::start(&config.broker, shutdown.clone());
-        let limits = Limits { file_bytes: config.limits.service_bytes as u64, ..Limits::default() };
         Ok(Self {
-            programs: Programs::new(store.clone(), limits, config.worker.programs),
+            programs: Programs::new(store.clone(), &config.limits, config.worker.programs),
             batches: Batches::start(&config, &store, publisher.clone(), topology.clone()),
             store,
             topology,

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod config;
 pub mod model;
+pub mod programs;
 pub mod shutdown;
 pub mod startup;
 pub mod store;

@@ -12,6 +12,7 @@ use millrace_calc::program::Volatile;
 use millrace_calc::service::Options;
 use millrace_common::broker::{LaneId, Queue, Subscription};
 use millrace_common::model::{BatchState, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby};
+use millrace_common::programs::ProgramError;
 use millrace_common::store::{BatchView, FleetSnapshot, Heartbeat};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,6 @@ use uuid::Uuid;
 
 use crate::Worker;
 use crate::dispatch::{BatchTerms, Calculation};
-use crate::programs::ProgramError;
 
 /// Prefetch of the dead-letter queue.
 const DEAD_PREFETCH: u16 = 8;

@@ -12,7 +12,6 @@ pub mod evaluate;
 pub mod fleet;
 pub mod health;
 pub mod intake;
-pub mod programs;
 pub mod reaper;
 
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use std::time::Duration;
 
 use millrace_common::broker::{BrokerError, Consumers, Control, Publisher, Topology};
 use millrace_common::config::Config;
+use millrace_common::programs::Programs;
 use millrace_common::startup::patiently;
 use millrace_common::store::{Store, StoreError, WorkerSlot};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,6 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::dispatch::Dispatcher;
-use crate::programs::Programs;
 
 /// Why a worker ended.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +96,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Wo
         id,
         slots,
         counter_slot: WorkerSlot::of(id),
-        programs: Programs::new(store.clone(), config.worker.programs),
+        programs: Programs::new(store.clone(), &config.limits, config.worker.programs),
         topology,
         consumers,
         publisher: Publisher::start(&config.broker, links.clone()),

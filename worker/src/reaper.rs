@@ -69,9 +69,9 @@ async fn round(worker: &Worker, rounds: u64) -> Result<(), StoreError> {
         worker.control.send(ControlEvent::PlanChanged);
     }
     for lane in store.finished_lanes().await? {
-        match worker.topology.purge_lane(LaneId(lane.lane_id)).await {
-            Ok(_) => store.free_lane(lane).await?,
-            Err(error) => tracing::warn!(lane = lane.lane_id, %error, "the lane is freed later"),
+        let purge = async { worker.topology.purge_lane(LaneId(lane.lane_id)).await.map(drop) };
+        if let Err(error) = store.free_lane(lane, purge).await? {
+            tracing::warn!(lane = lane.lane_id, %error, "the lane is freed later");
         }
     }
     if rounds.is_multiple_of(PARTITION_ROUNDS) {

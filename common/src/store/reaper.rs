@@ -164,7 +164,7 @@ impl Store {
         Ok(gone.chunks.unsigned_abs())
     }
 
-    /// Lanes whose batches ended. Purge each, then [`Store::free_lane`].
+    /// Lanes whose batches ended, to be given to [`Store::free_lane`].
     pub async fn finished_lanes(&self) -> Result<Vec<FinishedLane>, StoreError> {
         Ok(sqlx::query_as!(
             FinishedLane,
@@ -176,25 +176,35 @@ impl Store {
         .await?)
     }
 
-    /// Puts a purged lane back into the pool.
-    pub async fn free_lane(&self, lane: FinishedLane) -> Result<(), StoreError> {
+    /// Purges a lane and puts it back into the pool. The lane's row stays locked while `purge` runs, so that no other reaper
+    /// frees it and no batch leases it in between: a late purge would take a new batch's chunks. Returns whether it was freed.
+    pub async fn free_lane<E>(
+        &self,
+        lane: FinishedLane,
+        purge: impl Future<Output = Result<(), E>>,
+    ) -> Result<Result<bool, E>, StoreError> {
         let mut tx = self.control.begin().await?;
-        sqlx::query!(
-            "UPDATE lanes SET batch_id = NULL WHERE id = $1 AND batch_id = $2",
+        let mine = sqlx::query_scalar!(
+            "SELECT id FROM lanes WHERE id = $1 AND batch_id = $2 FOR UPDATE SKIP LOCKED",
             lane.lane_id,
             lane.batch_id
         )
-        .execute(&mut *tx)
+        .fetch_optional(&mut *tx)
         .await?;
-        sqlx::query!(
-            "UPDATE batches SET lane_id = NULL WHERE id = $2 AND lane_id = $1",
-            lane.lane_id,
-            lane.batch_id
-        )
-        .execute(&mut *tx)
-        .await?;
+        if mine.is_none() {
+            return Ok(Ok(false));
+        }
+        if let Err(error) = purge.await {
+            return Ok(Err(error));
+        }
+        sqlx::query!("UPDATE lanes SET batch_id = NULL WHERE id = $1", lane.lane_id)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query!("UPDATE batches SET lane_id = NULL WHERE id = $1", lane.batch_id)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
-        Ok(())
+        Ok(Ok(true))
     }
 
     /// Removes workers without a heartbeat for `seconds`. Returns them.

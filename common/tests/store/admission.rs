@@ -117,7 +117,17 @@ async fn live_batches_have_lanes_of_their_own_and_freed_lanes_get_a_new_epoch() 
     database.store.change_batch(first.id, Transition::Cancel).await.unwrap().unwrap();
     let lanes = database.store.finished_lanes().await.unwrap();
     assert_eq!(lanes.iter().map(|lane| lane.batch_id).collect::<Vec<_>>(), [first.id]);
-    database.store.free_lane(lanes[0]).await.unwrap();
+    // A purge that fails keeps the lane; while one runs, nobody else frees the lane or leases it.
+    let failed = database.store.free_lane(lanes[0], async { Err("the broker is away") }).await.unwrap();
+    assert_eq!(failed, Err("the broker is away"));
+    let rival = async {
+        let meanwhile = database.batch(1_000, 1_000).await;
+        assert_ne!(meanwhile.lane_id, first.lane_id);
+        let nested = database.store.free_lane(lanes[0], async { Ok::<_, ()>(()) }).await.unwrap();
+        assert_eq!(nested, Ok(false));
+        Ok::<_, ()>(())
+    };
+    assert_eq!(database.store.free_lane(lanes[0], rival).await.unwrap(), Ok(true));
     let third = database.batch(1_000, 1_000).await;
     assert_eq!(third.lane_id, first.lane_id);
     assert!(third.lane_epoch > first.lane_epoch);

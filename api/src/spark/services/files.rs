@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
+use millrace_common::programs::source_kind;
 use millrace_common::store::{NewUpload, Publication, ServiceVersion, VersionBump, VersionSelector};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -14,7 +15,6 @@ use super::locator::{Locator, parse_selector};
 use super::resolve::{resolve, service_id};
 use crate::auth::Auth;
 use crate::error::ApiError;
-use crate::programs::source_kind;
 use crate::spark::envelope::{COMPILER_VERSION, Meta, v1, v3};
 use crate::state::AppState;
 
