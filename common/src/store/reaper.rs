@@ -195,6 +195,8 @@ impl Store {
             return Ok(Ok(false));
         }
         if let Err(error) = purge.await {
+            // A transaction that is merely dropped keeps its lock until the connection is used again.
+            tx.rollback().await?;
             return Ok(Err(error));
         }
         sqlx::query!("UPDATE lanes SET batch_id = NULL WHERE id = $1", lane.lane_id)
