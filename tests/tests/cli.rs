@@ -145,7 +145,7 @@ async fn standard_input_and_output_and_parameters_work() {
 #[tokio::test]
 async fn an_interrupted_run_goes_on_without_losing_or_doubling_rows() {
     let fleet = Fleet::sales(FleetOptions::workers(1)).await.unwrap();
-    const RECORDS: usize = 100_000;
+    const RECORDS: usize = 300_000;
     write(&fleet, "in.csv", &input(RECORDS));
     let output = fleet.folder().join("out.csv");
     let journal = fleet.folder().join("out.csv.millrace");

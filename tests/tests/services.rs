@@ -113,7 +113,8 @@ async fn a_request_that_is_open_at_the_shutdown_is_answered() {
 #[tokio::test]
 async fn the_server_waits_for_its_database() {
     let proxy = Proxy::start(Services::from_env().unwrap().database_address().unwrap()).await.unwrap();
-    let options = FleetOptions::workers(0).database_at(proxy.address());
+    let options =
+        FleetOptions::workers(0).database_at(proxy.address()).set_api("database.acquire_timeout_ms", 1_000);
     let mut fleet = Fleet::sales(options).await.unwrap();
     let client = fleet.client().clone();
     client.execute_v4(&call()).await.unwrap().success().unwrap();

@@ -69,7 +69,8 @@ fn formula() -> impl Strategy<Value = String> {
                 .prop_map(|(a, near)| format!("VLOOKUP({a},C1:D6,2,{near})")),
             1 => (inner.clone(), prop_oneof![Just("1"), Just("0"), Just("-1")])
                 .prop_map(|(a, kind)| format!("MATCH({a},A1:A6,{kind})")),
-            1 => inner.clone().prop_map(|a| format!("INDEX(A1:A6,{a})")),
+            // A place of 0 means the whole column, which a program only knows when the place is a constant.
+            1 => inner.clone().prop_map(|a| format!("INDEX(A1:A6,MAX(1,{a}))")),
             1 => inner.clone().prop_map(|a| format!("XLOOKUP({a},C1:C6,D1:D6,\"none\",-1)")),
             1 => inner.clone().prop_map(|a| format!("CHOOSE({a},A1,A2,\"c\")")),
             1 => inner.clone().prop_map(|a| format!("COUNTIF(A1:A6,{a})")),
