@@ -8,7 +8,7 @@ use super::error::CompileErrorKind;
 use super::scalar;
 use super::table::Table;
 use crate::formula::Binary;
-use crate::functions::{Arg, Env, Grid, by_index};
+use crate::functions::{Arg, Env, by_index};
 use crate::value::Value;
 
 /// Operations that one program may have.
@@ -50,6 +50,13 @@ pub(crate) enum Search {
     NextSmaller { last: bool },
     /// Equal or else the next greater, in any order.
     NextGreater { last: bool },
+}
+
+impl Search {
+    /// Whether only an equal number is found, wherever it is when there is but one.
+    pub fn is_plain(self) -> bool {
+        matches!(self, Self::Exact | Self::Equal { .. })
+    }
 }
 
 /// An operation.
@@ -249,12 +256,7 @@ impl Builder {
                 Operand::Omitted => Arg::Omitted,
                 Operand::Src(src) => Arg::Value(self.constant_of(*src)?),
                 Operand::Array(array) => match &self.graph.arrays[*array as usize] {
-                    Array::Constant(table) => Arg::Array(Grid {
-                        rows: table.rows,
-                        columns: table.columns,
-                        items: &table.values,
-                        index: matches!(op, Op::Position(_)).then(|| table.index()),
-                    }),
+                    Array::Constant(table) => Arg::Array(table.grid(matches!(op, Op::Position(_)))),
                     Array::Mixed { .. } => return None,
                 },
             });

@@ -5,18 +5,22 @@
 
 mod column;
 mod columnar;
-mod columns;
 mod compile;
 mod error;
 mod execute;
 mod forms;
 pub(crate) mod graph;
 mod kernels;
+mod lanes;
 mod lookups;
 mod lower;
+mod power;
+mod records;
 mod scalar;
 mod schedule;
+mod steps;
 pub(crate) mod table;
+mod typing;
 
 pub use column::Column;
 pub use error::{CompileError, CompileErrorKind};
@@ -138,7 +142,16 @@ impl Program {
         scratch: &mut Scratch,
         outputs: &mut Vec<Column>,
     ) {
-        execute::run(&self.schedule, &self.graph, inputs, rows, volatile, first_record, scratch, outputs);
+        let rows = rows.min(BLOCK);
+        let block = execute::Block {
+            schedule: &self.schedule,
+            graph: &self.graph,
+            inputs,
+            rows,
+            volatile,
+            first_record,
+        };
+        block.run(scratch, outputs);
     }
 
     /// What went into the program.

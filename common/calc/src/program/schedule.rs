@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::BLOCK;
+use super::execute::Typings;
 use super::graph::{Array, Graph, Node, Op, Operand, Src};
 use super::table::Table;
 
@@ -36,6 +37,8 @@ pub(super) struct Schedule {
     pub lanes: usize,
     /// Inputs that the instructions read, sorted.
     pub inputs: Vec<u32>,
+    /// The typed programs made of it so far.
+    pub typings: Typings,
 }
 
 /// Bytes of live columns that a run may keep, before it takes fewer records at once.
@@ -45,6 +48,13 @@ impl Schedule {
     /// Order what these outputs need.
     pub fn new(graph: &Graph, outputs: &[Src]) -> Self {
         Planner::new(graph).plan(outputs)
+    }
+}
+
+impl Schedule {
+    /// The arguments of an instruction.
+    pub fn operands_of(&self, instruction: &Instruction) -> &[Operand] {
+        &self.operands[instruction.start as usize..(instruction.start + instruction.length) as usize]
     }
 }
 
