@@ -2,7 +2,7 @@
 
 use super::column::{Column, lane};
 use super::graph::{Graph, Src};
-use super::lanes::{Bank, Group, Num, Splat, WIDTH};
+use super::lanes::{Bank, Num, Splat, WIDTH};
 use super::schedule::{Rectangle, Schedule};
 use super::steps::{Argument, Kind, Many, One, Step, Two, Typed};
 use super::{Volatile, kernels, scalar};
@@ -41,15 +41,15 @@ macro_rules! two {
     ($bank:expr, $a:expr, $b:expr, |$x:ident, $y:ident| $body:expr) => {
         match ($a, $b) {
             (Num::Lanes(a), Num::Lanes(b)) => {
-                let ($x, $y) = ($bank.groups(a), $bank.groups(b));
+                let ($x, $y) = ($bank.lanes(a), $bank.lanes(b));
                 $body
             }
             (Num::Lanes(a), Num::Constant(b)) => {
-                let ($x, $y) = ($bank.groups(a), Splat(b));
+                let ($x, $y) = ($bank.lanes(a), Splat(b));
                 $body
             }
             (Num::Constant(a), Num::Lanes(b)) => {
-                let ($x, $y) = (Splat(a), $bank.groups(b));
+                let ($x, $y) = (Splat(a), $bank.lanes(b));
                 $body
             }
             (Num::Constant(a), Num::Constant(b)) => {
@@ -65,7 +65,7 @@ macro_rules! one {
     ($bank:expr, $a:expr, |$x:ident| $body:expr) => {
         match $a {
             Num::Lanes(a) => {
-                let $x = $bank.groups(a);
+                let $x = $bank.lanes(a);
                 $body
             }
             Num::Constant(a) => {
@@ -108,16 +108,29 @@ macro_rules! by_operator {
     };
 }
 
+/// A run under wider vectors. A type of its own, since a closure's body would not be compiled for them.
+#[cfg(target_arch = "x86_64")]
+struct Steps<'r, 'a, 's> {
+    run: &'r Run<'a>,
+    state: &'r mut State<'s>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl pulp::WithSimd for Steps<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        self.run.steps::<true>(self.state);
+    }
+}
+
 impl Run<'_> {
     /// Run all steps, with the widest vectors that this processor has unless `portable`. The results are the same bits.
     pub fn all(&self, portable: bool, state: &mut State<'_>) {
         #[cfg(target_arch = "x86_64")]
         if !portable && let pulp::Arch::V3(simd) = pulp::Arch::new() {
-            return pulp::Simd::vectorize(
-                simd,
-                #[inline(always)]
-                || self.steps::<true>(state),
-            );
+            return pulp::Simd::vectorize(simd, Steps { run: self, state });
         }
         // A fused multiplication is one instruction of every 64-bit ARM processor, elsewhere perhaps a slow function.
         const FUSED: bool = cfg!(target_arch = "aarch64");
@@ -126,12 +139,12 @@ impl Run<'_> {
 
     #[inline(always)]
     fn steps<const FMA: bool>(&self, state: &mut State<'_>) {
-        let groups = self.n.div_ceil(WIDTH);
+        let width = self.n.next_multiple_of(WIDTH);
         for step in &self.typed.steps {
             match *step {
                 Step::Two { op, a, b, target } => {
                     let mut out = state.bank.take(target);
-                    let lanes = &mut out[..groups];
+                    let lanes = &mut out[..width];
                     let bank = &*state.bank;
                     let odd = match op {
                         Two::Add => two!(bank, a, b, |x, y| kernels::arithmetic(x, y, lanes, |x, y| x + y)),
@@ -154,11 +167,12 @@ impl Run<'_> {
                 }
                 Step::CompareSelect { op, a, b, yes, no, target } => {
                     let mut out = state.bank.take(target);
-                    let lanes = &mut out[..groups];
+                    let lanes = &mut out[..width];
                     let bank = &*state.bank;
-                    let odd = by_operator!(op, |raw| two!(bank, a, b, |x, y| two!(bank, yes, no, |yes, no| {
-                        kernels::compare_select((x, y), yes, no, lanes, raw)
-                    })));
+                    let odd =
+                        by_operator!(op, |raw| two!(bank, a, b, |x, y| two!(bank, yes, no, |yes, no| {
+                            kernels::compare_select((x, y), yes, no, lanes, raw)
+                        })));
                     if odd {
                         repair_compare_select(bank, op, [a, b, yes, no], lanes);
                     }
@@ -166,9 +180,10 @@ impl Run<'_> {
                 }
                 Step::Compare { op, a, b, target } => {
                     let mut out = state.bank.take(target);
-                    let lanes = &mut out[..groups];
+                    let lanes = &mut out[..width];
                     let bank = &*state.bank;
-                    let odd = by_operator!(op, |raw| two!(bank, a, b, |x, y| kernels::compare(x, y, lanes, raw)));
+                    let odd =
+                        by_operator!(op, |raw| two!(bank, a, b, |x, y| kernels::compare(x, y, lanes, raw)));
                     if odd {
                         repair_compare(bank, op, a, b, lanes);
                     }
@@ -176,7 +191,7 @@ impl Run<'_> {
                 }
                 Step::Select { condition, yes, no, target } => {
                     let mut out = state.bank.take(target);
-                    let lanes = &mut out[..groups];
+                    let lanes = &mut out[..width];
                     let bank = &*state.bank;
                     let odd = one!(bank, condition, |c| two!(bank, yes, no, |yes, no| kernels::select(
                         c, yes, no, lanes
@@ -189,14 +204,14 @@ impl Run<'_> {
                 Step::WholePower { base, exponent, series, next, target } => {
                     let mut out = state.bank.take(target);
                     let (mut high, mut low) = (state.bank.take(series.high), state.bank.take(series.low));
-                    let x = state.bank.groups(base);
+                    let x = state.bank.lanes(base);
                     let odd = if next {
-                        kernels::next_power::<FMA>(x, &mut high, &mut low, &mut out[..groups])
+                        kernels::next_power::<FMA>(x, &mut high, &mut low, &mut out[..width])
                     } else {
-                        kernels::whole_power::<FMA>(x, exponent, &mut high, &mut low, &mut out[..groups])
+                        kernels::whole_power::<FMA>(x, exponent, &mut high, &mut low, &mut out[..width])
                     };
                     if odd {
-                        repair_power(x, exponent, &high[..groups], &low[..groups], &mut out[..groups]);
+                        repair_power(x, exponent, &high[..width], &low[..width], &mut out[..width]);
                     }
                     state.bank.put(series.high, high);
                     state.bank.put(series.low, low);
@@ -204,24 +219,33 @@ impl Run<'_> {
                 }
                 Step::Pick { table, row, column, target } => {
                     let mut out = state.bank.take(target);
-                    self.pick(table, row, column, state.bank, &mut out[..groups]);
+                    self.pick(table, row, column, state.bank, &mut out[..width]);
+                    state.bank.put(target, out);
+                }
+                Step::Slots { places, count, slots } => {
+                    let (places, (out, inside)) = state.bank.lanes_and_slots(places, slots);
+                    *inside = kernels::slots(&places[..width], f64::from(count), out);
+                }
+                Step::PickSlot { table, places, slots, target } => {
+                    let mut out = state.bank.take(target);
+                    self.pick_slot(table, places, slots, state.bank, &mut out[..width]);
                     state.bank.put(target, out);
                 }
                 Step::PlaceInSeries { key, first, count, target } => {
                     let mut out = state.bank.take(target);
                     let missing = number::error(ErrorValue::NA);
-                    let key = state.bank.groups(key);
-                    kernels::place_in_series(key, first, count, missing, &mut out[..groups]);
+                    let key = state.bank.lanes(key);
+                    kernels::place_in_series(key, first, count, missing, &mut out[..width]);
                     state.bank.put(target, out);
                 }
                 Step::Many { op, items, call, target } => {
                     let mut out = state.bank.take(target);
-                    self.many(op, items.of(&self.typed.items), call, state, &mut out[..groups]);
+                    self.many(op, items.of(&self.typed.items), call, state, &mut out[..width]);
                     state.bank.put(target, out);
                 }
                 Step::Round { a, digits, rounding, target } => {
                     let mut out = state.bank.take(target);
-                    let lanes = &mut out[..groups];
+                    let lanes = &mut out[..width];
                     let power = POWERS[digits.abs() as usize];
                     let (times, over) = if digits < 0.0 { (1.0, power) } else { (power, 1.0) };
                     let bank = &*state.bank;
@@ -237,7 +261,7 @@ impl Run<'_> {
                 }
                 Step::One { op, a, target } => {
                     let mut out = state.bank.take(target);
-                    let lanes = &mut out[..groups];
+                    let lanes = &mut out[..width];
                     let bank = &*state.bank;
                     let nothing = |_: f64, _: f64| 0;
                     match op {
@@ -273,7 +297,7 @@ impl Run<'_> {
                 }
                 Step::IfError { a, otherwise, only_na, target } => {
                     let mut out = state.bank.take(target);
-                    let lanes = &mut out[..groups];
+                    let lanes = &mut out[..width];
                     let bank = &*state.bank;
                     if only_na {
                         if_na(bank, a, otherwise, lanes);
@@ -282,14 +306,14 @@ impl Run<'_> {
                     }
                     state.bank.put(target, out);
                 }
-                ref other => self.rare(other, state, groups),
+                ref other => self.rare(other, state, width),
             }
         }
     }
 
     /// Steps whose loops call functions, so that the width of vectors does not matter.
     #[inline(never)]
-    fn rare(&self, step: &Step, state: &mut State<'_>, groups: usize) {
+    fn rare(&self, step: &Step, state: &mut State<'_>, width: usize) {
         let n = self.n;
         match *step {
             Step::Load { input, kind: Kind::Value, target } => {
@@ -305,26 +329,26 @@ impl Run<'_> {
             }
             Step::Load { input, kind, target } => {
                 let mut out = state.bank.take(target);
-                self.load(input, kind, &mut state.odd, out.as_flattened_mut());
+                self.load(input, kind, &mut state.odd, &mut out);
                 state.bank.put(target, out);
             }
-            Step::ToNumber { values, target } => self.fill(state, target, groups, |state, i| {
-                state.bank.values[values as usize][i].to_lane()
-            }),
-            Step::Power { a, b, target } => self.fill(state, target, groups, |state, i| {
+            Step::ToNumber { values, target } => {
+                self.fill(state, target, width, |state, i| state.bank.values[values as usize][i].to_lane())
+            }
+            Step::Power { a, b, target } => self.fill(state, target, width, |state, i| {
                 scalar::power(state.bank.lane(a, i), state.bank.lane(b, i))
             }),
-            Step::Call1 { f, a, target } => self.fill(state, target, groups, |state, i| {
+            Step::Call1 { f, a, target } => self.fill(state, target, width, |state, i| {
                 scalar::checked(&[state.bank.lane(a, i)], |args| f(args[0]))
             }),
-            Step::Call2 { f, a, b, target } => self.fill(state, target, groups, |state, i| {
+            Step::Call2 { f, a, b, target } => self.fill(state, target, width, |state, i| {
                 let args = [state.bank.lane(a, i), state.bank.lane(b, i)];
                 scalar::checked(&args, |args| f(args[0], args[1]))
             }),
             Step::Calls { f, items, target } => {
                 let items = items.of(&self.typed.items);
                 let mut args = [0.0; super::typing::MOST];
-                self.fill(state, target, groups, |state, i| {
+                self.fill(state, target, width, |state, i| {
                     for (arg, item) in args.iter_mut().zip(items) {
                         *arg = state.bank.lane(*item, i);
                     }
@@ -332,12 +356,12 @@ impl Run<'_> {
                 });
             }
             Step::Random { site, target } => {
-                self.fill(state, target, groups, |_, i| scalar::random(site, &self.env(i)));
+                self.fill(state, target, width, |_, i| scalar::random(site, &self.env(i)));
             }
             Step::Place { search, key, table, target } => {
                 let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
                 let index = table.index();
-                self.fill(state, target, groups, |state, i| {
+                self.fill(state, target, width, |state, i| {
                     let key = state.bank.lanes(key)[i];
                     if key.is_nan() {
                         return key;
@@ -349,13 +373,13 @@ impl Run<'_> {
             Step::PlaceText { search, values, table, target } => {
                 let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
                 let grid = table.grid(true);
-                self.fill(state, target, groups, |state, i| {
+                self.fill(state, target, width, |state, i| {
                     scalar::position_in(search, &state.bank.values[values as usize][i], &grid)
                 });
             }
             Step::SameText { values, text, equal, target } => {
                 let text = &self.graph.constants[text as usize];
-                self.fill(state, target, groups, |state, i| {
+                self.fill(state, target, width, |state, i| {
                     same_text(&state.bank.values[values as usize][i], text, equal)
                 });
             }
@@ -392,7 +416,7 @@ impl Run<'_> {
                 }
                 state.bank.values[target as usize] = out;
             }
-            Step::Record { call, kind, target } => self.fill(state, target, groups, |state, i| {
+            Step::Record { call, kind, target } => self.fill(state, target, width, |state, i| {
                 let value = self.call(call, i, state.bank, state.store);
                 if !kind.holds(&value) {
                     state.odd |= 1 << i;
@@ -410,11 +434,11 @@ impl Run<'_> {
         &self,
         state: &mut State<'_>,
         target: u32,
-        groups: usize,
+        width: usize,
         mut f: impl FnMut(&mut State<'_>, usize) -> f64,
     ) {
         let mut out = state.bank.take(target);
-        let lanes = out[..groups].as_flattened_mut();
+        let lanes = &mut out[..width];
         for (i, lane) in lanes[..self.n].iter_mut().enumerate() {
             *lane = f(state, i);
         }
@@ -441,7 +465,7 @@ impl Run<'_> {
             }
             _ => None,
         };
-        let out = &mut out[..self.n.div_ceil(WIDTH) * WIDTH];
+        let out = &mut out[..self.n.next_multiple_of(WIDTH)];
         if let Some(lanes) = lanes {
             out[..self.n].copy_from_slice(lanes);
             // Whatever the caller wrote, lanes are finite or one of the known NaNs.
@@ -466,26 +490,29 @@ impl Run<'_> {
         out[self.n..].fill(last);
     }
 
-    #[inline(always)]
-    fn pick(&self, table: u32, row: Num, column: Num, bank: &Bank, out: &mut [Group]) {
+    fn pick(&self, table: u32, row: Num, column: Num, bank: &Bank, out: &mut [f64]) {
         let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
         let Some(padded) = &table.padded else { return };
-        let places = match (row, column) {
-            (Num::Lanes(places), Num::Constant(1.0)) if table.columns == 1 => Some(places),
-            (Num::Constant(1.0), Num::Lanes(places)) if table.rows == 1 => Some(places),
-            _ => None,
-        };
-        let odd = match places {
-            Some(places) => kernels::pick(padded, bank.groups(places), out),
-            None => true,
-        };
-        if odd {
+        pick_one_by_one(table.rows, table.columns, &padded[1..], bank, row, column, out);
+    }
+
+    #[inline(always)]
+    fn pick_slot(&self, table: u32, places: u32, slots: u32, bank: &Bank, out: &mut [f64]) {
+        let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
+        let (Some(short), Some(padded)) = (&table.short, &table.padded) else { return };
+        let (slots, inside) = &bank.slots[slots as usize];
+        for (out, slot) in out.iter_mut().zip(slots) {
+            *out = short[usize::from(*slot)];
+        }
+        if !inside {
+            let (row, column) = (Num::Lanes(places), Num::Constant(1.0));
+            let (row, column) = if table.columns == 1 { (row, column) } else { (column, row) };
             pick_one_by_one(table.rows, table.columns, &padded[1..], bank, row, column, out);
         }
     }
 
     #[inline(always)]
-    fn many(&self, op: Many, items: &[Num], call: u32, state: &mut State<'_>, out: &mut [Group]) {
+    fn many(&self, op: Many, items: &[Num], call: u32, state: &mut State<'_>, out: &mut [f64]) {
         let bank = &*state.bank;
         let Some((first, rest)) = items.split_first() else { return };
         let nothing = |_: f64, _: f64| 0;
@@ -493,7 +520,16 @@ impl Run<'_> {
         match op {
             Many::Sum => {
                 odd |= one!(bank, *first, |x| kernels::arithmetic(x, Splat(0.0), out, |x, y| x + y));
-                for item in rest {
+                let (fours, left) = rest.as_chunks::<4>();
+                for four in fours {
+                    odd |= if let [Num::Lanes(a), Num::Lanes(b), Num::Lanes(c), Num::Lanes(d)] = *four {
+                        kernels::accumulate_four([a, b, c, d].map(|register| bank.lanes(register)), out)
+                    } else {
+                        let add = |odd, item: &Num| odd | one!(bank, *item, |x| kernels::accumulate(out, x));
+                        four.iter().fold(false, add)
+                    };
+                }
+                for item in left {
                     odd |= one!(bank, *item, |x| kernels::accumulate(out, x));
                 }
             }
@@ -505,13 +541,13 @@ impl Run<'_> {
                 }
             }
             Many::And | Many::Or => {
-                out.fill([f64::from(u8::from(op == Many::And)); WIDTH]);
+                out.fill(f64::from(u8::from(op == Many::And)));
                 for item in items {
                     odd |= one!(bank, *item, |x| kernels::accumulate_logic(out, x, op == Many::And));
                 }
             }
             Many::Products => {
-                out.fill([0.0; WIDTH]);
+                out.fill(0.0);
                 for pair in items.chunks_exact(2) {
                     odd |= two!(bank, pair[0], pair[1], |x, y| kernels::accumulate_product(out, x, y));
                 }
@@ -525,17 +561,16 @@ impl Run<'_> {
     /// Take records with an error among their arguments, or with a result that is no number, by the definition.
     #[cold]
     #[inline(never)]
-    fn repair_many(&self, items: &[Num], call: u32, state: &mut State<'_>, out: &mut [Group]) {
+    fn repair_many(&self, items: &[Num], call: u32, state: &mut State<'_>, out: &mut [f64]) {
         for i in 0..self.n {
-            let lanes = out.as_flattened_mut();
+            let lanes = &mut *out;
             let bank = &*state.bank;
             if !lanes[i].is_finite() || items.iter().any(|item| !bank.lane(*item, i).is_finite()) {
                 lanes[i] = lane(&self.call(call, i, bank, state.store));
             }
         }
-        let lanes = out.as_flattened_mut();
-        let last = lanes[self.n - 1];
-        lanes[self.n..].fill(last);
+        let last = out[self.n - 1];
+        out[self.n..].fill(last);
     }
 
     /// The value of an argument for one record.
@@ -561,10 +596,12 @@ impl Run<'_> {
 /// `=` or `<>` of a value and a text, as a lane.
 fn same_text(value: &Value, text: &Value, equal: bool) -> f64 {
     let same = match (value, text) {
-        (Value::Text(a), Value::Text(b)) => a.len() == b.len() && compare_text(a, b).is_eq() || {
-            // Only text beyond ASCII may change its length with its case.
-            a.len() != b.len() && !(a.is_ascii() && b.is_ascii()) && compare_text(a, b).is_eq()
-        },
+        (Value::Text(a), Value::Text(b)) => {
+            a.len() == b.len() && compare_text(a, b).is_eq() || {
+                // Only text beyond ASCII may change its length with its case.
+                a.len() != b.len() && !(a.is_ascii() && b.is_ascii()) && compare_text(a, b).is_eq()
+            }
+        }
         (a, b) => match a.compare(b) {
             Ok(ordering) => ordering.is_eq(),
             Err(e) => return number::error(e),
@@ -573,15 +610,15 @@ fn same_text(value: &Value, text: &Value, equal: bool) -> f64 {
     f64::from(u8::from(same == equal))
 }
 
-fn floor(bank: &Bank, a: Num, out: &mut [Group]) {
-    for (i, out) in out.as_flattened_mut().iter_mut().enumerate() {
+fn floor(bank: &Bank, a: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
         let x = bank.lane(a, i);
         *out = if x.is_nan() { x } else { number::floor(x) };
     }
 }
 
-fn if_na(bank: &Bank, a: Num, otherwise: Num, out: &mut [Group]) {
-    for (i, out) in out.as_flattened_mut().iter_mut().enumerate() {
+fn if_na(bank: &Bank, a: Num, otherwise: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
         let x = bank.lane(a, i);
         *out = if number::decode(x) == Some(ErrorValue::NA) { bank.lane(otherwise, i) } else { x };
     }
@@ -589,7 +626,7 @@ fn if_na(bank: &Bank, a: Num, otherwise: Num, out: &mut [Group]) {
 
 #[cold]
 #[inline(never)]
-fn repair_two(bank: &Bank, op: Two, a: Num, b: Num, out: &mut [Group]) {
+fn repair_two(bank: &Bank, op: Two, a: Num, b: Num, out: &mut [f64]) {
     let exact = match op {
         Two::Add => scalar::add,
         Two::Subtract => scalar::subtract,
@@ -598,8 +635,11 @@ fn repair_two(bank: &Bank, op: Two, a: Num, b: Num, out: &mut [Group]) {
         Two::Min => |a: f64, b: f64| first_error(a, b).unwrap_or(if b < a { b } else { a }),
         Two::Max => |a: f64, b: f64| first_error(a, b).unwrap_or(if b > a { b } else { a }),
     };
-    for (i, out) in out.as_flattened_mut().iter_mut().enumerate() {
-        *out = exact(bank.lane(a, i), bank.lane(b, i));
+    for (i, out) in out.iter_mut().enumerate() {
+        let (a, b) = (bank.lane(a, i), bank.lane(b, i));
+        if !(out.is_finite() && a.is_finite() && b.is_finite()) {
+            *out = exact(a, b);
+        }
     }
 }
 
@@ -609,16 +649,16 @@ fn first_error(a: f64, b: f64) -> Option<f64> {
 
 #[cold]
 #[inline(never)]
-fn repair_compare(bank: &Bank, op: Binary, a: Num, b: Num, out: &mut [Group]) {
-    for (i, out) in out.as_flattened_mut().iter_mut().enumerate() {
+fn repair_compare(bank: &Bank, op: Binary, a: Num, b: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
         *out = scalar::compare(op, bank.lane(a, i), bank.lane(b, i));
     }
 }
 
 #[cold]
 #[inline(never)]
-fn repair_compare_select(bank: &Bank, op: Binary, [a, b, yes, no]: [Num; 4], out: &mut [Group]) {
-    for (i, out) in out.as_flattened_mut().iter_mut().enumerate() {
+fn repair_compare_select(bank: &Bank, op: Binary, [a, b, yes, no]: [Num; 4], out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
         let condition = scalar::compare(op, bank.lane(a, i), bank.lane(b, i));
         *out = if condition.is_nan() {
             condition
@@ -630,8 +670,8 @@ fn repair_compare_select(bank: &Bank, op: Binary, [a, b, yes, no]: [Num; 4], out
 
 #[cold]
 #[inline(never)]
-fn repair_select(bank: &Bank, condition: Num, out: &mut [Group]) {
-    for (i, out) in out.as_flattened_mut().iter_mut().enumerate() {
+fn repair_select(bank: &Bank, condition: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
         let condition = bank.lane(condition, i);
         if condition.is_nan() {
             *out = condition;
@@ -641,9 +681,9 @@ fn repair_select(bank: &Bank, condition: Num, out: &mut [Group]) {
 
 #[cold]
 #[inline(never)]
-fn repair_power(x: &[Group], exponent: i32, high: &[Group], low: &[Group], out: &mut [Group]) {
-    let lanes = x.as_flattened().iter().zip(high.as_flattened()).zip(low.as_flattened());
-    for (((x, high), low), out) in lanes.zip(out.as_flattened_mut()) {
+fn repair_power(x: &[f64], exponent: i32, high: &[f64], low: &[f64], out: &mut [f64]) {
+    let lanes = x.iter().zip(high.iter()).zip(low.iter());
+    for (((x, high), low), out) in lanes.zip(out) {
         if !super::power::sure(*high, *low) {
             *out = scalar::power(*x, f64::from(exponent));
         }
@@ -652,22 +692,26 @@ fn repair_power(x: &[Group], exponent: i32, high: &[Group], low: &[Group], out: 
 
 #[cold]
 #[inline(never)]
-fn repair_round(bank: &Bank, a: Num, digits: f64, rounding: Rounding, out: &mut [Group]) {
+fn repair_round(bank: &Bank, a: Num, digits: f64, rounding: Rounding, out: &mut [f64]) {
     let exact = match rounding {
         Rounding::HalfAway => number::round,
         Rounding::Up => number::round_up,
         Rounding::Down => number::round_down,
     };
-    for (i, out) in out.as_flattened_mut().iter_mut().enumerate() {
+    let power = POWERS[digits.abs() as usize];
+    for (i, out) in out.iter_mut().enumerate() {
         let x = bank.lane(a, i);
-        *out = if x.is_nan() { x } else { exact(x, digits) };
+        let scaled = if digits < 0.0 { x.abs() / power } else { x.abs() * power };
+        if kernels::round_is_doubtful(scaled, rounding) {
+            *out = if x.is_nan() { x } else { exact(x, digits) };
+        }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn repair_sqrt(bank: &Bank, a: Num, out: &mut [Group]) {
-    for (i, out) in out.as_flattened_mut().iter_mut().enumerate() {
+fn repair_sqrt(bank: &Bank, a: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
         let x = bank.lane(a, i);
         if !out.is_finite() {
             *out = if x.is_nan() { x } else { number::error(ErrorValue::Num) };
@@ -683,9 +727,9 @@ fn pick_one_by_one(
     bank: &Bank,
     row: Num,
     column: Num,
-    out: &mut [Group],
+    out: &mut [f64],
 ) {
-    for (i, out) in out.as_flattened_mut().iter_mut().enumerate() {
+    for (i, out) in out.iter_mut().enumerate() {
         *out = match scalar::place(rows, columns, bank.lane(row, i), bank.lane(column, i)) {
             Ok(place) => values[place],
             Err(e) => number::error(e),

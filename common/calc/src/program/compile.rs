@@ -148,6 +148,7 @@ impl Compiler<'_> {
                 continue;
             }
             let Some(expr) = frame.expr.take() else { continue };
+            self.builder.place = (key.1, key.2);
             match self.result(key, &expr) {
                 Ok(src) => {
                     self.cells.insert(key, State::Done(src));

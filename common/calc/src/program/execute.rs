@@ -207,7 +207,7 @@ impl<'a> Block<'a> {
         scratch: &mut Scratch,
         outputs: &mut [Column],
     ) -> u128 {
-        scratch.bank.reserve(typed.registers);
+        scratch.bank.reserve(typed.registers, typed.slots);
         let run = Run {
             typed,
             schedule: self.schedule,

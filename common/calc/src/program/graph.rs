@@ -124,6 +124,8 @@ impl Array {
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     pub nodes: Vec<Node>,
+    /// Row and column of the cell whose formula first needed each node.
+    pub places: Vec<(u32, u32)>,
     pub operands: Vec<Operand>,
     pub constants: Vec<Value>,
     pub arrays: Vec<Array>,
@@ -133,6 +135,8 @@ pub(crate) struct Graph {
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     pub graph: Graph,
+    /// Row and column of the cell that is being compiled.
+    pub place: (u32, u32),
     known: FxHashMap<(Op, Vec<Operand>), u32>,
     numbers: FxHashMap<u64, u32>,
     texts: FxHashMap<Arc<str>, u32>,
@@ -238,6 +242,7 @@ impl Builder {
         let index = self.graph.nodes.len() as u32;
         let start = self.graph.operands.len() as u32;
         self.graph.operands.extend_from_slice(operands);
+        self.graph.places.push(self.place);
         self.graph.nodes.push(Node { op, start, length: operands.len() as u32 });
         self.known.insert(key, index);
         Ok(Src::Node(index))

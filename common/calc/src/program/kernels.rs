@@ -1,13 +1,10 @@
-//! Loops over groups of lanes, written so that the compiler vectorises them. Each tells whether any lane is out of the
+//! Loops over lanes, written so that the compiler vectorises them. Each tells whether any lane is out of the
 //! ordinary (an error, an infinity, numbers too near to each other to compare); such lanes then go through the definition in
 //! [`scalar`](super::scalar), so that both executions agree bit for bit.
 
-use super::lanes::{Group, Source, WIDTH};
+use super::lanes::{Slots, Source};
 use super::power;
 use crate::number::{Rounding, WHOLE, near};
-
-/// Marks collected over the lanes of a column: not zero once a lane was out of the ordinary.
-type Marks = [u64; WIDTH];
 
 /// The difference of a lane to itself: zero, or a NaN when it is no finite number.
 #[inline(always)]
@@ -15,30 +12,23 @@ fn mark(x: f64) -> u64 {
     (x - x).to_bits()
 }
 
-#[inline(always)]
-fn any(marks: &Marks) -> bool {
-    marks.iter().fold(0, |all, mark| all | mark) != 0
-}
-
 /// `f` of each lane; marks by `odd` of the argument and the result.
 #[inline(always)]
 pub(super) fn map1(
     a: impl Source,
-    out: &mut [Group],
+    out: &mut [f64],
     f: impl Fn(f64) -> f64,
     odd: impl Fn(f64, f64) -> u64,
 ) -> bool {
     let a = a.cut(out.len());
-    let mut marks = Marks::default();
-    for (g, out) in out.iter_mut().enumerate() {
-        let x = a.group(g);
-        for l in 0..WIDTH {
-            let result = f(x[l]);
-            out[l] = result;
-            marks[l] |= odd(x[l], result);
-        }
+    let mut marks = 0_u64;
+    for (i, out) in out.iter_mut().enumerate() {
+        let x = a.at(i);
+        let result = f(x);
+        *out = result;
+        marks |= odd(x, result);
     }
-    any(&marks)
+    marks != 0
 }
 
 /// `f` of each pair of lanes; marks by `odd` of both arguments and the result.
@@ -46,21 +36,19 @@ pub(super) fn map1(
 pub(super) fn map2(
     a: impl Source,
     b: impl Source,
-    out: &mut [Group],
+    out: &mut [f64],
     f: impl Fn(f64, f64) -> f64,
     odd: impl Fn(f64, f64, f64) -> u64,
 ) -> bool {
     let (a, b) = (a.cut(out.len()), b.cut(out.len()));
-    let mut marks = Marks::default();
-    for (g, out) in out.iter_mut().enumerate() {
-        let (x, y) = (a.group(g), b.group(g));
-        for l in 0..WIDTH {
-            let result = f(x[l], y[l]);
-            out[l] = result;
-            marks[l] |= odd(x[l], y[l], result);
-        }
+    let mut marks = 0_u64;
+    for (i, out) in out.iter_mut().enumerate() {
+        let (x, y) = (a.at(i), b.at(i));
+        let result = f(x, y);
+        *out = result;
+        marks |= odd(x, y, result);
     }
-    any(&marks)
+    marks != 0
 }
 
 /// `+ − × ÷`: marks results that are not finite.
@@ -68,7 +56,7 @@ pub(super) fn map2(
 pub(super) fn arithmetic(
     a: impl Source,
     b: impl Source,
-    out: &mut [Group],
+    out: &mut [f64],
     f: impl Fn(f64, f64) -> f64,
 ) -> bool {
     map2(a, b, out, f, |_, _, result| mark(result))
@@ -76,7 +64,7 @@ pub(super) fn arithmetic(
 
 /// The smaller or greater of two: marks arguments that are not finite.
 #[inline(always)]
-pub(super) fn extreme(a: impl Source, b: impl Source, out: &mut [Group], greater: bool) -> bool {
+pub(super) fn extreme(a: impl Source, b: impl Source, out: &mut [f64], greater: bool) -> bool {
     let odd = |x: f64, y: f64, _| mark(x) | mark(y);
     if greater {
         map2(a, b, out, |x, y| if y > x { y } else { x }, odd)
@@ -90,7 +78,7 @@ pub(super) fn extreme(a: impl Source, b: impl Source, out: &mut [Group], greater
 pub(super) fn compare(
     a: impl Source,
     b: impl Source,
-    out: &mut [Group],
+    out: &mut [f64],
     raw: impl Fn(f64, f64) -> bool,
 ) -> bool {
     let value = |x: f64, y: f64| if raw(x, y) { 1.0 } else { 0.0 };
@@ -105,18 +93,16 @@ fn far(x: f64, y: f64) -> bool {
 
 /// `IF`: marks conditions that are not finite.
 #[inline(always)]
-pub(super) fn select(condition: impl Source, yes: impl Source, no: impl Source, out: &mut [Group]) -> bool {
+pub(super) fn select(condition: impl Source, yes: impl Source, no: impl Source, out: &mut [f64]) -> bool {
     let groups = out.len();
     let (condition, yes, no) = (condition.cut(groups), yes.cut(groups), no.cut(groups));
-    let mut marks = Marks::default();
-    for (g, out) in out.iter_mut().enumerate() {
-        let (c, yes, no) = (condition.group(g), yes.group(g), no.group(g));
-        for l in 0..WIDTH {
-            out[l] = if c[l] != 0.0 { yes[l] } else { no[l] };
-            marks[l] |= mark(c[l]);
-        }
+    let mut marks = 0_u64;
+    for (i, out) in out.iter_mut().enumerate() {
+        let (c, yes, no) = (condition.at(i), yes.at(i), no.at(i));
+        *out = if c != 0.0 { yes } else { no };
+        marks |= mark(c);
     }
-    any(&marks)
+    marks != 0
 }
 
 /// `IF(a op b, yes, no)` in one pass: marks as [`compare`].
@@ -125,95 +111,98 @@ pub(super) fn compare_select(
     (a, b): (impl Source, impl Source),
     yes: impl Source,
     no: impl Source,
-    out: &mut [Group],
+    out: &mut [f64],
     raw: impl Fn(f64, f64) -> bool,
 ) -> bool {
     let groups = out.len();
     let (a, b, yes, no) = (a.cut(groups), b.cut(groups), yes.cut(groups), no.cut(groups));
-    let mut marks = Marks::default();
-    for (g, out) in out.iter_mut().enumerate() {
-        let (x, y, yes, no) = (a.group(g), b.group(g), yes.group(g), no.group(g));
-        for l in 0..WIDTH {
-            out[l] = if raw(x[l], y[l]) { yes[l] } else { no[l] };
-            marks[l] |= u64::from(!far(x[l], y[l]) & (x[l] != y[l]));
-        }
+    let mut marks = 0_u64;
+    for (i, out) in out.iter_mut().enumerate() {
+        let (x, y, yes, no) = (a.at(i), b.at(i), yes.at(i), no.at(i));
+        *out = if raw(x, y) { yes } else { no };
+        marks |= u64::from(!far(x, y) & (x != y));
     }
-    any(&marks)
+    marks != 0
 }
 
 /// Take the other column where the first is an error.
 #[inline(always)]
-pub(super) fn if_error(a: impl Source, otherwise: impl Source, out: &mut [Group]) {
+pub(super) fn if_error(a: impl Source, otherwise: impl Source, out: &mut [f64]) {
     map2(a, otherwise, out, |x, y| if x.abs() <= f64::MAX { x } else { y }, |_, _, _| 0);
 }
 
 /// Add a column to a running sum: marks sums that are not finite.
 #[inline(always)]
-pub(super) fn accumulate(sum: &mut [Group], a: impl Source) -> bool {
+pub(super) fn accumulate(sum: &mut [f64], a: impl Source) -> bool {
     let a = a.cut(sum.len());
-    let mut marks = Marks::default();
-    for (g, sum) in sum.iter_mut().enumerate() {
-        let x = a.group(g);
-        for l in 0..WIDTH {
-            sum[l] += x[l];
-            marks[l] |= mark(sum[l]);
-        }
+    let mut marks = 0_u64;
+    for (i, sum) in sum.iter_mut().enumerate() {
+        let x = a.at(i);
+        *sum += x;
+        marks |= mark(*sum);
     }
-    any(&marks)
+    marks != 0
+}
+
+/// Add four columns to a running sum, one after the other: marks sums that are not finite.
+#[inline(always)]
+pub(super) fn accumulate_four([a, b, c, d]: [&[f64]; 4], sum: &mut [f64]) -> bool {
+    let lanes = sum.len();
+    let (a, b, c, d) = (a.cut(lanes), b.cut(lanes), c.cut(lanes), d.cut(lanes));
+    let mut marks = 0_u64;
+    for (i, sum) in sum.iter_mut().enumerate() {
+        *sum = (((*sum + a[i]) + b[i]) + c[i]) + d[i];
+        marks |= mark(*sum);
+    }
+    marks != 0
 }
 
 /// Keep the smaller or greater of a running value and a column: marks lanes that are not finite.
 #[inline(always)]
-pub(super) fn accumulate_extreme(best: &mut [Group], a: impl Source, greater: bool) -> bool {
+pub(super) fn accumulate_extreme(best: &mut [f64], a: impl Source, greater: bool) -> bool {
     let a = a.cut(best.len());
-    let mut marks = Marks::default();
-    for (g, best) in best.iter_mut().enumerate() {
-        let x = a.group(g);
-        for l in 0..WIDTH {
-            let better = if greater { x[l] > best[l] } else { x[l] < best[l] };
-            best[l] = if better { x[l] } else { best[l] };
-            marks[l] |= mark(x[l]);
-        }
+    let mut marks = 0_u64;
+    for (i, best) in best.iter_mut().enumerate() {
+        let x = a.at(i);
+        let better = if greater { x > *best } else { x < *best };
+        *best = if better { x } else { *best };
+        marks |= mark(x);
     }
-    any(&marks)
+    marks != 0
 }
 
 /// Join a column of conditions to a running `AND` or `OR`: marks lanes that are not finite.
 #[inline(always)]
-pub(super) fn accumulate_logic(all: &mut [Group], a: impl Source, and: bool) -> bool {
+pub(super) fn accumulate_logic(all: &mut [f64], a: impl Source, and: bool) -> bool {
     let a = a.cut(all.len());
-    let mut marks = Marks::default();
-    for (g, all) in all.iter_mut().enumerate() {
-        let x = a.group(g);
-        for l in 0..WIDTH {
-            let (left, right) = (all[l] != 0.0, x[l] != 0.0);
-            all[l] = if if and { left & right } else { left | right } { 1.0 } else { 0.0 };
-            marks[l] |= mark(x[l]);
-        }
+    let mut marks = 0_u64;
+    for (i, all) in all.iter_mut().enumerate() {
+        let x = a.at(i);
+        let (left, right) = (*all != 0.0, x != 0.0);
+        *all = if if and { left & right } else { left | right } { 1.0 } else { 0.0 };
+        marks |= mark(x);
     }
-    any(&marks)
+    marks != 0
 }
 
 /// Add the products of two columns to a running sum: marks sums that are not finite.
 #[inline(always)]
-pub(super) fn accumulate_product(sum: &mut [Group], a: impl Source, b: impl Source) -> bool {
+pub(super) fn accumulate_product(sum: &mut [f64], a: impl Source, b: impl Source) -> bool {
     let (a, b) = (a.cut(sum.len()), b.cut(sum.len()));
-    let mut marks = Marks::default();
-    for (g, sum) in sum.iter_mut().enumerate() {
-        let (x, y) = (a.group(g), b.group(g));
-        for l in 0..WIDTH {
-            let product = x[l] * y[l];
-            sum[l] += product;
-            marks[l] |= mark(sum[l]);
-        }
+    let mut marks = 0_u64;
+    for (i, sum) in sum.iter_mut().enumerate() {
+        let (x, y) = (a.at(i), b.at(i));
+        let product = x * y;
+        *sum += product;
+        marks |= mark(*sum);
     }
-    any(&marks)
+    marks != 0
 }
 
 /// `ROUND` to a constant number of digits: the value times `times` and over `over` is rounded. The same steps as
 /// [`number::round`](crate::number::round) without its branches; marks what they cannot decide.
 #[inline(always)]
-pub(super) fn round_half(a: impl Source, times: f64, over: f64, out: &mut [Group]) -> bool {
+pub(super) fn round_half(a: impl Source, times: f64, over: f64, out: &mut [f64]) -> bool {
     let scale = |x: f64| x.abs() * times / over;
     map1(
         a,
@@ -223,33 +212,33 @@ pub(super) fn round_half(a: impl Source, times: f64, over: f64, out: &mut [Group
             let nearest = (scaled + WHOLE) - WHOLE;
             (nearest * over / times).copysign(x)
         },
-        |x, _| {
-            let scaled = scale(x);
-            let nearest = (scaled + WHOLE) - WHOLE;
-            let distance = 0.5 - (scaled - nearest).abs();
-            u64::from(near(scaled, distance) | !below(scaled, 1e15))
-        },
+        |x, _| u64::from(half_is_doubtful(scale(x))),
     )
+}
+
+/// Whether plain arithmetic cannot tell to which side a scaled number rounds.
+pub(super) fn round_is_doubtful(scaled: f64, rounding: Rounding) -> bool {
+    if rounding == Rounding::HalfAway { half_is_doubtful(scaled) } else { cut_is_doubtful(scaled) }
+}
+
+#[inline(always)]
+fn half_is_doubtful(scaled: f64) -> bool {
+    let nearest = (scaled + WHOLE) - WHOLE;
+    near(scaled, 0.5 - (scaled - nearest).abs()) | !below(scaled, 1e15)
+}
+
+#[inline(always)]
+fn cut_is_doubtful(scaled: f64) -> bool {
+    let rest = scaled - whole_below(scaled);
+    near(scaled, if rest < 1.0 - rest { rest } else { 1.0 - rest }) | !below(scaled, 1e15)
 }
 
 /// `ROUNDDOWN` and `TRUNC` to a constant number of digits, as [`round_half`].
 #[inline(always)]
-pub(super) fn round_down(a: impl Source, times: f64, over: f64, out: &mut [Group]) -> bool {
-    let parts = |x: f64| {
-        let scaled = x.abs() * times / over;
-        (scaled, whole_below(scaled))
-    };
-    map1(
-        a,
-        out,
-        |x| (parts(x).1 * over / times).copysign(x),
-        |x, _| {
-            let (scaled, floor) = parts(x);
-            let rest = scaled - floor;
-            let distance = if rest < 1.0 - rest { rest } else { 1.0 - rest };
-            u64::from(near(scaled, distance) | !below(scaled, 1e15))
-        },
-    )
+pub(super) fn round_down(a: impl Source, times: f64, over: f64, out: &mut [f64]) -> bool {
+    let scale = |x: f64| x.abs() * times / over;
+    let cut = |x: f64| (whole_below(scale(x)) * over / times).copysign(x);
+    map1(a, out, cut, |x, _| u64::from(cut_is_doubtful(scale(x))))
 }
 
 /// The whole number below a number from 0 to 2^52, by arithmetic that every processor vectorises.
@@ -272,7 +261,7 @@ pub(super) fn rounds_plainly(digits: f64, rounding: Rounding) -> bool {
 
 /// The one-based place of a key in whole numbers that rise by one from `first`; `missing` where there is none. Errors stay.
 #[inline(always)]
-pub(super) fn place_in_series(key: impl Source, first: f64, count: f64, missing: f64, out: &mut [Group]) {
+pub(super) fn place_in_series(key: impl Source, first: f64, count: f64, missing: f64, out: &mut [f64]) {
     let place = |x: f64| {
         let at = x - first;
         // A sum without a rest is a whole number, and adding `first` again shows that subtracting it lost nothing.
@@ -283,27 +272,18 @@ pub(super) fn place_in_series(key: impl Source, first: f64, count: f64, missing:
     map1(key, out, place, |_, _| 0);
 }
 
-/// The values of a line of numbers at one-based places. `padded` has one more value, at its beginning. Marks places that
-/// lie outside or are no finite number.
+/// One-based places as slots of a short table of `count` values; 0 where a place lies outside or is no number. Tells whether
+/// all lie inside.
 #[inline(always)]
-pub(super) fn pick(padded: &[f64], places: impl Source, out: &mut [Group]) -> bool {
-    let places = places.cut(out.len());
-    let count = padded.len() as f64;
-    let mut marks = 0_u64;
-    for (g, out) in out.iter_mut().enumerate() {
-        let x = places.group(g);
-        let mut slots = [0_u64; WIDTH];
-        for l in 0..WIDTH {
-            let inside = (x[l] >= 1.0) & (x[l] < count);
-            let slot = if inside { whole_below(x[l]) } else { 0.0 };
-            slots[l] = (slot + WHOLE).to_bits() & 0xFFFF_FFFF;
-            marks |= u64::from(!inside);
-        }
-        for l in 0..WIDTH {
-            out[l] = padded.get(slots[l] as usize).copied().unwrap_or(0.0);
-        }
+pub(super) fn slots(places: &[f64], count: f64, out: &mut Slots) -> bool {
+    let end = count + 1.0;
+    let mut outside = 0_u64;
+    for (x, slot) in places.iter().zip(out) {
+        let inside = (*x >= 1.0) & (*x < end);
+        *slot = ((if inside { whole_below(*x) } else { 0.0 }) + WHOLE).to_bits() as u8;
+        outside |= u64::from(!inside);
     }
-    marks != 0
+    outside == 0
 }
 
 /// A whole power, rounded into `out`; `high + low` keeps its double length for the next of a series. Marks what is not
@@ -312,58 +292,48 @@ pub(super) fn pick(padded: &[f64], places: impl Source, out: &mut [Group]) -> bo
 pub(super) fn whole_power<const FMA: bool>(
     base: impl Source,
     exponent: i32,
-    high: &mut [Group],
-    low: &mut [Group],
-    out: &mut [Group],
+    high: &mut [f64],
+    low: &mut [f64],
+    out: &mut [f64],
 ) -> bool {
-    let groups = out.len();
-    let (base, high, low) = (base.cut(groups), &mut high[..groups], &mut low[..groups]);
-    let mut marks = Marks::default();
-    for (g, ((high, low), out)) in high.iter_mut().zip(low.iter_mut()).zip(out).enumerate() {
-        let x = base.group(g);
-        for l in 0..WIDTH {
-            let (h, s) = power::whole::<FMA>(x[l], exponent);
-            high[l] = h;
-            low[l] = s;
-            out[l] = h;
-            marks[l] |= u64::from(!power::sure(h, s));
-        }
+    let (base, high, low) = (base.cut(out.len()), &mut high[..out.len()], &mut low[..out.len()]);
+    let mut marks = 0_u64;
+    for (i, ((high, low), out)) in high.iter_mut().zip(low.iter_mut()).zip(out).enumerate() {
+        let (h, l) = power::whole::<FMA>(base.at(i), exponent);
+        *high = h;
+        *low = l;
+        *out = h;
+        marks |= u64::from(!power::sure(h, l));
     }
-    any(&marks)
+    marks != 0
 }
 
 /// The next power of a series: `high + low` times the base, rounded into `out`. Marks what is not surely right.
 #[inline(always)]
 pub(super) fn next_power<const FMA: bool>(
     base: impl Source,
-    high: &mut [Group],
-    low: &mut [Group],
-    out: &mut [Group],
+    high: &mut [f64],
+    low: &mut [f64],
+    out: &mut [f64],
 ) -> bool {
-    let groups = out.len();
-    let (base, high, low) = (base.cut(groups), &mut high[..groups], &mut low[..groups]);
-    let mut marks = Marks::default();
-    for (g, ((high, low), out)) in high.iter_mut().zip(low.iter_mut()).zip(out).enumerate() {
-        let x = base.group(g);
-        for l in 0..WIDTH {
-            let (h, s) = power::times::<FMA>(high[l], low[l], x[l]);
-            high[l] = h;
-            low[l] = s;
-            out[l] = h;
-            marks[l] |= u64::from(!power::sure(h, s));
-        }
+    let (base, high, low) = (base.cut(out.len()), &mut high[..out.len()], &mut low[..out.len()]);
+    let mut marks = 0_u64;
+    for (i, ((high, low), out)) in high.iter_mut().zip(low.iter_mut()).zip(out).enumerate() {
+        let (h, l) = power::times::<FMA>(*high, *low, base.at(i));
+        *high = h;
+        *low = l;
+        *out = h;
+        marks |= u64::from(!power::sure(h, l));
     }
-    any(&marks)
+    marks != 0
 }
 
 /// Whether any lane is no finite number.
 #[inline(always)]
-pub(super) fn any_odd(a: &[Group]) -> bool {
-    let mut marks = Marks::default();
+pub(super) fn any_odd(a: &[f64]) -> bool {
+    let mut marks = 0_u64;
     for x in a {
-        for l in 0..WIDTH {
-            marks[l] |= mark(x[l]);
-        }
+        marks |= mark(*x);
     }
-    any(&marks)
+    marks != 0
 }

@@ -1,15 +1,14 @@
-//! Lanes: the numbers of a column in groups as wide as the processor's vectors, and the memory that holds them.
+//! Lanes: the numbers of a column, and the memory that holds them.
+
+use std::ops::{Deref, DerefMut};
+
+use bytemuck::{Pod, Zeroable};
 
 use super::BLOCK;
 use crate::value::Value;
 
-/// Numbers in one group: two vectors of AVX2, four of SSE2 or NEON. A single record costs one group.
+/// Lanes are computed in multiples of this: two vectors of AVX2, four of SSE2 or NEON.
 pub(super) const WIDTH: usize = 8;
-/// Groups of a full block.
-const GROUPS: usize = BLOCK / WIDTH;
-
-/// Numbers that are computed together.
-pub(super) type Group = [f64; WIDTH];
 
 /// Where an operation over lanes takes a number from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,20 +21,20 @@ pub(super) enum Num {
 
 /// What a loop reads: a register, or the same number again and again.
 pub(super) trait Source: Copy {
-    /// The same source with exactly this many groups.
-    fn cut(self, groups: usize) -> Self;
-    /// One group.
-    fn group(&self, index: usize) -> Group;
+    /// The same source with exactly this many lanes.
+    fn cut(self, lanes: usize) -> Self;
+    /// One lane.
+    fn at(&self, index: usize) -> f64;
 }
 
-impl Source for &[Group] {
+impl Source for &[f64] {
     #[inline(always)]
-    fn cut(self, groups: usize) -> Self {
-        &self[..groups]
+    fn cut(self, lanes: usize) -> Self {
+        &self[..lanes]
     }
 
     #[inline(always)]
-    fn group(&self, index: usize) -> Group {
+    fn at(&self, index: usize) -> f64 {
         self[index]
     }
 }
@@ -51,55 +50,93 @@ impl Source for Splat {
     }
 
     #[inline(always)]
-    fn group(&self, _: usize) -> Group {
-        [self.0; WIDTH]
+    fn at(&self, _: usize) -> f64 {
+        self.0
     }
 }
+
+/// As many lanes as a line of the processor's cache: a register begins with a line, so that no vector lies across two.
+#[derive(Debug, Clone, Copy, Default, Zeroable, Pod)]
+#[repr(C, align(64))]
+pub(super) struct Line([f64; WIDTH]);
+
+/// The lanes of a register while its operation writes them.
+#[derive(Debug, Default)]
+pub(super) struct Lanes(Box<[Line]>);
+
+impl Deref for Lanes {
+    type Target = [f64];
+
+    #[inline(always)]
+    fn deref(&self) -> &[f64] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+impl DerefMut for Lanes {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [f64] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+/// The places of a column in tables of one line, counted from one; 0 for none.
+pub(super) type Slots = [u8; BLOCK];
 
 /// The registers of a run: lanes for numbers and booleans, values for anything else.
 #[derive(Debug, Default)]
 pub(super) struct Bank {
-    lanes: Vec<Box<[Group]>>,
+    lanes: Vec<Lanes>,
+    /// Places by the register of the numbers that they were made of; whether all of them are within their table.
+    pub slots: Vec<(Slots, bool)>,
     pub values: Vec<Vec<Value>>,
 }
 
 impl Bank {
     /// Make room for this many registers.
-    pub fn reserve(&mut self, registers: usize) {
+    pub fn reserve(&mut self, registers: usize, slots: usize) {
+        if self.slots.len() < slots {
+            self.slots.resize(slots, ([0; BLOCK], true));
+        }
         if self.lanes.len() < registers {
-            self.lanes.resize_with(registers, Box::default);
+            self.lanes.resize_with(registers, Lanes::default);
             self.values.resize_with(registers, Vec::new);
         }
     }
 
     /// Bytes of the lanes.
     pub fn bytes(&self) -> usize {
-        self.lanes.iter().map(|lanes| size_of_val(&**lanes)).sum()
+        let lanes: usize = self.lanes.iter().map(|lanes| size_of_val(&*lanes.0)).sum();
+        lanes + self.slots.len() * size_of::<(Slots, bool)>()
     }
 
     /// A register to write, out of the bank while its operation reads others.
     #[inline(always)]
-    pub fn take(&mut self, register: u32) -> Box<[Group]> {
+    pub fn take(&mut self, register: u32) -> Lanes {
         let lanes = std::mem::take(&mut self.lanes[register as usize]);
-        if lanes.is_empty() { vec![[0.0; WIDTH]; GROUPS].into_boxed_slice() } else { lanes }
+        if lanes.0.is_empty() {
+            Lanes(vec![Line::default(); BLOCK / WIDTH].into_boxed_slice())
+        } else {
+            lanes
+        }
     }
 
     /// Put a written register back.
     #[inline(always)]
-    pub fn put(&mut self, register: u32, lanes: Box<[Group]>) {
+    pub fn put(&mut self, register: u32, lanes: Lanes) {
         self.lanes[register as usize] = lanes;
     }
 
-    /// The groups of a register.
+    /// The lanes of a register.
     #[inline(always)]
-    pub fn groups(&self, register: u32) -> &[Group] {
+    pub fn lanes(&self, register: u32) -> &[f64] {
         &self.lanes[register as usize]
     }
 
-    /// The lanes of a register, one record after the other.
+    /// The lanes of a register to read, and slots to write.
     #[inline(always)]
-    pub fn lanes(&self, register: u32) -> &[f64] {
-        self.lanes[register as usize].as_flattened()
+    pub fn lanes_and_slots(&mut self, register: u32, slots: u32) -> (&[f64], &mut (Slots, bool)) {
+        (&self.lanes[register as usize], &mut self.slots[slots as usize])
     }
 
     /// One lane.

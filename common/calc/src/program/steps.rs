@@ -91,7 +91,10 @@ pub(super) enum Argument {
     /// A constant array of the schedule.
     Table(u32),
     /// An array whose items are the next of these arguments.
-    Items { rows: u32, columns: u32 },
+    Items {
+        rows: u32,
+        columns: u32,
+    },
 }
 
 /// A piece of a list of the typed program.
@@ -119,40 +122,165 @@ pub(super) struct Call {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     /// An input column, by its place.
-    Load { input: u32, kind: Kind, target: u32 },
+    Load {
+        input: u32,
+        kind: Kind,
+        target: u32,
+    },
     /// The numbers of values, as arithmetic coerces them.
-    ToNumber { values: u32, target: u32 },
-    Two { op: Two, a: Num, b: Num, target: u32 },
-    One { op: One, a: Num, target: u32 },
-    Power { a: Num, b: Num, target: u32 },
+    ToNumber {
+        values: u32,
+        target: u32,
+    },
+    Two {
+        op: Two,
+        a: Num,
+        b: Num,
+        target: u32,
+    },
+    One {
+        op: One,
+        a: Num,
+        target: u32,
+    },
+    Power {
+        a: Num,
+        b: Num,
+        target: u32,
+    },
     /// A whole power; with `next`, the previous of the series times the base.
-    WholePower { base: u32, exponent: i32, series: Series, next: bool, target: u32 },
-    Compare { op: Binary, a: Num, b: Num, target: u32 },
-    Select { condition: Num, yes: Num, no: Num, target: u32 },
-    CompareSelect { op: Binary, a: Num, b: Num, yes: Num, no: Num, target: u32 },
-    IfError { a: Num, otherwise: Num, only_na: bool, target: u32 },
-    Round { a: Num, digits: f64, rounding: Rounding, target: u32 },
-    Many { op: Many, items: Span, call: u32, target: u32 },
+    WholePower {
+        base: u32,
+        exponent: i32,
+        series: Series,
+        next: bool,
+        target: u32,
+    },
+    Compare {
+        op: Binary,
+        a: Num,
+        b: Num,
+        target: u32,
+    },
+    Select {
+        condition: Num,
+        yes: Num,
+        no: Num,
+        target: u32,
+    },
+    CompareSelect {
+        op: Binary,
+        a: Num,
+        b: Num,
+        yes: Num,
+        no: Num,
+        target: u32,
+    },
+    IfError {
+        a: Num,
+        otherwise: Num,
+        only_na: bool,
+        target: u32,
+    },
+    Round {
+        a: Num,
+        digits: f64,
+        rounding: Rounding,
+        target: u32,
+    },
+    Many {
+        op: Many,
+        items: Span,
+        call: u32,
+        target: u32,
+    },
     /// The place of a key in a table of whole numbers that rise by one.
-    PlaceInSeries { key: u32, first: f64, count: f64, target: u32 },
+    PlaceInSeries {
+        key: u32,
+        first: f64,
+        count: f64,
+        target: u32,
+    },
     /// The place of a number in a table.
-    Place { search: Search, key: u32, table: u32, target: u32 },
+    Place {
+        search: Search,
+        key: u32,
+        table: u32,
+        target: u32,
+    },
+    /// Places as slots of lines of `count` values.
+    Slots {
+        places: u32,
+        count: u8,
+        slots: u32,
+    },
+    /// A number of a short line of numbers.
+    PickSlot {
+        table: u32,
+        places: u32,
+        slots: u32,
+        target: u32,
+    },
     /// A number of a table of numbers.
-    Pick { table: u32, row: Num, column: Num, target: u32 },
-    Call1 { f: fn(f64) -> f64, a: Num, target: u32 },
-    Call2 { f: fn(f64, f64) -> f64, a: Num, b: Num, target: u32 },
-    Calls { f: fn(&[f64]) -> f64, items: Span, target: u32 },
-    Random { site: u32, target: u32 },
+    Pick {
+        table: u32,
+        row: Num,
+        column: Num,
+        target: u32,
+    },
+    Call1 {
+        f: fn(f64) -> f64,
+        a: Num,
+        target: u32,
+    },
+    Call2 {
+        f: fn(f64, f64) -> f64,
+        a: Num,
+        b: Num,
+        target: u32,
+    },
+    Calls {
+        f: fn(&[f64]) -> f64,
+        items: Span,
+        target: u32,
+    },
+    Random {
+        site: u32,
+        target: u32,
+    },
     /// Record by record; what does not fit `kind` is left to the scalar execution.
-    Record { call: u32, kind: Kind, target: u32 },
+    Record {
+        call: u32,
+        kind: Kind,
+        target: u32,
+    },
     /// `IF` on values.
-    SelectValues { condition: Num, yes: Argument, no: Argument, target: u32 },
+    SelectValues {
+        condition: Num,
+        yes: Argument,
+        no: Argument,
+        target: u32,
+    },
     /// Comparison of text with a text for equality.
-    SameText { values: u32, text: u32, equal: bool, target: u32 },
+    SameText {
+        values: u32,
+        text: u32,
+        equal: bool,
+        target: u32,
+    },
     /// The place of a text in a table.
-    PlaceText { search: Search, values: u32, table: u32, target: u32 },
+    PlaceText {
+        search: Search,
+        values: u32,
+        table: u32,
+        target: u32,
+    },
     /// Values of a line of a table at places.
-    PickValues { table: u32, places: u32, target: u32 },
+    PickValues {
+        table: u32,
+        places: u32,
+        target: u32,
+    },
 }
 
 /// Where an output comes from.
@@ -176,6 +304,8 @@ pub(super) struct Typed {
     pub calls: Vec<Call>,
     pub outputs: Vec<Out>,
     pub registers: usize,
+    /// Columns of slots.
+    pub slots: usize,
     /// Records that are evaluated at once.
     pub lanes: usize,
 }

@@ -16,14 +16,24 @@ pub(crate) struct Table {
     pub values: Vec<Value>,
     /// The same as lanes, when every value is a number or an error; one more lane at the beginning stands for no place.
     pub padded: Option<Vec<f64>>,
+    /// The same for a short line, so long that no byte lies behind its end.
+    pub short: Option<Box<[f64; 256]>>,
     index: OnceLock<Index>,
 }
 
 impl Table {
     pub fn new(rows: usize, columns: usize, values: Vec<Value>) -> Self {
         let plain = values.iter().all(|v| matches!(v, Value::Number(_) | Value::Error(_)));
-        let padded = plain.then(|| std::iter::once(0.0).chain(values.iter().map(lane)).collect());
-        Self { rows, columns, values, padded, index: OnceLock::new() }
+        let padded: Option<Vec<f64>> =
+            plain.then(|| std::iter::once(0.0).chain(values.iter().map(lane)).collect());
+        let short =
+            padded.as_ref().filter(|padded: &&Vec<f64>| padded.len() <= 256 && (rows == 1 || columns == 1));
+        let short = short.map(|padded| {
+            let mut line = Box::new([0.0; 256]);
+            line[..padded.len()].copy_from_slice(padded);
+            line
+        });
+        Self { rows, columns, values, padded, short, index: OnceLock::new() }
     }
 
     /// The values as a function sees them, with their index when a lookup searches them.

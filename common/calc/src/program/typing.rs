@@ -22,6 +22,8 @@ pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expecte
         uses: uses(schedule),
         series: FxHashMap::default(),
         unused: Vec::new(),
+        slots: FxHashMap::default(),
+        unused_slots: Vec::new(),
         temporary: Vec::new(),
         taken: 0,
         typed: Typed {
@@ -33,6 +35,7 @@ pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expecte
             calls: Vec::new(),
             outputs: Vec::new(),
             registers: schedule.registers,
+            slots: 0,
             lanes: schedule.lanes,
         },
     };
@@ -40,9 +43,7 @@ pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expecte
         builder.taken = 0;
         let kind = builder.instruction(index, instruction);
         builder.kinds[instruction.target as usize] = kind;
-        if let Some((series, _)) = builder.series.remove(&instruction.target) {
-            builder.unused.push(series);
-        }
+        builder.forget(instruction.target);
     }
     builder.typed.outputs = schedule
         .outputs
@@ -96,6 +97,9 @@ struct Builder<'a> {
     /// The series of powers of each base register, with its last exponent.
     series: FxHashMap<u32, (Series, i32)>,
     unused: Vec<Series>,
+    /// The slots of each register of places, by the length of the lines.
+    slots: FxHashMap<(u32, u8), u32>,
+    unused_slots: Vec<u32>,
     /// Registers that live within one instruction.
     temporary: Vec<u32>,
     taken: usize,
@@ -103,6 +107,21 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
+    /// A register holds something else from now on.
+    fn forget(&mut self, register: u32) {
+        if let Some((series, _)) = self.series.remove(&register) {
+            self.unused.push(series);
+        }
+        let unused = &mut self.unused_slots;
+        self.slots.retain(|(places, _), slots| {
+            let keep = *places != register;
+            if !keep {
+                unused.push(*slots);
+            }
+            keep
+        });
+    }
+
     fn register(&mut self) -> u32 {
         self.typed.registers += 1;
         self.typed.registers as u32 - 1
@@ -183,10 +202,7 @@ impl<'a> Builder<'a> {
             }
             (Op::IfError | Op::IfNa, Some(a), Some(otherwise)) => self.common(a, otherwise).map(|kind| {
                 let (a, otherwise) = (self.num(a), self.num(otherwise));
-                self.push(
-                    Step::IfError { a, otherwise, only_na: instruction.op == Op::IfNa, target },
-                    kind,
-                )
+                self.push(Step::IfError { a, otherwise, only_na: instruction.op == Op::IfNa, target }, kind)
             }),
             (Op::Solid, Some(a @ Src::Node(register)), _) if self.kind(a) != Kind::Value => {
                 let kind = self.kind(a);
@@ -237,7 +253,10 @@ impl<'a> Builder<'a> {
                     Some((series, last)) => (*series, *last + 1 == exponent),
                     None => {
                         let unused = self.unused.pop();
-                        (unused.unwrap_or_else(|| Series { high: self.register(), low: self.register() }), false)
+                        (
+                            unused.unwrap_or_else(|| Series { high: self.register(), low: self.register() }),
+                            false,
+                        )
                     }
                 };
                 // A temporary register holds something else in the next instruction.
@@ -263,11 +282,13 @@ impl<'a> Builder<'a> {
             Binary::NotEqual => false,
             _ => return None,
         };
-        let (Src::Node(values), Src::Const(text)) = (if matches!(a, Src::Const(_)) { (b, a) } else { (a, b) })
+        let (Src::Node(values), Src::Const(text)) =
+            (if matches!(a, Src::Const(_)) { (b, a) } else { (a, b) })
         else {
             return None;
         };
-        let fits = self.kinds[values as usize] == Kind::Value && matches!(self.constant(text), Value::Text(_));
+        let fits =
+            self.kinds[values as usize] == Kind::Value && matches!(self.constant(text), Value::Text(_));
         fits.then(|| self.push(Step::SameText { values, text, equal, target }, Kind::Boolean))
     }
 
@@ -317,6 +338,18 @@ impl<'a> Builder<'a> {
         let Rectangle::Constant(values) = &self.schedule.arrays[table as usize] else { return None };
         if values.padded.is_some() {
             let (row, column) = (self.num(row), self.num(column));
+            let places = match (row, column) {
+                (Num::Lanes(places), Num::Constant(1.0)) if values.columns == 1 => Some(places),
+                (Num::Constant(1.0), Num::Lanes(places)) if values.rows == 1 => Some(places),
+                _ => None,
+            };
+            if let Some(places) = places
+                && values.short.is_some()
+            {
+                let count = values.values.len() as u8;
+                let slots = self.slots(places, count);
+                return Some(self.push(Step::PickSlot { table, places, slots, target }, Kind::Number));
+            }
             return Some(self.push(Step::Pick { table, row, column, target }, Kind::Number));
         }
         // Text of a single line, by a computed place along it.
@@ -328,6 +361,25 @@ impl<'a> Builder<'a> {
         };
         let Num::Lanes(places) = self.num(places) else { return None };
         Some(self.push(Step::PickValues { table, places, target }, Kind::Value))
+    }
+
+    /// The slots of places: those made for an earlier look-up, while the places are the same.
+    fn slots(&mut self, places: u32, count: u8) -> u32 {
+        let kept = (places as usize) < self.schedule.registers;
+        if let Some(slots) = self.slots.get(&(places, count)).filter(|_| kept) {
+            return *slots;
+        }
+        let slots = self.unused_slots.pop().unwrap_or_else(|| {
+            self.typed.slots += 1;
+            self.typed.slots as u32 - 1
+        });
+        self.typed.steps.push(Step::Slots { places, count, slots });
+        if kept {
+            self.slots.insert((places, count), slots);
+        } else {
+            self.unused_slots.push(slots);
+        }
+        slots
     }
 
     fn call(&mut self, function: u16, op: Op, operands: &[Operand], target: u32) -> Option<Kind> {
@@ -433,7 +485,8 @@ impl<'a> Builder<'a> {
     fn numbers(&mut self, operands: &[Operand], logic: bool) -> Option<Vec<Num>> {
         let mut list = Vec::new();
         let counts = |value: &Value| {
-            matches!(value, Value::Number(_) | Value::Error(_)) || (logic && matches!(value, Value::Boolean(_)))
+            matches!(value, Value::Number(_) | Value::Error(_))
+                || (logic && matches!(value, Value::Boolean(_)))
         };
         for operand in operands {
             match operand {
