@@ -247,12 +247,12 @@ impl Run<'_> {
                     let mut out = state.bank.take(target);
                     let lanes = &mut out[..width];
                     let power = POWERS[digits.abs() as usize];
-                    let (times, over) = if digits < 0.0 { (1.0, power) } else { (power, 1.0) };
+                    let behind = digits >= 0.0;
                     let bank = &*state.bank;
                     let odd = if rounding == Rounding::HalfAway {
-                        one!(bank, a, |x| kernels::round_half(x, times, over, lanes))
+                        one!(bank, a, |x| kernels::round_half(x, power, behind, lanes))
                     } else {
-                        one!(bank, a, |x| kernels::round_down(x, times, over, lanes))
+                        one!(bank, a, |x| kernels::round_down(x, power, behind, lanes))
                     };
                     if odd {
                         repair_round(bank, a, digits, rounding, lanes);
@@ -277,7 +277,9 @@ impl Run<'_> {
                             false
                         }
                         One::Floor => {
-                            floor(bank, a, lanes);
+                            if one!(bank, a, |x| kernels::floor(x, lanes)) {
+                                repair_floor(bank, a, lanes);
+                            }
                             false
                         }
                         One::Not => one!(bank, a, |x| kernels::map1(
@@ -610,10 +612,14 @@ fn same_text(value: &Value, text: &Value, equal: bool) -> f64 {
     f64::from(u8::from(same == equal))
 }
 
-fn floor(bank: &Bank, a: Num, out: &mut [f64]) {
+#[cold]
+#[inline(never)]
+fn repair_floor(bank: &Bank, a: Num, out: &mut [f64]) {
     for (i, out) in out.iter_mut().enumerate() {
         let x = bank.lane(a, i);
-        *out = if x.is_nan() { x } else { number::floor(x) };
+        if kernels::floor_is_doubtful(x) {
+            *out = if x.is_nan() { x } else { number::floor(x) };
+        }
     }
 }
 

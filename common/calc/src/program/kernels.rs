@@ -65,7 +65,8 @@ pub(super) fn arithmetic(
 /// The smaller or greater of two: marks arguments that are not finite.
 #[inline(always)]
 pub(super) fn extreme(a: impl Source, b: impl Source, out: &mut [f64], greater: bool) -> bool {
-    let odd = |x: f64, y: f64, _| mark(x) | mark(y);
+    // The difference of two finite numbers may be infinite, which costs no more than a second look.
+    let odd = |x: f64, y: f64, _| mark(x - y);
     if greater {
         map2(a, b, out, |x, y| if y > x { y } else { x }, odd)
     } else {
@@ -199,21 +200,49 @@ pub(super) fn accumulate_product(sum: &mut [f64], a: impl Source, b: impl Source
     marks != 0
 }
 
-/// `ROUND` to a constant number of digits: the value times `times` and over `over` is rounded. The same steps as
+/// `ROUND` to a constant number of digits, `power` being ten to that number without its sign. The same steps as
 /// [`number::round`](crate::number::round) without its branches; marks what they cannot decide.
 #[inline(always)]
-pub(super) fn round_half(a: impl Source, times: f64, over: f64, out: &mut [f64]) -> bool {
-    let scale = |x: f64| x.abs() * times / over;
-    map1(
-        a,
-        out,
-        |x| {
-            let scaled = scale(x);
-            let nearest = (scaled + WHOLE) - WHOLE;
-            (nearest * over / times).copysign(x)
-        },
-        |x, _| u64::from(half_is_doubtful(scale(x))),
-    )
+pub(super) fn round_half(a: impl Source, power: f64, behind: bool, out: &mut [f64]) -> bool {
+    let nearest = |scaled: f64| (scaled + WHOLE) - WHOLE;
+    let odd = |scaled: f64| u64::from(half_is_doubtful(scaled));
+    if behind {
+        map1(a, out, |x| (nearest(x.abs() * power) / power).copysign(x), |x, _| odd(x.abs() * power))
+    } else {
+        map1(a, out, |x| (nearest(x.abs() / power) * power).copysign(x), |x, _| odd(x.abs() / power))
+    }
+}
+
+/// `ROUNDDOWN` and `TRUNC` to a constant number of digits, as [`round_half`].
+#[inline(always)]
+pub(super) fn round_down(a: impl Source, power: f64, behind: bool, out: &mut [f64]) -> bool {
+    let odd = |scaled: f64| u64::from(cut_is_doubtful(scaled));
+    if behind {
+        map1(a, out, |x| (whole_below(x.abs() * power) / power).copysign(x), |x, _| odd(x.abs() * power))
+    } else {
+        map1(a, out, |x| (whole_below(x.abs() / power) * power).copysign(x), |x, _| odd(x.abs() / power))
+    }
+}
+
+/// `INT`: marks numbers so near below a whole number that only their decimal digits decide, and what is beyond all fractions.
+#[inline(always)]
+pub(super) fn floor(a: impl Source, out: &mut [f64]) -> bool {
+    map1(a, out, signed_whole_below, |x, floor| {
+        u64::from(!below(x.abs(), 1e15) | near(x.abs(), 1.0 - (x - floor)))
+    })
+}
+
+/// Whether plain arithmetic cannot tell the whole number below a number.
+pub(super) fn floor_is_doubtful(x: f64) -> bool {
+    !below(x.abs(), 1e15) || near(x.abs(), 1.0 - (x - signed_whole_below(x)))
+}
+
+/// The whole number below a number of less than 2^51, whatever its sign.
+#[inline(always)]
+fn signed_whole_below(x: f64) -> f64 {
+    const SHIFT: f64 = 1.5 * WHOLE;
+    let nearest = (x + SHIFT) - SHIFT;
+    if nearest > x { nearest - 1.0 } else { nearest }
 }
 
 /// Whether plain arithmetic cannot tell to which side a scaled number rounds.
@@ -231,14 +260,6 @@ fn half_is_doubtful(scaled: f64) -> bool {
 fn cut_is_doubtful(scaled: f64) -> bool {
     let rest = scaled - whole_below(scaled);
     near(scaled, if rest < 1.0 - rest { rest } else { 1.0 - rest }) | !below(scaled, 1e15)
-}
-
-/// `ROUNDDOWN` and `TRUNC` to a constant number of digits, as [`round_half`].
-#[inline(always)]
-pub(super) fn round_down(a: impl Source, times: f64, over: f64, out: &mut [f64]) -> bool {
-    let scale = |x: f64| x.abs() * times / over;
-    let cut = |x: f64| (whole_below(scale(x)) * over / times).copysign(x);
-    map1(a, out, cut, |x, _| u64::from(cut_is_doubtful(scale(x))))
 }
 
 /// The whole number below a number from 0 to 2^52, by arithmetic that every processor vectorises.

@@ -49,14 +49,33 @@ impl Compiler<'_> {
 
     /// The value with blank as 0, unless it cannot be blank.
     fn solid(&mut self, src: Src) -> Lower<Src> {
-        let may_be_blank = match src {
-            Src::Const(_) => true,
-            Src::Node(node) => {
-                let op = self.builder.graph.nodes[node as usize].op;
-                matches!(op, Op::Input(_) | Op::If | Op::IfError | Op::IfNa | Op::Pick)
-            }
+        Ok(if self.may_be_blank(src, 16) { self.builder.add_src(Op::Solid, &[src])? } else { src })
+    }
+
+    /// Whether a value may be blank, as far as this many choices tell.
+    fn may_be_blank(&self, src: Src, depth: u32) -> bool {
+        let node = match src {
+            Src::Const(_) => return self.builder.constant_of(src).is_none_or(|value| *value == Value::Blank),
+            Src::Node(node) => self.builder.graph.nodes[node as usize],
         };
-        Ok(if may_be_blank { self.builder.add_src(Op::Solid, &[src])? } else { src })
+        let graph = &self.builder.graph;
+        let operands = &graph.operands[node.start as usize..(node.start + node.length) as usize];
+        let choices = match node.op {
+            Op::If => &operands[1..],
+            Op::IfError | Op::IfNa => operands,
+            Op::Pick => match operands.first() {
+                Some(Operand::Array(array)) => match &graph.arrays[*array as usize] {
+                    Array::Constant(table) => return table.has_blanks(),
+                    Array::Mixed { .. } => return true,
+                },
+                _ => return true,
+            },
+            op => return matches!(op, Op::Input(_)),
+        };
+        choices.iter().any(|choice| match choice {
+            Operand::Src(src) => depth == 0 || self.may_be_blank(*src, depth - 1),
+            Operand::Array(_) | Operand::Omitted => true,
+        })
     }
 
     /// Evaluate to one value.

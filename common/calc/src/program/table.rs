@@ -18,6 +18,7 @@ pub(crate) struct Table {
     pub padded: Option<Vec<f64>>,
     /// The same for a short line, so long that no byte lies behind its end.
     pub short: Option<Box<[f64; 256]>>,
+    blanks: bool,
     index: OnceLock<Index>,
 }
 
@@ -33,7 +34,13 @@ impl Table {
             line[..padded.len()].copy_from_slice(padded);
             line
         });
-        Self { rows, columns, values, padded, short, index: OnceLock::new() }
+        let blanks = values.contains(&Value::Blank);
+        Self { rows, columns, values, padded, short, blanks, index: OnceLock::new() }
+    }
+
+    /// Whether any of the values is blank.
+    pub const fn has_blanks(&self) -> bool {
+        self.blanks
     }
 
     /// The values as a function sees them, with their index when a lookup searches them.
