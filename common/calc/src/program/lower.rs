@@ -43,7 +43,7 @@ impl Compiler<'_> {
     /// The source of the value that a formula cell shows.
     pub fn result(&mut self, key: Key, expr: &Expr) -> Lower<Src> {
         let mut at = At { key, locals: Vec::new() };
-        let src = self.scalar(expr, &mut at)?;
+        let src = self.cases(expr, &mut at)?;
         self.solid(src)
     }
 
@@ -62,11 +62,9 @@ impl Compiler<'_> {
     /// Evaluate to one value.
     pub fn scalar(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
         if let Some(range) = self.reference_of(expr, at)? {
-            // A whole row or column by INDEX is no single value, whether its 0 is known now or not.
-            let whole = !range.is_cell() && is_index(expr);
             return match intersection(range, at.key) {
-                Some(key) if !whole => self.cell(key),
-                _ => Ok(self.builder.constant(ErrorValue::Value.into())),
+                Some(key) => self.cell(key),
+                None => Ok(self.builder.constant(ErrorValue::Value.into())),
             };
         }
         let shape = match expr {
@@ -255,6 +253,9 @@ impl Compiler<'_> {
         if function.kernel == Kernel::Sum {
             return self.sum(index, args, at);
         }
+        if let Kind::Matrix(size, _) = function.kind {
+            return self.matrix(index, function, size, args, at, mode);
+        }
         let mut operands = Vec::with_capacity(args.len());
         let mut lifted = Vec::new();
         let mut arrays = false;
@@ -425,10 +426,6 @@ impl Compiler<'_> {
         self.lines.insert((array, row, place), line);
         Ok(line)
     }
-}
-
-fn is_index(expr: &Expr) -> bool {
-    matches!(expr, Expr::Call(_, function, _) if matches!(function.kind, Kind::Form(Form::Index)))
 }
 
 /// The cell that a range means where one value is wanted.
