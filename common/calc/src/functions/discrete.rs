@@ -91,7 +91,7 @@ fn binomial_range(a: &[f64]) -> f64 {
 
 fn binomial_inverse(a: &[f64]) -> f64 {
     let (n, p, wanted) = (a[0].trunc(), a[1], a[2]);
-    if n < 0.0 || !(0.0..=1.0).contains(&p) || !(wanted > 0.0 && wanted < 1.0) || n > 1e9 {
+    if n < 0.0 || !(0.0..=1.0).contains(&p) || !(0.0..=1.0).contains(&wanted) || n > 1e9 {
         return NUM;
     }
     if p == 0.0 || p == 1.0 {

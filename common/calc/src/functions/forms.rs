@@ -23,6 +23,7 @@ pub(super) fn logic() -> Vec<FunctionInfo> {
 pub(super) fn lookup() -> Vec<FunctionInfo> {
     let form = FunctionInfo::form;
     vec![
+        form("AREAS", 1, 1, Form::Areas, "The number of areas of a reference."),
         form("CHOOSE", 2, 255, Form::Choose, "One of several values, by its number."),
         form("COLUMN", 0, 1, Form::Column, "The number of a column."),
         form("COLUMNS", 1, 1, Form::Columns, "How many columns a range has."),

@@ -26,6 +26,7 @@ mod special;
 mod statistics;
 mod text;
 mod text_format;
+mod text_fraction;
 mod workday;
 
 use std::sync::LazyLock;
@@ -95,6 +96,7 @@ impl std::fmt::Debug for Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Aggregate,
+    Areas,
     Choose,
     ChooseColumns,
     ChooseRows,

@@ -82,6 +82,14 @@ impl Compiler<'_> {
                 let count = if form == Form::Rows { rows } else { columns };
                 Ok(Shape::Src(self.builder.number(count as f64)))
             }
+            Form::Areas => {
+                let count = match &args[0] {
+                    Expr::Areas(list) => list.len() as f64,
+                    other if self.reference_of(other, at)?.is_some() => 1.0,
+                    _ => return Err(unsupported("AREAS of a computed reference")),
+                };
+                Ok(Shape::Src(self.builder.number(count)))
+            }
             Form::IsRef => {
                 let known = matches!(args[0], Expr::Areas(_)) || self.reference_of(&args[0], at)?.is_some();
                 Ok(Shape::Src(self.builder.constant(Value::Boolean(known))))

@@ -253,6 +253,19 @@ impl Compiler<'_> {
         if function.kernel == Kernel::Sum {
             return self.sum(index, args, at);
         }
+        if let ("SUMIF" | "AVERAGEIF", [tested, criterion, Expr::Reference(summed)]) = (function.name, args)
+            && let Some(tested) = self.reference_of(tested, at)?
+            && (tested.rows(), tested.columns()) != (summed.rows(), summed.columns())
+        {
+            // What is summed begins at its own corner and has the size of what is tested.
+            let summed = Range {
+                last_row: (summed.first_row + tested.rows() - 1).min(MAX_ROW),
+                last_column: (summed.first_column + tested.columns() - 1).min(MAX_COLUMN),
+                ..*summed
+            };
+            let args = [Expr::Reference(tested), criterion.clone(), Expr::Reference(summed)];
+            return self.call(index, function, &args, at, mode);
+        }
         if let Kind::Matrix(size, _) = function.kind {
             return self.matrix(index, function, size, args, at, mode);
         }
@@ -311,6 +324,11 @@ impl Compiler<'_> {
                     self.offset_reference(args, at)
                 }
                 Kind::Form(Form::Index) => self.index_reference(*index, args, at),
+                // One of several references, when it is known which.
+                Kind::Form(Form::Choose) => match self.known_number(args.first(), 0.0, at)? {
+                    Some(x) if x >= 1.0 && (x as usize) < args.len() => self.reference_of(&args[x as usize], at),
+                    _ => Ok(None),
+                },
                 Kind::Form(Form::Indirect) => {
                     self.functions.insert(*index);
                     self.indirect(args, at).map(Some)
