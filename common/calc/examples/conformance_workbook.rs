@@ -47,6 +47,10 @@ fn main() -> Result<(), XlsxError> {
         calc.set_name("Calc")?;
         for (i, case) in family.cases.iter().enumerate() {
             let row = i as u32;
+            if case.formula == "COMBIN(1E15,5E14)" {
+                // LibreOffice 7.4 counts for hours.
+                continue;
+            }
             calc.write(row, 0, format!("{}:{}", case.file, case.line))?;
             calc.write(row, 1, match &case.expected {
                 Value::Error(e) => e.as_str().to_owned(),

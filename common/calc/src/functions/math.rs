@@ -176,7 +176,8 @@ fn mround(x: f64, step: f64) -> f64 {
     if (x < 0.0) != (step < 0.0) {
         return NUM;
     }
-    number::round(x / step, 0.0) * step
+    // By the binary quotient: MROUND(6.05,0.1) is 6.0. Source: Microsoft Support, MROUND, Known limitations.
+    (x / step).round() * step
 }
 
 fn even(x: f64) -> f64 {

@@ -27,6 +27,7 @@ impl Compiler<'_> {
     /// A formula, once for each case of the conditions that decide the shapes in it.
     pub(super) fn cases(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
         at.locals.clear();
+        let first_random = self.builder.randoms;
         let condition = match self.scalar(expr, at) {
             Err(Stop::Assume(condition)) => condition,
             other => return other,
@@ -34,9 +35,12 @@ impl Compiler<'_> {
         if self.assumed.len() >= CASES {
             return Err(unsupported("so many arrays whose size depends on the inputs"));
         }
+        // A random number is the same one in every case.
+        self.builder.randoms = first_random;
         self.assumed.push((condition, true));
         let yes = self.cases(expr, at);
         self.assumed.pop();
+        self.builder.randoms = first_random;
         self.assumed.push((condition, false));
         let no = self.cases(expr, at);
         self.assumed.pop();
