@@ -22,6 +22,8 @@ pub(super) enum Stop {
     Missing(Vec<Key>),
     /// The formula cannot be compiled.
     Kind(CompileErrorKind),
+    /// The formula must be compiled for this condition and for its opposite: it decides the size of an array.
+    Assume(Src),
 }
 
 impl From<CompileErrorKind> for Stop {
@@ -50,6 +52,8 @@ pub(super) struct Compiler<'b> {
     ranges: FxHashMap<Range, u32>,
     pub(super) lines: FxHashMap<(u32, bool, usize), u32>,
     pub(super) chunks: FxHashMap<Vec<Src>, u32>,
+    /// The conditions of the case that is being compiled.
+    pub(super) assumed: Vec<(Src, bool)>,
     formulas: usize,
     limit: usize,
 }
@@ -85,6 +89,7 @@ pub(super) fn compile(
         ranges: FxHashMap::default(),
         lines: FxHashMap::default(),
         chunks: FxHashMap::default(),
+        assumed: Vec::new(),
         formulas: 0,
         limit: limits.formulas,
     };
@@ -125,7 +130,7 @@ impl Compiler<'_> {
         match self.cell(root) {
             Ok(src) => return Ok(src),
             Err(Stop::Kind(kind)) => return Err(self.error(root, kind)),
-            Err(Stop::Missing(_)) => {}
+            Err(Stop::Missing(_) | Stop::Assume(_)) => {}
         }
         let mut stack = vec![Frame { key: root, expr: None, waiting: Vec::new() }];
         while let Some(frame) = stack.last_mut() {
@@ -161,6 +166,10 @@ impl Compiler<'_> {
                     }
                 }
                 Err(Stop::Kind(kind)) => return Err(self.error(key, kind)),
+                Err(Stop::Assume(_)) => {
+                    let kind = CompileErrorKind::Unsupported("an array whose size depends on the inputs".to_owned());
+                    return Err(self.error(key, kind));
+                }
             }
         }
         match self.cell(root) {

@@ -16,6 +16,9 @@ const NODES: usize = 4_000_000;
 /// Cells of all arrays of one program together.
 const CELLS: usize = 40_000_000;
 
+/// Items of an array that is compared with later ones.
+const REMEMBERED: usize = 10_000;
+
 /// Where a single value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Src {
@@ -141,8 +144,11 @@ pub(crate) struct Builder {
     numbers: FxHashMap<u64, u32>,
     texts: FxHashMap<Arc<str>, u32>,
     others: Vec<u32>,
+    /// Arrays by their shape and items: equal ones are one.
+    arrays: FxHashMap<(usize, usize, Arc<[Src]>), u32>,
     cells: usize,
-    randoms: u32,
+    /// Random numbers so far.
+    pub randoms: u32,
 }
 
 impl Builder {
@@ -187,6 +193,10 @@ impl Builder {
 
     /// A rectangle of sources; constant when all of them are.
     pub fn array(&mut self, rows: usize, columns: usize, items: Vec<Src>) -> Result<u32, CompileErrorKind> {
+        let items: Arc<[Src]> = items.into();
+        if let Some(known) = self.arrays.get(&(rows, columns, Arc::clone(&items))) {
+            return Ok(*known);
+        }
         self.cells += items.len();
         if self.cells > CELLS {
             return Err(CompileErrorKind::TooLarge { limit: CELLS, unit: "cells in ranges" });
@@ -194,10 +204,14 @@ impl Builder {
         let constants: Option<Vec<Value>> = items.iter().map(|src| self.constant_of(*src).cloned()).collect();
         let array = match constants {
             Some(values) => Array::Constant(Arc::new(Table::new(rows, columns, values))),
-            None => Array::Mixed { rows, columns, items: items.into() },
+            None => Array::Mixed { rows, columns, items: Arc::clone(&items) },
         };
+        let index = self.graph.arrays.len() as u32;
         self.graph.arrays.push(array);
-        Ok(self.graph.arrays.len() as u32 - 1)
+        if items.len() <= REMEMBERED {
+            self.arrays.insert((rows, columns, items), index);
+        }
+        Ok(index)
     }
 
     /// The source of one item of an array.

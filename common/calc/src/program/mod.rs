@@ -3,6 +3,7 @@
 //! [`Program::compile`] takes the cone from the outputs back to the inputs, folds what depends on no input, and orders what is
 //! left as a straight list of instructions. [`Program::run`] evaluates up to [`BLOCK`] records at once.
 
+mod arrays;
 mod column;
 mod columnar;
 mod compile;
@@ -10,6 +11,7 @@ mod error;
 mod execute;
 mod forms;
 pub(crate) mod graph;
+mod index;
 mod kernels;
 mod lanes;
 mod lookups;

@@ -126,7 +126,7 @@ pub(crate) fn evaluate(op: Op, args: &[Arg<'_>], env: &Env) -> Value {
                 let lanes: Vec<f64> = (0..args.len()).map(lane).collect();
                 number::value(checked(&lanes, f))
             }
-            Kind::General(f) => match f(env, args) {
+            Kind::General(f) | Kind::Matrix(_, f) => match f(env, args) {
                 Ok(Value::Number(x)) => number::value(x),
                 Ok(value) => value,
                 Err(e) => e.into(),
