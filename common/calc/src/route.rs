@@ -66,6 +66,16 @@ pub(crate) fn route(
             Obstacle { message: without_place(&told.to_string(), &place), place }
         })
         .collect();
+    if let Some(first) = report.obstacles.first() {
+        let others = match report.obstacles.len() - 1 {
+            0 => String::new(),
+            others => format!(", and of {others} more"),
+        };
+        report.warnings.push(format!(
+            "evaluated by the fallback engine, hundreds of times slower than a compiled program, because of {}: {}{others}",
+            first.place, first.message
+        ));
+    }
     let definition = Definition::new(&source.book, &inputs, &outputs, limits);
     let definition = definition.map_err(|error| failed(report, error))?;
     let Summary { functions, volatile_functions, formulas } = match fallback.load(&definition) {
