@@ -13,7 +13,7 @@ use super::definition::{Definition, Packed, Scalar};
 use super::nodes::Place;
 use super::{Block, FallbackError, STACK_BYTES, Summary};
 use crate::functions::Env;
-use crate::program::{Column, random};
+use crate::program::{Column, MAX_TEXT, random};
 use crate::value::{ErrorValue, Value};
 
 mod build;
@@ -157,13 +157,13 @@ impl Evaluator {
                 FormulaValue::Unevaluated => ErrorValue::Value.into(),
                 FormulaValue::Boolean(b) => Value::Boolean(*b),
                 FormulaValue::Number(x) => Value::from(*x),
-                FormulaValue::Text(text) => Value::from(text.as_str()),
+                FormulaValue::Text(text) => shown(text),
                 FormulaValue::Error { ei, .. } => error(ei).into(),
             },
             Cell::SpillCell { v, .. } => match v {
                 SpillValue::Boolean(b) => Value::Boolean(*b),
                 SpillValue::Number(x) => Value::from(*x),
-                SpillValue::Text(text) => Value::from(text.as_str()),
+                SpillValue::Text(text) => shown(text),
                 SpillValue::Error(ei) => error(ei).into(),
             },
         }
@@ -194,6 +194,14 @@ impl Evaluator {
         }
         first.map_or(Ok(()), |obstacle| Err(FallbackError::Refused(obstacle)))
     }
+}
+
+/// A text result; `#VALUE!` for one that is longer than a cell holds, which the engine does not look at.
+fn shown(text: &str) -> Value {
+    if text.len() > MAX_TEXT && text.chars().count() > MAX_TEXT {
+        return ErrorValue::Value.into();
+    }
+    Value::from(text)
 }
 
 fn found<'m>(
