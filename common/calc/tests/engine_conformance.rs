@@ -40,6 +40,7 @@ fn book(formula: &str) -> Book {
         comment: None,
     };
     Book {
+        arrays: Vec::new(),
         sheets: vec![data, calc],
         names: vec![
             name("price", "Data!$C$1", None),
