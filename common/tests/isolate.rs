@@ -48,7 +48,12 @@ fn definition(formula: &str) -> Definition {
     Definition::new(&book, &[Range::cell(0, 0, 0)], &[Range::cell(0, 0, 1)], &Limits::default()).unwrap()
 }
 
-fn run(pool: &Pool, definition: &Definition, inputs: &[f64], deadline: Option<Instant>) -> Result<Vec<Value>, FallbackError> {
+fn run(
+    pool: &Pool,
+    definition: &Definition,
+    inputs: &[f64],
+    deadline: Option<Instant>,
+) -> Result<Vec<Value>, FallbackError> {
     let columns = [Column::from_numbers(inputs.to_vec())];
     let block = Block {
         inputs: &columns,

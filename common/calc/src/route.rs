@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::book::Range;
 use crate::describe::{DATE_FUNCTIONS, explain};
 use crate::engine::{Engine, Routed};
 use crate::limits::Limits;
 use crate::load::LoadError;
-use crate::book::Range;
 use crate::program::{CompileError, CompileErrorKind, Program};
 use crate::reference::{self, Definition, FallbackError, Obstacle, Summary};
 use crate::service::{Engines, Path, Report, SourceKind};
@@ -15,10 +15,38 @@ use crate::value::Value;
 
 /// Functions of the reference engine whose results depend on the date system, besides [`DATE_FUNCTIONS`].
 const MORE_DATE_FUNCTIONS: [&str; 32] = [
-    "ACCRINT", "ACCRINTM", "AMORDEGRC", "AMORLINC", "CELL", "COUPDAYBS", "COUPDAYS", "COUPDAYSNC", "COUPNCD", "COUPNUM",
-    "COUPPCD", "DISC", "DURATION", "FORECAST.ETS", "INTRATE", "MDURATION", "MINUTE", "ODDFPRICE", "ODDFYIELD", "ODDLPRICE",
-    "ODDLYIELD", "PRICE", "PRICEDISC", "PRICEMAT", "RECEIVED", "SECOND", "TBILLEQ", "TBILLPRICE", "TBILLYIELD", "YIELD",
-    "YIELDDISC", "YIELDMAT",
+    "ACCRINT",
+    "ACCRINTM",
+    "AMORDEGRC",
+    "AMORLINC",
+    "CELL",
+    "COUPDAYBS",
+    "COUPDAYS",
+    "COUPDAYSNC",
+    "COUPNCD",
+    "COUPNUM",
+    "COUPPCD",
+    "DISC",
+    "DURATION",
+    "FORECAST.ETS",
+    "INTRATE",
+    "MDURATION",
+    "MINUTE",
+    "ODDFPRICE",
+    "ODDFYIELD",
+    "ODDLPRICE",
+    "ODDLYIELD",
+    "PRICE",
+    "PRICEDISC",
+    "PRICEMAT",
+    "RECEIVED",
+    "SECOND",
+    "TBILLEQ",
+    "TBILLPRICE",
+    "TBILLYIELD",
+    "YIELD",
+    "YIELDDISC",
+    "YIELDMAT",
 ];
 
 /// Compiles a source; what the compiler does not know goes to the fallback. Writes the ways and obstacles into the report.
@@ -129,7 +157,9 @@ fn refuse_1904(source: &Source, report: &Report) -> Result<(), LoadError> {
         return Ok(());
     }
     let is_date = |name: &&str| {
-        DATE_FUNCTIONS.contains(name) || MORE_DATE_FUNCTIONS.contains(name) || name.starts_with("FORECAST.ETS")
+        DATE_FUNCTIONS.contains(name)
+            || MORE_DATE_FUNCTIONS.contains(name)
+            || name.starts_with("FORECAST.ETS")
     };
     let dates: Vec<&str> = report.functions.iter().map(String::as_str).filter(is_date).collect();
     if dates.is_empty() { Ok(()) } else { Err(LoadError::Date1904(dates.join(", "))) }
@@ -144,7 +174,8 @@ pub(crate) fn compare(
     engines: &Engines,
     report: &mut Report,
 ) {
-    let (Some(check), Some(fallback), Engine::Program(program)) = (engines.check, &engines.fallback, engine) else {
+    let (Some(check), Some(fallback), Engine::Program(program)) = (engines.check, &engines.fallback, engine)
+    else {
         return;
     };
     // Nothing to compare where the two differ by nature: random numbers.

@@ -147,14 +147,15 @@ fn one_record_leaves_nothing_behind_for_the_next() {
 
 #[test]
 fn names_may_be_references_constants_and_expressions() {
-    let mut case = Case::new(2, &["price*quantity*(1+rate)", "-margin^2", "SUM(area)*factor", "INDEX(list,2)"])
-        .name("price", "Main!$A$1")
-        .name("quantity", "Main!$A$2")
-        .name("rate", "0.25")
-        .name("margin", "price-quantity")
-        .name("area", "OFFSET(Main!$A$1,0,0,2,1)")
-        .name("factor", "=rate*4")
-        .name("list", "{10,20,30}");
+    let mut case =
+        Case::new(2, &["price*quantity*(1+rate)", "-margin^2", "SUM(area)*factor", "INDEX(list,2)"])
+            .name("price", "Main!$A$1")
+            .name("quantity", "Main!$A$2")
+            .name("rate", "0.25")
+            .name("margin", "price-quantity")
+            .name("area", "OFFSET(Main!$A$1,0,0,2,1)")
+            .name("factor", "=rate*4")
+            .name("list", "{10,20,30}");
     case.book.names[2].name = "RATE".into();
     assert_eq!(
         case.run(&[&[number(10.0), number(4.0)]])[0],
@@ -211,7 +212,16 @@ fn what_only_this_engine_knows_is_computed() {
     .name("double", "LAMBDA(n,n*2)");
     assert_eq!(
         case.run(&[&[number(3.0), number(2.0)]])[0],
-        [number(7.0), number(50.0), number(5.0), number(6.0), number(2.0), number(5.0), number(2.0), number(25.0)]
+        [
+            number(7.0),
+            number(50.0),
+            number(5.0),
+            number(6.0),
+            number(2.0),
+            number(5.0),
+            number(2.0),
+            number(25.0)
+        ]
     );
     let summary = case.load().unwrap();
     assert!(summary.functions.contains(&"OFFSET".to_owned()), "{:?}", summary.functions);

@@ -27,12 +27,7 @@ fn engines() -> Engines {
 }
 
 fn load_document(json: &Value, engines: &Engines) -> Result<Service, LoadError> {
-    Service::load_with(
-        SourceKind::FormulaDocument,
-        json.to_string().as_bytes(),
-        &Limits::default(),
-        engines,
-    )
+    Service::load_with(SourceKind::FormulaDocument, json.to_string().as_bytes(), &Limits::default(), engines)
 }
 
 fn load_workbook(book: &mut Workbook) -> Result<Service, LoadError> {
@@ -140,7 +135,10 @@ fn what_both_engines_refuse_is_refused_with_the_place() {
             "outputs": [{"name": "out", "formula": formula}]
         });
         let refused = load_document(&document, &engines()).unwrap_err().to_string();
-        assert!(refused.starts_with("outputs[0].formula: ") && refused.contains(part), "{formula}: {refused}");
+        assert!(
+            refused.starts_with("outputs[0].formula: ") && refused.contains(part),
+            "{formula}: {refused}"
+        );
     }
 }
 
@@ -164,13 +162,17 @@ fn array_formulas_of_workbooks_are_computed() {
         sheet.write_formula(0, 3, Formula::new("=SUM(B1:B3)").set_result("2")).unwrap();
     });
     let mut single = array_book(|sheet| {
-        sheet.write_array_formula(0, 3, 0, 3, Formula::new("{=SUM((A1:A3>1)*A1:A3)}").set_result("5")).unwrap();
+        sheet
+            .write_array_formula(0, 3, 0, 3, Formula::new("{=SUM((A1:A3>1)*A1:A3)}").set_result("5"))
+            .unwrap();
     });
     let mut dynamic = array_book(|sheet| {
         sheet.write_dynamic_formula(0, 1, Formula::new("=SEQUENCE(A1)").set_result("1")).unwrap();
         sheet.write_formula(0, 3, Formula::new("=SUM(B1:B9)").set_result("1")).unwrap();
     });
-    for (book, expected) in [(&mut fixed, [12.0, 30.0]), (&mut single, [5.0, 15.0]), (&mut dynamic, [1.0, 15.0])] {
+    for (book, expected) in
+        [(&mut fixed, [12.0, 30.0]), (&mut single, [5.0, 15.0]), (&mut dynamic, [1.0, 15.0])]
+    {
         let service = load_workbook(book).unwrap();
         let result = outputs(&service, json!({"inputs": [["a", "b"], [1, 2], [5, 7]]}));
         assert_eq!(result, json!([["out"], [expected[0]], [expected[1]]]));
@@ -183,7 +185,12 @@ fn array_formulas_of_workbooks_are_computed() {
 fn the_saved_values_are_compared_with_the_fallback_too() {
     let mut book = array_book(|sheet| {
         sheet
-            .write_formula(0, 3, Formula::new("=_xlfn.REDUCE(0,A1:A3,_xlfn.LAMBDA(_xlpm.a,_xlpm.b,_xlpm.a+_xlpm.b))").set_result("7"))
+            .write_formula(
+                0,
+                3,
+                Formula::new("=_xlfn.REDUCE(0,A1:A3,_xlfn.LAMBDA(_xlpm.a,_xlpm.b,_xlpm.a+_xlpm.b))")
+                    .set_result("7"),
+            )
             .unwrap();
     });
     let service = load_workbook(&mut book).unwrap();
@@ -277,7 +284,8 @@ fn a_file_that_the_fallback_cannot_bear_is_refused_with_both_reasons() {
     let text = refused.to_string();
     assert!(text.contains("outputs[0].formula") && text.contains("took too long"), "{text}");
     assert!(load(FallbackError::Unavailable("no process".into())).is_passing());
-    let refused = load(FallbackError::Refused(Obstacle { place: "outputs!A1".into(), message: "bad".into() }));
+    let refused =
+        load(FallbackError::Refused(Obstacle { place: "outputs!A1".into(), message: "bad".into() }));
     assert_eq!(refused.to_string(), "outputs[0].formula: bad");
 }
 

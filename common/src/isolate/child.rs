@@ -129,8 +129,7 @@ fn answer(models: &mut HashMap<Key, Evaluator>, request: Request) -> Response {
                 return Response::Ran(Err(FallbackError::Crashed("its model is gone".to_owned())));
             };
             let inputs = inputs.unpack();
-            let block =
-                Block { inputs: &inputs, rows, volatile: &volatile, first_record, outputs: &outputs };
+            let block = Block { inputs: &inputs, rows, volatile: &volatile, first_record, outputs: &outputs };
             Response::Ran(Ok(Columns::pack(&model.run(&block))))
         }
     }

@@ -88,7 +88,8 @@ impl Pool {
     }
 
     fn deadline(&self, deadline: Option<Instant>) -> Instant {
-        deadline.unwrap_or_else(|| Instant::now() + Duration::from_millis(self.inner.settings.load_timeout_ms))
+        deadline
+            .unwrap_or_else(|| Instant::now() + Duration::from_millis(self.inner.settings.load_timeout_ms))
     }
 
     /// Runs `work` with a child that has the definition's model. A child that was killed by somebody else, or that ran out of
@@ -113,7 +114,9 @@ impl Pool {
             drop(lease);
             match failure {
                 Failure::Final(FallbackError::Memory { .. }) if crowded && !fresh => {}
-                Failure::Killed if !fresh => tracing::warn!("a calculation process was killed; trying once more"),
+                Failure::Killed if !fresh => {
+                    tracing::warn!("a calculation process was killed; trying once more")
+                }
                 Failure::Killed => return Err(FallbackError::Crashed("its process was killed".to_owned())),
                 Failure::Final(error) => return Err(error),
             }

@@ -86,7 +86,8 @@ pub fn read<T: DeserializeOwned>(stream: &mut impl Read) -> io::Result<Option<T>
         return Err(io::Error::other("a message beyond the limit"));
     }
     let mut body = Vec::new();
-    if stream.take(u64::from(length)).read_to_end(&mut body)? < usize::try_from(length).unwrap_or(usize::MAX) {
+    if stream.take(u64::from(length)).read_to_end(&mut body)? < usize::try_from(length).unwrap_or(usize::MAX)
+    {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     postcard::from_bytes(&body).map(Some).map_err(io::Error::other)

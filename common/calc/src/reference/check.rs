@@ -93,10 +93,12 @@ pub(crate) fn check(
     let rows = 16_usize.min(BLOCK);
     let mut told = vec![false; outputs.len()];
     let mut computed = Vec::new();
-    while usize::try_from(checked.records).unwrap_or(usize::MAX) < check.records && Instant::now() < deadline {
+    while usize::try_from(checked.records).unwrap_or(usize::MAX) < check.records && Instant::now() < deadline
+    {
         let columns: Vec<Column> = (0..defaults.len())
             .map(|input| {
-                let values = (0..rows as u64).map(|row| draw(&choices, defaults, input, checked.records + row));
+                let values =
+                    (0..rows as u64).map(|row| draw(&choices, defaults, input, checked.records + row));
                 Column::from_values(values.collect())
             })
             .collect();
@@ -119,10 +121,11 @@ pub(crate) fn check(
                 if let Some(told) = told.get_mut(index) {
                     *told = true;
                 }
-                let inputs = columns.iter().zip(&names).zip(defaults).filter_map(|((column, name), default)| {
-                    let value = column.get(row);
-                    (value != *default).then(|| (name.clone(), value_json(&value).to_string()))
-                });
+                let inputs =
+                    columns.iter().zip(&names).zip(defaults).filter_map(|((column, name), default)| {
+                        let value = column.get(row);
+                        (value != *default).then(|| (name.clone(), value_json(&value).to_string()))
+                    });
                 checked.differences.push(Difference {
                     output: outputs.get(index).cloned().unwrap_or_default(),
                     inputs: inputs.collect(),
@@ -176,7 +179,8 @@ fn choices(source: &Source, defaults: &[Value]) -> Vec<Vec<Value>> {
                     let bounds = field.validation.as_ref();
                     let bounds = bounds.into_iter().flat_map(|v| [v.first.as_deref(), v.second.as_deref()]);
                     let bounds = bounds.flatten().filter_map(|text| text.trim().parse::<f64>().ok());
-                    let fixed = [0.0, 1.0, -1.0, 2.0, 0.5, 1.5, 2.5, -2.5, 0.125, 10.0, 99.995, 1000.0, -250.0];
+                    let fixed =
+                        [0.0, 1.0, -1.0, 2.0, 0.5, 1.5, 2.5, -2.5, 0.125, 10.0, 99.995, 1000.0, -250.0];
                     list.extend(bounds.chain(fixed).filter(|x| x.is_finite()).map(Value::from));
                     list.extend(numbers.iter().cloned());
                 }

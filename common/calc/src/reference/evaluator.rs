@@ -150,7 +150,8 @@ impl Evaluator {
             Cell::NumberCell { v, .. } => Value::from(*v),
             Cell::ErrorCell { ei, .. } => error(ei).into(),
             Cell::SharedString { si, .. } => {
-                let text = usize::try_from(*si).ok().and_then(|si| self.model.workbook.shared_strings.get(si));
+                let text =
+                    usize::try_from(*si).ok().and_then(|si| self.model.workbook.shared_strings.get(si));
                 Value::from(text.map_or("", String::as_str))
             }
             Cell::CellFormula { v, .. } | Cell::ArrayFormula { v, .. } => match v {
@@ -174,7 +175,9 @@ impl Evaluator {
         let mut first = None;
         for (worksheet, sheet) in self.model.workbook.worksheets.iter().zip(&packed.sheets) {
             for (row, column, cell) in worksheet.sheet_data.cells() {
-                let (Cell::CellFormula { v, .. } | Cell::ArrayFormula { v, .. }) = cell.as_ref() else { continue };
+                let (Cell::CellFormula { v, .. } | Cell::ArrayFormula { v, .. }) = cell.as_ref() else {
+                    continue;
+                };
                 let FormulaValue::Error { ei, d } = v else { continue };
                 let message = match ei {
                     EngineError::CIRC => "circular reference".to_owned(),

@@ -1,7 +1,7 @@
 //! The reference engine in the caller's own process: for tests and benchmarks.
 
-use std::sync::{Mutex, PoisonError};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 

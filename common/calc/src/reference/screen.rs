@@ -94,7 +94,9 @@ impl Screen<'_> {
 
     fn reference(&self, original: &str, reference: &ReferenceType) -> Result<(), String> {
         match reference {
-            ReferenceType::External(_) => Err(format!("the reference {original} points into another workbook")),
+            ReferenceType::External(_) => {
+                Err(format!("the reference {original} points into another workbook"))
+            }
             ReferenceType::Cell3D { .. } | ReferenceType::Range3D { .. } => {
                 refused("a reference over several sheets")
             }

@@ -6,7 +6,9 @@ use ironcalc_base::Model;
 use ironcalc_base::expressions::parser::stringify::to_rc_format;
 use ironcalc_base::expressions::parser::{Node, Parser, new_parser_english};
 use ironcalc_base::expressions::types::CellReferenceRC;
-use ironcalc_base::types::{ArrayKind, Cell, DefinedName, FormulaValue, SpillValue, Table, TableColumn, Workbook};
+use ironcalc_base::types::{
+    ArrayKind, Cell, DefinedName, FormulaValue, SpillValue, Table, TableColumn, Workbook,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::Obstacle;
@@ -65,7 +67,8 @@ impl<'p> Scope<'p> {
 }
 
 fn is_lambda(definition: &str) -> bool {
-    let start: String = definition.chars().take("_xlfn.LAMBDA(".len()).collect::<String>().to_ascii_uppercase();
+    let start: String =
+        definition.chars().take("_xlfn.LAMBDA(".len()).collect::<String>().to_ascii_uppercase();
     start.trim_start_matches("_XLFN.").starts_with("LAMBDA(")
 }
 
@@ -135,11 +138,8 @@ impl Reader<'_> {
         let outer = (self.at, std::mem::take(&mut self.open_names));
         self.at = (scope.unwrap_or(0), 0, 0);
         let definition = self.scope.definition(index).unwrap_or_default();
-        let context = CellReferenceRC {
-            sheet: self.scope.sheet_name(self.at.0).to_owned(),
-            row: 1,
-            column: 1,
-        };
+        let context =
+            CellReferenceRC { sheet: self.scope.sheet_name(self.at.0).to_owned(), row: 1, column: 1 };
         let plain = self.parser.parse(definition, &context);
         let read = self.read(definition, self.at.0);
         (self.at, self.open_names) = outer;
@@ -311,7 +311,8 @@ pub(super) fn build(packed: &Packed) -> Result<Built, Obstacle> {
     }
     // What grows may reach any cell.
     for sheet in &packed.sheets {
-        for array in sheet.arrays.iter().filter(|array| array.dynamic && array.area.cells().nth(1).is_some()) {
+        for array in sheet.arrays.iter().filter(|array| array.dynamic && array.area.cells().nth(1).is_some())
+        {
             cone.mark((array.area.sheet, array.area.first_row, array.area.first_column));
         }
     }
@@ -320,7 +321,8 @@ pub(super) fn build(packed: &Packed) -> Result<Built, Obstacle> {
         if cone.inputs.contains(&at) {
             continue;
         }
-        let refused = |message: String| Obstacle { place: place(scope.sheet_name(at.0), at.1, at.2), message };
+        let refused =
+            |message: String| Obstacle { place: place(scope.sheet_name(at.0), at.1, at.2), message };
         let (text, array) = match (array_of(packed, at), cell_of(packed, at)) {
             (Some(array), _) => {
                 let anchor = (array.area.sheet, array.area.first_row, array.area.first_column);
