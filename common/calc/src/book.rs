@@ -15,6 +15,19 @@ pub struct Book {
     pub names: Vec<DefinedName>,
     /// Excel tables (list objects), the targets of structured references.
     pub tables: Vec<Table>,
+    /// Array formulas. In the sheets, the cells that they fill hold a formula that is refused: only the fallback knows these.
+    pub arrays: Vec<ArrayFormula>,
+}
+
+/// A formula that fills an area.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArrayFormula {
+    /// The area. The formula stands in its first cell.
+    pub area: Range,
+    /// The formula without its leading `=`.
+    pub formula: String,
+    /// Whether the area follows the size of the result (a dynamic array), or is fixed.
+    pub dynamic: bool,
 }
 
 /// One sheet.

@@ -120,14 +120,7 @@ impl<'b> Resolver<'b> {
     }
 
     fn text(&self, text: &str, walk: &mut Walk) -> Resolved {
-        let text = text.strip_prefix('=').unwrap_or(text);
-        screen(text, &self.limits)?;
-        let limits =
-            ParserLimits::default().with_pratt_frames(200).with_ast_height(4200).with_ast_nodes(20_000);
-        let ast = Parser::builder()
-            .limits(limits)
-            .parse(format!("={text}"))
-            .map_err(|error| CompileErrorKind::Syntax(error.message))?;
+        let ast = parse(text, &self.limits)?;
         self.node(&ast, walk)
     }
 
@@ -389,6 +382,17 @@ fn literal_value(literal: &LiteralValue) -> Result<Value, CompileErrorKind> {
         }),
         _ => return Err(CompileErrorKind::Unsupported("this literal".to_owned())),
     })
+}
+
+/// The tree of a formula, as it is written.
+pub(crate) fn parse(text: &str, limits: &Limits) -> Result<ASTNode, CompileErrorKind> {
+    let text = text.strip_prefix('=').unwrap_or(text);
+    screen(text, limits)?;
+    let parser = ParserLimits::default().with_pratt_frames(200).with_ast_height(4200).with_ast_nodes(20_000);
+    Parser::builder()
+        .limits(parser)
+        .parse(format!("={text}"))
+        .map_err(|error| CompileErrorKind::Syntax(error.message))
 }
 
 /// Refuse, before parsing, what is too long or nests too deep.

@@ -27,7 +27,7 @@ mod typing;
 pub use column::Column;
 pub use error::{CompileError, CompileErrorKind};
 pub use execute::Scratch;
-pub(crate) use scalar::{MAX_TEXT, power};
+pub(crate) use scalar::{MAX_TEXT, power, random};
 
 use std::sync::Arc;
 
@@ -92,6 +92,26 @@ impl Program {
         outputs: &[Range],
         limits: &Limits,
     ) -> Result<Self, CompileError> {
+        Self::compile_or_obstacles(book, inputs, outputs, limits).map_err(|obstacles| {
+            let unknown = || CompileError {
+                place: "the workbook".to_owned(),
+                kind: CompileErrorKind::Unsupported("an unknown construct".to_owned()),
+            };
+            obstacles.into_iter().next().unwrap_or_else(unknown)
+        })
+    }
+
+    /// As [`Self::compile`], with everything that is in the way: one obstacle for each cell, up to a hundred, in the order in
+    /// which the outputs need them.
+    ///
+    /// # Errors
+    /// The obstacles; never an empty list.
+    pub fn compile_or_obstacles(
+        book: &Book,
+        inputs: &[Range],
+        outputs: &[Range],
+        limits: &Limits,
+    ) -> Result<Self, Vec<CompileError>> {
         let (graph, sources, input_count, report) = compile::compile(book, inputs, outputs, limits)?;
         Ok(Self::scheduled(Arc::new(graph), sources, input_count, report))
     }

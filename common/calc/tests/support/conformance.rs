@@ -155,6 +155,7 @@ pub fn book(formula: &str, cells: &[((u32, u32), Value)]) -> Book {
         comment: None,
     };
     Book {
+        arrays: Vec::new(),
         sheets: vec![data, calc],
         names: vec![
             name("price", "Data!$C$1", None),
