@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use super::argument::Grid;
 use super::lookup::Pattern;
 use super::{Answer, Arg, Env, FunctionInfo};
+use crate::formula::Binary;
 use crate::number;
 use crate::value::{ErrorValue, Value, compare_text, text_to_number};
 
@@ -170,6 +171,40 @@ fn count_ifs(_: &Env, args: &[Arg<'_>]) -> Answer {
 fn count_if(_: &Env, args: &[Arg<'_>]) -> Answer {
     let criterion = Criterion::new(args[1].value());
     Ok(Value::Number(args[0].grid().items.iter().filter(|v| criterion.meets(v)).count() as f64))
+}
+
+/// The operator as a criterion has it before its value.
+pub(crate) const fn relation(text: &str) -> Option<Binary> {
+    Some(match text.as_bytes() {
+        b"<>" => Binary::NotEqual,
+        b"<=" => Binary::LessEqual,
+        b">=" => Binary::GreaterEqual,
+        b"<" => Binary::Less,
+        b">" => Binary::Greater,
+        b"=" => Binary::Equal,
+        _ => return None,
+    })
+}
+
+const fn spelling(relation: Binary) -> &'static str {
+    match relation {
+        Binary::NotEqual => "<>",
+        Binary::LessEqual => "<=",
+        Binary::GreaterEqual => ">=",
+        Binary::Less => "<",
+        Binary::Greater => ">",
+        _ => "=",
+    }
+}
+
+/// `COUNTIF(range, operator & operand)`. A number in the operand is what its text says: 15 digits of it.
+pub(crate) fn count_where(relation: Binary, range: Option<&Arg<'_>>, operand: &Value) -> Value {
+    let criterion = match crate::program::concatenated(&spelling(relation).into(), operand) {
+        Value::Error(e) => Criterion::new(&Value::Error(e)),
+        text => Criterion::new(&text),
+    };
+    let items = range.map_or(&[][..], |range| range.grid().items);
+    Value::Number(items.iter().filter(|value| criterion.meets(value)).count() as f64)
 }
 
 /// The numbers beside the cells of a range that meet a criterion. The values start at the corner of their own range.
