@@ -80,18 +80,20 @@ fn argument() -> impl Strategy<Value = String> {
 /// A call with arguments of a count that the function takes.
 fn call() -> impl Strategy<Value = (&'static FunctionInfo, String)> {
     let list: Vec<&'static FunctionInfo> = functions().iter().filter(|f| f.name != "LET").collect();
-    (prop::sample::select(list), prop::collection::vec(argument(), 7), 0..4_usize).prop_map(|(function, args, extra)| {
-        let most = usize::from(function.max).min(7);
-        let count = (usize::from(function.min) + extra).min(most);
-        let mut args = args[..count].to_vec();
-        if let [only] = args.as_mut_slice()
-            && only.is_empty()
-        {
-            // An empty argument alone is no argument.
-            *only = "A1".into();
-        }
-        (function, format!("{}({})", function.name, args.join(",")))
-    })
+    (prop::sample::select(list), prop::collection::vec(argument(), 7), 0..4_usize).prop_map(
+        |(function, args, extra)| {
+            let most = usize::from(function.max).min(7);
+            let count = (usize::from(function.min) + extra).min(most);
+            let mut args = args[..count].to_vec();
+            if let [only] = args.as_mut_slice()
+                && only.is_empty()
+            {
+                // An empty argument alone is no argument.
+                *only = "A1".into();
+            }
+            (function, format!("{}({})", function.name, args.join(",")))
+        },
+    )
 }
 
 fn bits(value: &Value) -> String {
@@ -102,8 +104,9 @@ fn bits(value: &Value) -> String {
 }
 
 fn run(program: &Program, records: &[Vec<Value>], first: u64, scratch: &mut Scratch) -> Vec<Value> {
-    let columns: Vec<Column> =
-        (0..6).map(|i| Column::from_values(records.iter().map(|record| record[i].clone()).collect())).collect();
+    let columns: Vec<Column> = (0..6)
+        .map(|i| Column::from_values(records.iter().map(|record| record[i].clone()).collect()))
+        .collect();
     let mut outputs = Vec::new();
     program.run(&columns, records.len(), &VOLATILE, first, scratch, &mut outputs);
     (0..records.len()).map(|i| outputs[0].get(i)).collect()
@@ -114,7 +117,8 @@ fn compile(book: &Book, inputs: &[Range]) -> Option<Program> {
         Ok(program) => Some(program),
         Err(error) => {
             // What cannot be compiled says so, and nothing else.
-            let expected = matches!(error.kind, CompileErrorKind::Unsupported(_) | CompileErrorKind::Circular(_));
+            let expected =
+                matches!(error.kind, CompileErrorKind::Unsupported(_) | CompileErrorKind::Circular(_));
             assert!(expected, "{error}");
             None
         }

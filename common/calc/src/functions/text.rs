@@ -56,7 +56,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("UNICHAR", 1, 1, unichar, "The character of a Unicode number."),
         general("UNICODE", 1, 1, unicode, "The Unicode number of the first character."),
         general("UPPER", 1, 1, |_, a| map(a, str::to_uppercase), "Text in upper case."),
-        general("VALUE", 1, 1, value, "The number that a text shows."),
+        general("VALUE", 1, 1, value, "The number that a text shows.").note("English separators"),
     ]
 }
 
@@ -205,8 +205,10 @@ fn around(args: &[Arg<'_>], after: bool) -> Answer {
         return Ok(if (which > 0.0) == after { text.as_ref().into() } else { "".into() });
     }
     // Folding one character to one keeps places the same.
-    let simple = |c: char| c.to_lowercase().next().filter(|f| folded && f.len_utf8() == c.len_utf8()).unwrap_or(c);
-    let (hay, needle): (String, String) = (text.chars().map(simple).collect(), part.chars().map(simple).collect());
+    let simple =
+        |c: char| c.to_lowercase().next().filter(|f| folded && f.len_utf8() == c.len_utf8()).unwrap_or(c);
+    let (hay, needle): (String, String) =
+        (text.chars().map(simple).collect(), part.chars().map(simple).collect());
     let mut places: Vec<(usize, usize)> = hay.match_indices(&needle).map(|(i, m)| (i, i + m.len())).collect();
     if which < 0.0 {
         places = hay.rmatch_indices(&needle).map(|(i, m)| (i, i + m.len())).collect();

@@ -166,7 +166,8 @@ impl Compiler<'_> {
                 }
                 Err(Stop::Kind(kind)) => return Err(self.error(key, kind)),
                 Err(Stop::Assume(_)) => {
-                    let kind = CompileErrorKind::Unsupported("an array whose size depends on the inputs".to_owned());
+                    let kind =
+                        CompileErrorKind::Unsupported("an array whose size depends on the inputs".to_owned());
                     return Err(self.error(key, kind));
                 }
             }

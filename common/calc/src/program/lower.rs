@@ -331,7 +331,9 @@ impl Compiler<'_> {
                 // One of several references, when it is known which.
                 Kind::Form(Form::Choose) if may_be_array(&args[0]) => Ok(None),
                 Kind::Form(Form::Choose) => match self.known_number(args.first(), 0.0, at)? {
-                    Some(x) if x >= 1.0 && (x as usize) < args.len() => self.reference_of(&args[x as usize], at),
+                    Some(x) if x >= 1.0 && (x as usize) < args.len() => {
+                        self.reference_of(&args[x as usize], at)
+                    }
                     _ => Ok(None),
                 },
                 Kind::Form(Form::Indirect) => {
