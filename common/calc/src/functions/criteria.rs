@@ -20,7 +20,9 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             .arrays(0b101),
         general("AVERAGEIFS", 3, 255, average_ifs, "The mean of the numbers where every criterion is met.")
             .arrays(in_pairs_after_one),
-        general("COUNTIF", 2, 2, count_if, "How many cells meet a criterion.").arrays(0b1),
+        general("COUNTIF", 2, 2, count_if, "How many cells meet a criterion.")
+            .note("whole columns end at the last used cell")
+            .arrays(0b1),
         general("COUNTIFS", 2, 255, count_ifs, "How many places meet every criterion.").arrays(in_pairs),
         general("MAXIFS", 3, 255, max_ifs, "The greatest number where every criterion is met.")
             .arrays(in_pairs_after_one),

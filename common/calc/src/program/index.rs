@@ -4,12 +4,63 @@ use super::compile::{Compiler, Lower, Stop};
 use super::graph::{Array, Op, Operand, Src};
 use super::lower::{At, Mode, Shape, unsupported};
 use crate::book::Range;
-use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW};
-use crate::functions::{self, by_index};
+use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW, Unary};
+use crate::functions::{self, Form, Kind, by_index};
 use crate::value::{ErrorValue, Value};
 
 /// Conditions on the inputs that one formula may be compiled for, one by one.
 const CASES: usize = 6;
+
+/// Whether an expression may have several values where arrays are evaluated. Such a place refers to no single cell or line.
+pub(super) fn may_be_array(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) | Expr::Omitted => false,
+        Expr::Reference(range) => !range.is_cell(),
+        Expr::Areas(_) | Expr::Span(..) | Expr::Local(_) | Expr::Array { .. } => true,
+        Expr::Unary(Unary::Intersect, _) => false,
+        Expr::Unary(_, inner) => may_be_array(inner),
+        Expr::Binary(..) => {
+            let mut node = expr;
+            while let Expr::Binary(_, left, right) = node {
+                if may_be_array(right) {
+                    return true;
+                }
+                node = left;
+            }
+            may_be_array(node)
+        }
+        Expr::Call(_, function, args) => match function.kind {
+            Kind::Matrix(..) => true,
+            Kind::Form(form) => match form {
+                Form::Match | Form::XMatch | Form::Lookup => args.first().is_some_and(may_be_array),
+                Form::VLookup | Form::HLookup => args.iter().step_by(2).any(may_be_array),
+                Form::Index => {
+                    let zero = |arg: &Expr| match arg {
+                        Expr::Omitted => true,
+                        Expr::Value(value) => value.to_number().is_ok_and(|x| x.trunc() == 0.0),
+                        other => may_be_array(other),
+                    };
+                    args.len() < 2 || args[1..].iter().any(zero)
+                }
+                Form::Rows | Form::Columns | Form::Areas | Form::IsRef | Form::IsFormula | Form::Single => {
+                    false
+                }
+                Form::Aggregate | Form::Subtotal | Form::Rand => false,
+                Form::If
+                | Form::IfError
+                | Form::IfNa
+                | Form::Ifs
+                | Form::Switch
+                | Form::Choose
+                | Form::Row
+                | Form::Column
+                | Form::RandBetween => args.iter().any(may_be_array),
+                _ => true,
+            },
+            _ => args.iter().enumerate().any(|(i, arg)| !function.takes_array(i) && may_be_array(arg)),
+        },
+    }
+}
 
 impl Compiler<'_> {
     /// Whether a condition holds, in the case that is being compiled. A condition that no case has yet stops the formula, which

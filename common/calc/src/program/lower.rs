@@ -3,6 +3,7 @@
 use super::compile::{Compiler, Key, Lower, Stop};
 use super::error::CompileErrorKind;
 use super::graph::{Array, Op, Operand, Src};
+use super::index::may_be_array;
 use crate::book::Range;
 use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW, Unary};
 use crate::functions::{Form, FunctionInfo, Kernel, Kind, criteria};
@@ -70,6 +71,9 @@ impl Compiler<'_> {
                 },
                 _ => return true,
             },
+            Op::Call(index) => {
+                return matches!(crate::functions::by_index(index).kind, Kind::Matrix(..));
+            }
             op => return matches!(op, Op::Input(_)),
         };
         choices.iter().any(|choice| match choice {
@@ -355,6 +359,7 @@ impl Compiler<'_> {
                 }
                 Kind::Form(Form::Index) => self.index_reference(*index, args, at),
                 // One of several references, when it is known which.
+                Kind::Form(Form::Choose) if may_be_array(&args[0]) => Ok(None),
                 Kind::Form(Form::Choose) => match self.known_number(args.first(), 0.0, at)? {
                     Some(x) if x >= 1.0 && (x as usize) < args.len() => {
                         self.reference_of(&args[x as usize], at)
@@ -423,6 +428,9 @@ impl Compiler<'_> {
     fn index_reference(&mut self, index: u16, args: &[Expr], at: &mut At) -> Lower<Option<Range>> {
         let Expr::Reference(base) = &args[0] else { return Ok(None) };
         let base = *base;
+        if args[1..].iter().any(may_be_array) {
+            return Ok(None);
+        }
         let first = self.known_number(args.get(1), 0.0, at)?;
         let second = self.known_number(args.get(2), 0.0, at)?;
         let (Some(first), Some(second)) = (first, second) else { return Ok(None) };
