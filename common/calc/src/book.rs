@@ -2,7 +2,7 @@
 //!
 //! The workbook reader and the formula-document reader both produce a [`Book`]; the compiler reads nothing else.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::value::Value;
 
@@ -37,6 +37,10 @@ pub struct Sheet {
     pub name: String,
     /// The cells that hold something, by zero-based (row, column).
     pub cells: FxHashMap<(u32, u32), Cell>,
+    /// Rows that are hidden, by hand or by a filter: `SUBTOTAL` and `AGGREGATE` may leave them out.
+    pub hidden_rows: FxHashSet<u32>,
+    /// The area of a filter that hides rows.
+    pub filter: Option<Range>,
 }
 
 /// A cell that holds a constant or a formula.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use millrace_calc::functions::functions;
+use millrace_calc::reference::reference_only_functions;
 
 #[test]
 fn the_list_of_functions_is_what_the_code_has() {
@@ -14,7 +15,7 @@ fn the_list_of_functions_is_what_the_code_has() {
         categories.entry(function.category).or_default().push(function);
     }
     let mut text = format!(
-        "# Supported functions\n\nGenerated from the code; {} functions. Volatile ones are fixed for a batch, or for a single call.\n",
+        "# Supported functions\n\nGenerated from the code; {} functions are compiled. Volatile ones are fixed for a batch, or for a single call.\n",
         functions().len()
     );
     for (category, mut list) in categories {
@@ -32,6 +33,15 @@ fn the_list_of_functions_is_what_the_code_has() {
             writeln!(text, "| `{}` | {arguments} | {summary}{volatile} |", function.name).unwrap();
         }
     }
+    let only = reference_only_functions();
+    write!(
+        text,
+        "\n## On the fallback only\n\nA service that uses one of these {} is evaluated, whole, by the reference engine, hundreds of times slower \
+         ([how](README.md)). Whatever is in no table is refused.\n\n{}\n",
+        only.len(),
+        only.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    )
+    .unwrap();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/FUNCTIONS.md");
     if std::env::var_os("UPDATE_FUNCTION_LIST").is_some() {
         std::fs::write(path, &text).unwrap();

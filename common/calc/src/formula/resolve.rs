@@ -73,14 +73,20 @@ impl<'b> Resolver<'b> {
         Self { book, limits: limits.clone(), sheets, names, tables, used }
     }
 
-    /// The part of a range that lies in the used area of its sheet; at least its first cell.
+    /// A range whose open ends stop at the used area of its sheet: whole columns and rows. At least its first cell.
     pub fn clip(&self, range: Range) -> Range {
+        /// Cells of a range that is taken as it is.
+        const AS_IT_IS: u64 = 200_000;
         let (row, column) = self.used.get(range.sheet as usize).copied().unwrap_or_default();
-        Range {
-            last_row: range.last_row.min(row.max(range.first_row)),
-            last_column: range.last_column.min(column.max(range.first_column)),
-            ..range
+        let large = u64::from(range.rows()) * u64::from(range.columns()) > AS_IT_IS;
+        let mut clipped = range;
+        if range.last_row == MAX_ROW || (large && range.last_column != MAX_COLUMN) {
+            clipped.last_row = range.last_row.min(row.max(range.first_row));
         }
+        if range.last_column == MAX_COLUMN {
+            clipped.last_column = range.last_column.min(column.max(range.first_column));
+        }
+        clipped
     }
 
     /// `Sheet!A1`.

@@ -22,6 +22,8 @@ pub(super) enum Stop {
     Missing(Vec<Key>),
     /// The formula cannot be compiled.
     Kind(CompileErrorKind),
+    /// The formula must be compiled for this condition and for its opposite: it decides the size of an array.
+    Assume(Src),
 }
 
 impl From<CompileErrorKind> for Stop {
@@ -50,6 +52,8 @@ pub(super) struct Compiler<'b> {
     ranges: FxHashMap<Range, u32>,
     pub(super) lines: FxHashMap<(u32, bool, usize), u32>,
     pub(super) chunks: FxHashMap<Vec<Src>, u32>,
+    /// The conditions of the case that is being compiled.
+    pub(super) assumed: Vec<(Src, bool)>,
     formulas: usize,
     limit: usize,
     /// What is in the way, by cell; the compiler goes on after each to find the others.
@@ -90,6 +94,7 @@ pub(super) fn compile(
         ranges: FxHashMap::default(),
         lines: FxHashMap::default(),
         chunks: FxHashMap::default(),
+        assumed: Vec::new(),
         formulas: 0,
         limit: limits.formulas,
         obstacles: Vec::new(),
@@ -141,7 +146,7 @@ impl Compiler<'_> {
         match self.cell(root) {
             Ok(src) => return Ok(src),
             Err(Stop::Kind(kind)) => return Err(self.error(root, kind)),
-            Err(Stop::Missing(_)) => {}
+            Err(Stop::Missing(_) | Stop::Assume(_)) => {}
         }
         if matches!(self.cells.get(&root), Some(State::Open)) {
             // Left open below an obstacle: it cannot be computed.
@@ -179,6 +184,7 @@ impl Compiler<'_> {
                 continue;
             }
             let Some(expr) = frame.expr.take() else { continue };
+            self.builder.place = (key.1, key.2);
             match self.result(key, &expr) {
                 Ok(src) => {
                     self.cells.insert(key, State::Done(src));
@@ -191,6 +197,12 @@ impl Compiler<'_> {
                     }
                 }
                 Err(Stop::Kind(kind)) => {
+                    let error = self.error(key, kind);
+                    self.obstacle(key, error)?;
+                    stack.pop();
+                }
+                Err(Stop::Assume(_)) => {
+                    let kind = CompileErrorKind::Unsupported("an array whose size depends on the inputs".to_owned());
                     let error = self.error(key, kind);
                     self.obstacle(key, error)?;
                     stack.pop();
@@ -210,6 +222,7 @@ impl Compiler<'_> {
             return Err(error);
         }
         self.obstacles.push(error);
+        self.assumed.clear();
         let src = self.builder.constant(Value::Number(1.0));
         self.cells.insert(key, State::Done(src));
         Ok(())

@@ -3,20 +3,26 @@
 //! [`Program::compile`] takes the cone from the outputs back to the inputs, folds what depends on no input, and orders what is
 //! left as a straight list of instructions. [`Program::run`] evaluates up to [`BLOCK`] records at once.
 
+mod arrays;
 mod column;
 mod columnar;
-mod columns;
 mod compile;
 mod error;
 mod execute;
 mod forms;
 pub(crate) mod graph;
+mod index;
 mod kernels;
+mod lanes;
 mod lookups;
 mod lower;
+mod power;
+mod records;
 mod scalar;
 mod schedule;
+mod steps;
 pub(crate) mod table;
+mod typing;
 
 pub use column::Column;
 pub use error::{CompileError, CompileErrorKind};
@@ -158,7 +164,16 @@ impl Program {
         scratch: &mut Scratch,
         outputs: &mut Vec<Column>,
     ) {
-        execute::run(&self.schedule, &self.graph, inputs, rows, volatile, first_record, scratch, outputs);
+        let rows = rows.min(BLOCK);
+        let block = execute::Block {
+            schedule: &self.schedule,
+            graph: &self.graph,
+            inputs,
+            rows,
+            volatile,
+            first_record,
+        };
+        block.run(scratch, outputs);
     }
 
     /// What went into the program.

@@ -86,6 +86,7 @@ const MAX_VALIDATED: usize = 20_000;
 impl SheetReader<'_> {
     fn read(&mut self, budget: &mut Budget<'_>) -> Result<(), LoadError> {
         let (mut row, mut column) = (0_u32, 0_u32);
+        let mut filter = None;
         loop {
             match self.xml.next()? {
                 Event::Start(start) => match start.local_name().as_ref() {
@@ -94,7 +95,16 @@ impl SheetReader<'_> {
                             let number = number.trim().parse::<u32>().ok().filter(|number| *number > 0);
                             row = number.ok_or_else(|| self.xml.error("bad row number"))? - 1;
                         }
+                        if flag(&start, "hidden", false) && row < super::reference::MAX_ROWS {
+                            self.sheet.sheet.hidden_rows.insert(row);
+                        }
                         column = 0;
+                    }
+                    "autoFilter" => {
+                        filter = attribute(&start, "ref").and_then(|area| parse_area(&area));
+                    }
+                    "filterColumn" => {
+                        self.sheet.sheet.filter = filter.map(|area| Range { sheet: self.index, ..area });
                     }
                     "c" => {
                         let at = match attribute(&start, "r") {
