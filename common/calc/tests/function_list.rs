@@ -6,14 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use millrace_calc::functions::functions;
+use millrace_calc::reference::reference_only_functions;
 
 /// One line of a table: function, arguments, path, what it computes, notes, source.
 type Row = [String; 6];
-
-/// Functions that are known elsewhere than in the compiler, by category.
-fn extra_rows() -> Vec<(&'static str, Row)> {
-    Vec::new()
-}
 
 fn rows() -> BTreeMap<&'static str, Vec<Row>> {
     let mut categories: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
@@ -38,9 +34,6 @@ fn rows() -> BTreeMap<&'static str, Vec<Row>> {
             notes.join("; "),
             format!("Microsoft Support: {}", function.name),
         ]);
-    }
-    for (category, row) in extra_rows() {
-        categories.entry(category).or_default().push(row);
     }
     for list in categories.values_mut() {
         list.sort();
@@ -69,6 +62,15 @@ fn the_list_of_functions_is_what_the_code_has() {
             writeln!(text, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | ")).unwrap();
         }
     }
+    let only = reference_only_functions();
+    write!(
+        text,
+        "\n## On the fallback only\n\nA service that uses one of these {} is evaluated, whole, by the reference engine, hundreds of times slower \
+         ([how](README.md)). Whatever is in no table is refused.\n\n{}\n",
+        only.len(),
+        only.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    )
+    .unwrap();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/FUNCTIONS.md");
     if std::env::var_os("UPDATE_FUNCTION_LIST").is_some() {
         std::fs::write(path, &text).unwrap();

@@ -223,6 +223,7 @@ impl Compiler<'_> {
             return Err(error);
         }
         self.obstacles.push(error);
+        self.assumed.clear();
         let src = self.builder.constant(Value::Number(1.0));
         self.cells.insert(key, State::Done(src));
         Ok(())
