@@ -20,6 +20,7 @@ pub mod number;
 pub mod program;
 pub mod service;
 mod source;
+pub mod totals;
 pub mod value;
 pub mod workbook;
 

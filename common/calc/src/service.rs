@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::load::LoadError;
 use crate::program::{self, Column, Program, Volatile};
 use crate::source::SourceField;
+use crate::totals::TotalRequest;
 use crate::{document, workbook};
 
 /// What kind of file a service is.
@@ -88,6 +89,8 @@ pub struct Options {
     pub volatile: Volatile,
     /// Warn about every input that a record does not give (sync calls only, contract 2.1).
     pub default_warnings: bool,
+    /// Totals to compute beside the records; names that no output has count nothing.
+    pub totals: Vec<TotalRequest>,
 }
 
 /// A loaded service. Immutable; clones share it.
@@ -206,7 +209,16 @@ impl Service {
             warnings.push(format!("no output matches {}", options.output.join(", ")));
         }
         let names = layout.lookup(|slot| is_in(slot.subservice.as_deref()));
-        let plan = Plan::new(&self.inner.program, layout, selected.iter().copied());
+        let totals: Vec<Option<usize>> = options
+            .totals
+            .iter()
+            .map(|total| layout.output(&total.output_name, |output| allowed.get(output) == Some(&true)))
+            .collect();
+        let mut computed: Vec<usize> =
+            selected.iter().copied().chain(totals.iter().flatten().copied()).collect();
+        computed.sort_unstable();
+        computed.dedup();
+        let plan = Plan::new(&self.inner.program, layout, computed.into_iter());
         Prepared {
             inner: self.inner.clone(),
             options: options.clone(),
@@ -214,6 +226,7 @@ impl Service {
             allowed,
             filtered: !filter.is_empty(),
             selected,
+            totals,
             warnings,
             plan,
             full_plan: OnceLock::new(),
@@ -233,6 +246,8 @@ pub struct Prepared {
     filtered: bool,
     /// Outputs to answer, in order.
     selected: Vec<usize>,
+    /// By total that is asked for: its output.
+    totals: Vec<Option<usize>>,
     warnings: Vec<String>,
     plan: Plan,
     /// All outputs, for summaries over outputs that the filter hides.
@@ -288,6 +303,10 @@ impl Prepared {
 
     pub(crate) fn selected(&self) -> &[usize] {
         &self.selected
+    }
+
+    pub(crate) fn totals(&self) -> &[Option<usize>] {
+        &self.totals
     }
 
     pub(crate) fn chunk_warnings(&self) -> &[String] {

@@ -12,6 +12,7 @@ use super::summary::Summary;
 use super::write::{self, repeat};
 use crate::program::{Column, Program};
 use crate::service::{Prepared, Scratch};
+use crate::totals::Totals;
 use crate::value::ErrorValue;
 
 /// A program and where it puts the columns of each output.
@@ -87,6 +88,8 @@ pub(crate) fn evaluate(
         remarks.warnings.warn(0, None, warning);
     }
 
+    let requests = &prepared.options().totals;
+    let mut totals = (!requests.is_empty()).then(|| Totals::of_chunk(requests, parts.records));
     let mut columns = reader.columns();
     let mut writer = Writer::new(layout, emitted, parts.form, &reader, no_outputs, parts.records);
     let mut times = Times::default();
@@ -117,6 +120,12 @@ pub(crate) fn evaluate(
         if summary.is_active() {
             summary.add(rows, |output| plan.columns(layout, output, &scratch.outputs));
         }
+        if let Some(totals) = &mut totals {
+            totals.add(rows, |request| {
+                let output = prepared.totals().get(request).copied().flatten();
+                output.map_or(&[][..], |output| plan.columns(layout, output, &scratch.outputs))
+            });
+        }
         done += u32::try_from(rows).unwrap_or(0);
         let now = Instant::now();
         times.add(rows, now.duration_since(started).as_millis());
@@ -130,6 +139,7 @@ pub(crate) fn evaluate(
     remarks.warnings.write(parts.records, &mut result.warnings);
     result.records_failed = remarks.errors.write(parts.records, &mut result.errors);
     result.compute_time_ms = times.write(&mut result.process_time);
+    result.totals = totals.map(|totals| totals.encode());
     Ok(result)
 }
 
