@@ -21,6 +21,30 @@ pub struct Interface {
     pub properties: Properties,
 }
 
+impl Interface {
+    /// The output of this name, with or without its subservice, compared without case, among those of the named subservices
+    /// (contract 5.3; none named, or a service without any: all).
+    pub fn output(&self, name: &str, subservices: &[String]) -> Option<&OutputField> {
+        let folded = name.to_lowercase();
+        let places = self.inputs.iter().map(|field| &field.place);
+        let divided = places
+            .chain(self.outputs.iter().map(|field| &field.place))
+            .any(|place| place.subservice.is_some());
+        let wanted = |place: &Place| {
+            let own = place.subservice_or_default();
+            subservices.is_empty()
+                || !divided
+                || subservices.iter().any(|name| name.eq_ignore_ascii_case(own))
+        };
+        let find = |named: &dyn Fn(&Place) -> &str| {
+            self.outputs
+                .iter()
+                .find(|field| wanted(&field.place) && named(&field.place).to_lowercase() == folded)
+        };
+        find(&|place| &place.name).or_else(|| find(&|place| place.short_name()))
+    }
+}
+
 /// The kind of value that a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

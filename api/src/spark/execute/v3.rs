@@ -163,6 +163,7 @@ async fn answer(
         unique_record_key: Vec::new(),
         volatile: volatile(middleware::current().received_at),
         default_warnings: true,
+        totals: Vec::new(),
     };
     let result =
         run(state, &version, options, data(&format!("[{record}]"), None, None)).await.map_err(|error| {

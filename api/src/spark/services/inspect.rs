@@ -61,7 +61,7 @@ pub(super) async fn exists(
 }
 
 /// The interface as the compiler stored it, and its report.
-pub(super) async fn interface(
+pub(crate) async fn interface(
     state: &AppState,
     version: &ServiceVersion,
 ) -> Result<(Interface, Value), ApiError> {

@@ -29,7 +29,6 @@ impl<const LOW: i32, const DIGITS: usize> Default for Exact<LOW, DIGITS> {
 fn parts(x: f64) -> (u64, i32, bool) {
     let bits = x.to_bits();
     let fraction = bits & ((1 << 52) - 1);
-    #[expect(clippy::cast_possible_truncation, reason = "eleven bits")]
     let exponent = ((bits >> 52) & 0x7FF) as i32;
     let negative = bits >> 63 == 1;
     if exponent == 0 {
