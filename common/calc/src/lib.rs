@@ -21,6 +21,7 @@ pub mod program;
 pub mod service;
 mod source;
 pub mod totals;
+pub mod validation;
 pub mod value;
 pub mod workbook;
 

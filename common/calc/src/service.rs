@@ -19,7 +19,8 @@ use crate::load::LoadError;
 use crate::program::{self, Column, Program, Volatile};
 use crate::source::SourceField;
 use crate::totals::TotalRequest;
-use crate::{document, workbook};
+use crate::validation::Rules;
+use crate::{document, validation, workbook};
 
 /// What kind of file a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +107,7 @@ struct Inner {
     report: Report,
     program: Program,
     layout: Layout,
+    rules: Rules,
 }
 
 /// Memory that one thread reuses from chunk to chunk.
@@ -122,7 +124,7 @@ impl Service {
     ///
     /// Why the file is no service, with the place: see [`LoadError`]. No bytes make this panic or allocate beyond `limits`.
     pub fn load(kind: SourceKind, bytes: &[u8], limits: &Limits) -> Result<Self, LoadError> {
-        let source = match kind {
+        let mut source = match kind {
             SourceKind::Workbook => workbook::read(bytes, limits)?,
             SourceKind::FormulaDocument => document::read(bytes, limits)?,
         };
@@ -152,12 +154,14 @@ impl Service {
         }
         let defaults = defaults(&source, limits, &mut report);
         let results = first_results(&program, &defaults);
-        let interface = interface(&source, &defaults, &results);
+        let rules = validation::build(&mut source, limits, &mut report.warnings);
+        let mut interface = interface(&source, &defaults, &results);
+        rules.describe(&defaults, &mut interface);
         if kind == SourceKind::Workbook {
             self_test(&source, &results, &mut report);
         }
         let layout = Layout::new(&source.inputs, &source.outputs, defaults);
-        Ok(Self { inner: Arc::new(Inner { kind, interface, report, program, layout }) })
+        Ok(Self { inner: Arc::new(Inner { kind, interface, report, program, layout, rules }) })
     }
 
     /// What kind of file it came from.
@@ -279,6 +283,14 @@ impl Prepared {
             .iter()
             .filter_map(|index| self.inner.layout.outputs.get(*index))
             .map(|slot| slot.name.as_str())
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.inner.rules
+    }
+
+    pub(crate) fn interface(&self) -> &Interface {
+        &self.inner.interface
     }
 
     pub(crate) fn layout(&self) -> &Layout {
