@@ -18,6 +18,7 @@ pub mod limits;
 pub mod load;
 pub mod number;
 pub mod program;
+pub mod schema;
 pub mod service;
 mod source;
 pub mod totals;

@@ -18,7 +18,8 @@ fn with_totals(batch: &Batch, chunk: &(String, i64)) -> FinishedChunk {
 }
 
 async fn asking(database: &Database) -> Batch {
-    let new = millrace_common::store::NewBatch { totals: requests(), ..database.new_batch(1_000_000, 1_000_000) };
+    let new =
+        millrace_common::store::NewBatch { totals: requests(), ..database.new_batch(1_000_000, 1_000_000) };
     database.store.create_batch(&new).await.unwrap().batch
 }
 

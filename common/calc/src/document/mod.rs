@@ -66,7 +66,10 @@
 //! to itself.
 
 mod field;
+mod format;
 mod name;
+
+pub use format::schema;
 
 use std::sync::Arc;
 
@@ -101,12 +104,13 @@ struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    fn new(path: impl Into<String>, json: &'a Json, known: &[&str]) -> Result<Self, LoadError> {
+    fn new(path: impl Into<String>, json: &'a Json, known: &[format::Key]) -> Result<Self, LoadError> {
         let path = path.into();
         let Json::Object(map) = json else { return Err(wrong(path, "must be an object")) };
-        match map.keys().find(|key| !known.contains(&key.as_str())) {
+        match map.keys().find(|key| !known.iter().any(|known| known.name == key.as_str())) {
             Some(key) => {
                 let place = if path == "document" { key.clone() } else { format!("{path}.{key}") };
+                let known: Vec<&str> = known.iter().map(|known| known.name).collect();
                 Err(wrong(place, format!("unknown key; known are {}", known.join(", "))))
             }
             None => Ok(Self { path, map }),
@@ -163,8 +167,8 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
     }
     let json: Json =
         serde_json::from_slice(bytes).map_err(|error| wrong("document", format!("invalid JSON: {error}")))?;
-    let known = ["millrace", "name", "description", "inputs", "tables", "formulas", "outputs"];
-    let document = Object::new("document", &json, &known)?;
+    let document = Object::new("document", &json, format::DOCUMENT)?;
+    document.text("$schema")?;
     if let Some(format) = document.text("millrace")?.filter(|format| format != FORMAT) {
         return Err(wrong("millrace", format!("the format {format:?} is not known; this is {FORMAT:?}")));
     }
@@ -208,8 +212,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
 impl Reader<'_> {
     fn input(&mut self, index: usize, json: &Json) -> Result<(), LoadError> {
         let path = format!("inputs[{index}]");
-        let known = ["name", "type", "default", "minimum", "maximum", "options", "description"];
-        let object = Object::new(&path, json, &known)?;
+        let object = Object::new(&path, json, format::INPUT)?;
         let name = self.name(&object)?;
         let field = field::Field::read(&object, self.limits)?;
         let row = self.row(&path, index)?;
@@ -226,7 +229,8 @@ impl Reader<'_> {
 
     fn table(&mut self, index: usize, json: &Json) -> Result<(), LoadError> {
         let path = format!("tables[{index}]");
-        let object = Object::new(&path, json, &["name", "columns", "rows"])?;
+        let object = Object::new(&path, json, format::TABLE)?;
+        object.text("description")?;
         let name = self.name(&object)?;
         let number = u32::try_from(self.source.book.sheets.len()).unwrap_or(u32::MAX);
         if self.source.book.sheets.len() >= self.limits.sheets {
@@ -288,8 +292,8 @@ impl Reader<'_> {
     fn formula(&mut self, list: &str, index: usize, json: &Json) -> Result<(), LoadError> {
         let path = format!("{list}[{index}]");
         let output = list == OUTPUTS;
-        let known: &[&str] = if output { &["name", "formula", "description"] } else { &["name", "formula"] };
-        let object = Object::new(&path, json, known)?;
+        let object = Object::new(&path, json, if output { format::OUTPUT } else { format::FORMULA })?;
+        let description = object.text("description")?;
         let name = self.name(&object)?;
         let formula = object.required("formula")?;
         let formula = formula.trim();
@@ -314,7 +318,6 @@ impl Reader<'_> {
         self.define(&name, list, row);
         self.put(&path, sheet, (row, 0), Cell { value: Value::Blank, formula: Some(formula.to_owned()) })?;
         if output {
-            let description = object.text("description")?;
             let field = self.field(name, OUTPUTS, sheet, row, description);
             self.source.outputs.push(field);
         }
