@@ -24,8 +24,12 @@ use crate::workbook::sheet::iso_serial;
 const OPTIONS: u64 = 10_000;
 /// Options that a computed list may have.
 const COMPUTED_OPTIONS: u32 = 100;
-/// The sheet of the cells that ask for the formulas.
-const SHEET: &str = "millrace validation";
+/// The sheet of the cells that ask for the formulas; no workbook can hold this character.
+const SHEET: &str = "\u{1}validation";
+/// Programs that may be compiled to find the formulas that do not compile.
+const COMPILES: u32 = 100;
+/// Cells of a book that may be copied and evaluated for each call.
+const LATE_CELLS: usize = 200_000;
 
 /// Cells that are wanted of a program, and who wants them.
 struct Item {
@@ -43,15 +47,48 @@ enum Owner {
 /// Builds the rules of a source. The book is left as it was.
 pub(crate) fn build(source: &mut Source, limits: &Limits, warnings: &mut Vec<String>) -> Rules {
     let (sheets, names) = (source.book.sheets.len(), source.book.names.len());
-    let rules = Builder { rules: Rules::default(), items: Vec::new(), limits, warnings }.build(source);
+    let builder = Builder {
+        rules: Rules::default(),
+        items: Vec::new(),
+        lists: lists(source, limits),
+        sheet: sheets,
+        compiles: COMPILES,
+        limits,
+        warnings,
+    };
+    let rules = builder.build(source);
     source.book.sheets.truncate(sheets);
     source.book.names.truncate(names);
     rules
 }
 
+/// The cells that lists of options are in, where a list is no more than a reference to cells.
+fn lists(source: &Source, limits: &Limits) -> Vec<Option<Range>> {
+    let list = |field: &SourceField| {
+        let validation = field.validation.as_ref().filter(|validation| validation.kind == "list");
+        validation.filter(|validation| validation.options.is_none())?.first.clone()
+    };
+    if !source.inputs.iter().any(|field| list(field).is_some()) {
+        return Vec::new();
+    }
+    let resolver = Resolver::new(&source.book, &[], limits);
+    let range = |field: &SourceField| {
+        let at = field.cells;
+        let range = resolver.reference_text(&list(field)?, at.sheet, (at.first_row, at.first_column))?;
+        Some(resolver.clip(range))
+    };
+    source.inputs.iter().map(range).collect()
+}
+
 struct Builder<'a> {
     rules: Rules,
     items: Vec<Item>,
+    /// By input: the cells that its options are in.
+    lists: Vec<Option<Range>>,
+    /// The place of the sheet that is added.
+    sheet: usize,
+    /// Programs that may still be compiled.
+    compiles: u32,
     limits: &'a Limits,
     warnings: &'a mut Vec<String>,
 }
@@ -99,14 +136,13 @@ impl Builder<'_> {
         rule.kind = Kind::parse(&validation.kind)?;
         rule.operator = Operator::parse(validation.operator.as_deref());
         rule.ignore_blank = validation.ignore_blank;
-        let place = self.rules.rules.len();
         if let (Kind::List, Some(options)) = (rule.kind, &validation.options) {
             rule.exact = true;
             rule.first =
                 Formula::Values(options.iter().map(|option| constant(option, field.declared)).collect());
             return Some(rule);
         }
-        (rule.first, rule.second) = match self.formulas(book, field, validation, rule.kind, place) {
+        (rule.first, rule.second) = match self.formulas(book, input, field, validation, rule.kind) {
             Ok(formulas) => formulas,
             Err(message) => {
                 self.warnings.push(not_enforced(&rule.name, &message));
@@ -120,11 +156,12 @@ impl Builder<'_> {
     fn formulas(
         &mut self,
         book: &mut Book,
+        input: usize,
         field: &SourceField,
         validation: &Validation,
         kind: Kind,
-        place: usize,
     ) -> Result<(Formula, Formula), String> {
+        let place = self.rules.rules.len();
         let mut formulas = [Formula::None, Formula::None];
         let texts = [(&validation.first, Owner::First(place)), (&validation.second, Owner::Second(place))];
         for ((text, owner), formula) in texts.into_iter().zip(&mut formulas) {
@@ -136,7 +173,7 @@ impl Builder<'_> {
             if field.declared.is_some() {
                 return Err(format!("{text:?} is no bound"));
             }
-            let cells = self.cells(book, field, text, kind)?;
+            let cells = self.cells(book, input, field, text, kind)?;
             self.items.push(Item { owner, cells });
         }
         let [first, second] = formulas;
@@ -144,30 +181,33 @@ impl Builder<'_> {
     }
 
     /// The cells that compute a formula: for a list all of its options.
-    fn cells(&self, book: &mut Book, field: &SourceField, text: &str, kind: Kind) -> Result<Range, String> {
+    fn cells(
+        &self,
+        book: &mut Book,
+        input: usize,
+        field: &SourceField,
+        text: &str,
+        kind: Kind,
+    ) -> Result<Range, String> {
         let home = field.cells;
-        if kind == Kind::List {
-            let resolver = Resolver::new(book, &[], self.limits);
-            let range = resolver.reference_text(text, home.sheet, (home.first_row, home.first_column));
-            if let Some(range) = range.map(|range| resolver.clip(range)) {
-                return if u64::from(range.rows()) * u64::from(range.columns()) > OPTIONS {
-                    Err(format!("{text} has more than {OPTIONS} options"))
-                } else {
-                    Ok(range)
-                };
-            }
+        if let (Kind::List, Some(range)) = (kind, self.lists.get(input).copied().flatten()) {
+            return if u64::from(range.rows()) * u64::from(range.columns()) > OPTIONS {
+                Err(format!("{text} has more than {OPTIONS} options"))
+            } else {
+                Ok(range)
+            };
         }
         let sheet_name = book
             .sheets
             .get(home.sheet as usize)
             .map(|sheet| sheet.name.replace('\'', "''"))
             .unwrap_or_default();
-        if book.sheets.last().is_none_or(|sheet| sheet.name != SHEET) {
+        if book.sheets.len() == self.sheet {
             book.sheets.push(Sheet { name: SHEET.to_owned(), ..Sheet::default() });
         }
         let sheet = u32::try_from(book.sheets.len() - 1).unwrap_or(u32::MAX);
         let row = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
-        let name = format!("millrace_validation_{row}");
+        let name = format!("_millrace.validation.{row}");
         book.names.push(DefinedName {
             name: name.clone(),
             sheet: Some(home.sheet),
@@ -208,8 +248,14 @@ impl Builder<'_> {
         self.rules.program = Some(program);
 
         let mut dropped = Vec::new();
+        let size: usize = book.sheets.iter().map(|sheet| sheet.cells.len()).sum();
         for (item, error) in failed {
             let Some(cells) = self.items.get(item).map(|item| item.cells) else { continue };
+            self.compiles = self.compiles.saturating_sub(1);
+            if self.compiles == 0 || size > LATE_CELLS {
+                dropped.push((item, error));
+                continue;
+            }
             match program::evaluate(book, &[cells], self.limits, &Volatile::default()) {
                 Ok(_) => {
                     self.set(item, Formula::Late(cells));
@@ -228,7 +274,7 @@ impl Builder<'_> {
 
     /// Halves until every item that does not compile stands alone.
     fn sort_out(
-        &self,
+        &mut self,
         book: &Book,
         inputs: &[Range],
         items: &[usize],
@@ -237,9 +283,14 @@ impl Builder<'_> {
     ) {
         let cells: Vec<Range> =
             items.iter().filter_map(|item| self.items.get(*item)).map(|item| item.cells).collect();
+        self.compiles = self.compiles.saturating_sub(1);
         match (Program::compile(book, inputs, &cells, self.limits), items) {
             (Ok(_), _) => good.extend_from_slice(items),
             (Err(error), [item]) => failed.push((*item, error)),
+            // Told for all of them, since looking further would take too long.
+            (Err(error), items) if self.compiles == 0 => {
+                failed.extend(items.iter().map(|item| (*item, error.clone())));
+            }
             (Err(_), items) => {
                 let (left, right) = items.split_at(items.len() / 2);
                 self.sort_out(book, inputs, left, good, failed);

@@ -45,6 +45,15 @@ enum Formula {
     Late(Range),
 }
 
+impl Formula {
+    const fn late(&self) -> Option<Range> {
+        match self {
+            Self::Late(cells) => Some(*cells),
+            _ => None,
+        }
+    }
+}
+
 /// The rule of one input.
 #[derive(Debug, Clone)]
 struct Rule {
@@ -163,7 +172,7 @@ impl Rules {
     }
 
     fn is_late(&self) -> bool {
-        self.formulas().any(|formula| matches!(formula, Formula::Late(_)))
+        self.formulas().any(|formula| formula.late().is_some())
     }
 
     /// Computes the formulas for one record.
@@ -176,15 +185,29 @@ impl Rules {
         if let Some(book) = &self.late {
             let mut book = Book::clone(book);
             fill(&mut book, &self.inputs, inputs);
-            for formula in self.formulas() {
-                if let Formula::Late(cells) = formula {
-                    let values = program::evaluate(&book, &[*cells], &self.limits, volatile);
-                    // What makes no sense for these inputs allows nothing.
-                    late.push((*cells, values.unwrap_or_else(|_| vec![ErrorValue::Ref.into()])));
-                }
-            }
+            let mut cells: Vec<Range> = self.formulas().filter_map(Formula::late).collect();
+            cells.dedup();
+            late = self.evaluate_late(&book, cells, volatile);
         }
         Answers { columns, late }
+    }
+
+    /// Evaluates cells in a book that holds the record's values.
+    fn evaluate_late(&self, book: &Book, cells: Vec<Range>, volatile: &Volatile) -> Vec<(Range, Vec<Value>)> {
+        let count = |cells: &Range| (cells.rows() * cells.columns()) as usize;
+        if let Ok(all) = program::evaluate(book, &cells, &self.limits, volatile) {
+            let mut all = all.into_iter();
+            return cells
+                .into_iter()
+                .map(|cells| (cells, all.by_ref().take(count(&cells)).collect()))
+                .collect();
+        }
+        // One of them makes no sense for these inputs: it allows nothing, the others are what they are.
+        let each = cells.into_iter().map(|cells| {
+            let values = program::evaluate(book, &[cells], &self.limits, volatile);
+            (cells, values.unwrap_or_else(|_| vec![ErrorValue::Ref.into()]))
+        });
+        each.collect()
     }
 
     /// Tells what the rules come to for the service's defaults.
