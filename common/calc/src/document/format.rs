@@ -107,7 +107,8 @@ fn text() -> Json {
 fn name() -> Json {
     json!({
         "type": "string",
-        "pattern": "^[\\p{L}_][\\p{L}\\p{M}\\p{N}_]*$",
+        // Letters beyond ASCII as a range: not every regular expression of a validator knows `\p{L}`.
+        "pattern": r"^[A-Za-z_\u0080-\uFFFF][A-Za-z0-9_\u0080-\uFFFF]*$",
         "maxLength": 255,
         "not": {"pattern": "^([A-Za-z]{1,2}[0-9]{1,6}|[Rr][0-9]*|[Cc][0-9]*|[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$"},
     })
