@@ -222,6 +222,9 @@ impl From<ProgramError> for ApiError {
         match error {
             ProgramError::Store(error) => error.into(),
             ProgramError::Missing(_) => Self::not_found("VERSION_NOT_FOUND", error.to_string()),
+            ProgramError::Load(error) if error.is_passing() => {
+                Self::unavailable("ENGINE_UNAVAILABLE", error.to_string(), 1)
+            }
             ProgramError::Load(_) => Self::unprocessable("SERVICE_UNUSABLE", error.to_string(), None),
             ProgramError::UnknownKind(_) | ProgramError::Interrupted => Self::internal(&error),
         }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use millrace_api::ServeError;
+use millrace_common::isolate;
 use millrace_common::startup::{self, ServerOptions, patiently};
 use millrace_common::store::Store;
 
@@ -27,6 +28,9 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    if let Some(code) = isolate::child::run_if_asked() {
+        return Ok(code);
+    }
     let options = Options::parse();
     let code = startup::run(&options.server, async |config, shutdown| match options.command {
         Some(Command::Migrate) => {

@@ -45,7 +45,7 @@ impl AppState {
         let topology = Topology::new(&config.broker);
         let publisher = Publisher::start(&config.broker, shutdown.clone());
         Ok(Self {
-            programs: Programs::new(store.clone(), &config.limits, config.worker.programs),
+            programs: Programs::new(store.clone(), &config),
             batches: Batches::start(&config, &store, publisher.clone(), topology.clone()),
             store,
             topology,

@@ -73,6 +73,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// What a worker does and how much of it at once.
     pub worker: WorkerConfig,
+    /// The engine for services that cannot be compiled, in processes of its own.
+    pub fallback: FallbackConfig,
     /// Limits on what callers may send.
     pub limits: LimitsConfig,
     /// The clocks of batches, chunks and results.
@@ -220,6 +222,39 @@ impl Default for WorkerConfig {
             heartbeat_ms: 1_000,
             silent_after_ms: 10_000,
             drain_timeout_ms: 20_000,
+        }
+    }
+}
+
+/// The fallback engine (see [`crate::isolate`]). Its processes are started when a service needs them, by the API as well as by
+/// workers; each process has its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FallbackConfig {
+    /// Processes at a time, for each API or worker process; 0 means one per core.
+    pub children: usize,
+    /// Memory that the calculations of one process may take, in MB; a chunk that needs more is a failed chunk.
+    pub memory_mb: u64,
+    /// How long a service may take to load and to compute its defaults, in milliseconds; one that takes longer is refused.
+    pub load_timeout_ms: u64,
+    /// An idle process ends after this long, in seconds.
+    pub idle_seconds: u64,
+    /// Blocks of records that one process evaluates before a new one takes its place.
+    pub renew_after: u32,
+    /// Time at each upload to compare a compiled service with the fallback engine on generated records, in milliseconds; 0
+    /// compares nothing.
+    pub check_ms: u64,
+}
+
+impl Default for FallbackConfig {
+    fn default() -> Self {
+        Self {
+            children: 0,
+            memory_mb: 512,
+            load_timeout_ms: 10_000,
+            idle_seconds: 60,
+            renew_after: 10_000,
+            check_ms: 2_000,
         }
     }
 }

@@ -2,17 +2,23 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lru::LruCache;
 use millrace_calc::limits::Limits;
 use millrace_calc::load::LoadError;
-use millrace_calc::service::{Service, SourceKind};
+use millrace_calc::reference::{Check, Fallback};
+use millrace_calc::service::{Engines, Service, SourceKind};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore};
 use uuid::Uuid;
 
-use crate::config::LimitsConfig;
+use crate::config::{Config, LimitsConfig};
+use crate::isolate::{Launcher, Pool};
 use crate::store::{Store, StoreError};
+
+/// Records that an upload compares with the fallback engine, at most.
+const CHECKED: usize = 2_000;
 
 /// Why a service version cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,18 +46,29 @@ pub enum ProgramError {
 pub struct Programs {
     store: Store,
     limits: Arc<Limits>,
+    fallback: Arc<dyn Fallback>,
+    check: Check,
     known: Arc<Mutex<LruCache<Uuid, Arc<OnceCell<Service>>>>>,
     cores: Arc<Semaphore>,
 }
 
 impl Programs {
-    /// A cache for `capacity` versions.
-    pub fn new(store: Store, limits: &LimitsConfig, capacity: usize) -> Self {
-        let capacity = NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
+    /// A cache for as many versions as `worker.programs` says. Services that cannot be compiled run in child processes of this
+    /// executable, so its `main` must begin with [`crate::isolate::child::run_if_asked`].
+    pub fn new(store: Store, config: &Config) -> Self {
+        let fallback = Arc::new(Pool::new(Launcher::this_program(), &config.fallback));
+        Self::with_fallback(store, config, fallback)
+    }
+
+    /// As [`Self::new`], with another place for services that cannot be compiled.
+    pub fn with_fallback(store: Store, config: &Config, fallback: Arc<dyn Fallback>) -> Self {
+        let capacity = NonZeroUsize::new(config.worker.programs).unwrap_or(NonZeroUsize::MIN);
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
             store,
-            limits: Arc::new(calculation_limits(limits)),
+            limits: Arc::new(calculation_limits(&config.limits)),
+            fallback,
+            check: Check { records: CHECKED, budget: Duration::from_millis(config.fallback.check_ms) },
             known: Arc::new(Mutex::new(LruCache::new(capacity))),
             cores: Arc::new(Semaphore::new(cores)),
         }
@@ -71,10 +88,12 @@ impl Programs {
     async fn load(&self, version_id: Uuid) -> Result<Service, ProgramError> {
         let source = self.store.service_source(version_id).await?.ok_or(ProgramError::Missing(version_id))?;
         let kind = source_kind(&source.kind).ok_or(ProgramError::UnknownKind(version_id))?;
-        Ok(self.compile(kind, source.content).await??)
+        let engines = Engines { fallback: Some(Arc::clone(&self.fallback)), check: None };
+        Ok(self.load_with(kind, source.content, engines).await??)
     }
 
-    /// Compiles a file that is not stored; the inner error says why it is no service.
+    /// Compiles a file that is not stored, and compares it with the fallback engine (see [`Check`]); the inner error says why it
+    /// is no service.
     ///
     /// # Errors
     ///
@@ -84,8 +103,18 @@ impl Programs {
         kind: SourceKind,
         content: impl AsRef<[u8]> + Send + 'static,
     ) -> Result<Result<Service, LoadError>, ProgramError> {
+        let engines = Engines { fallback: Some(Arc::clone(&self.fallback)), check: Some(self.check) };
+        self.load_with(kind, content, engines).await
+    }
+
+    async fn load_with(
+        &self,
+        kind: SourceKind,
+        content: impl AsRef<[u8]> + Send + 'static,
+        engines: Engines,
+    ) -> Result<Result<Service, LoadError>, ProgramError> {
         let limits = Arc::clone(&self.limits);
-        self.on_core(move || Service::load(kind, content.as_ref(), &limits)).await
+        self.on_core(move || Service::load_with(kind, content.as_ref(), &limits, &engines)).await
     }
 
     /// Runs `work` on a blocking thread as soon as a core is free. Dropping the future does not stop work that has begun.

@@ -124,6 +124,10 @@ async fn load(worker: Arc<Worker>, view: BatchView) {
                 tracing::warn!(batch.id = %batch.id, %error, "the service cannot be read yet");
                 tokio::time::sleep(backoff.next_wait()).await;
             }
+            Err(ProgramError::Load(error)) if error.is_passing() => {
+                tracing::warn!(batch.id = %batch.id, %error, "the service cannot be loaded yet");
+                tokio::time::sleep(backoff.next_wait()).await;
+            }
             Err(error) => {
                 tracing::error!(batch.id = %batch.id, %error, "the service cannot be loaded");
                 break Calculation::Broken(error.to_string().into());

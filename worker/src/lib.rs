@@ -96,7 +96,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Wo
         id,
         slots,
         counter_slot: WorkerSlot::of(id),
-        programs: Programs::new(store.clone(), &config.limits, config.worker.programs),
+        programs: Programs::new(store.clone(), &config),
         topology,
         consumers,
         publisher: Publisher::start(&config.broker, links.clone()),

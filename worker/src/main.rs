@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use millrace_common::isolate;
 use millrace_common::startup::{self, ServerOptions};
 
 /// Millrace worker: takes chunks from the lanes of live batches, evaluates them on every core, and writes the results to the
@@ -15,6 +16,9 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    if let Some(code) = isolate::child::run_if_asked() {
+        return Ok(code);
+    }
     let options = Options::parse();
     Ok(startup::run(&options.server, millrace_worker::serve)?)
 }

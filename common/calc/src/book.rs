@@ -2,7 +2,7 @@
 //!
 //! The workbook reader and the formula-document reader both produce a [`Book`]; the compiler reads nothing else.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::value::Value;
 
@@ -15,6 +15,19 @@ pub struct Book {
     pub names: Vec<DefinedName>,
     /// Excel tables (list objects), the targets of structured references.
     pub tables: Vec<Table>,
+    /// Array formulas. In the sheets, the cells that they fill hold a formula that is refused: only the fallback knows these.
+    pub arrays: Vec<ArrayFormula>,
+}
+
+/// A formula that fills an area.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArrayFormula {
+    /// The area. The formula stands in its first cell.
+    pub area: Range,
+    /// The formula without its leading `=`.
+    pub formula: String,
+    /// Whether the area follows the size of the result (a dynamic array), or is fixed.
+    pub dynamic: bool,
 }
 
 /// One sheet.
@@ -24,6 +37,10 @@ pub struct Sheet {
     pub name: String,
     /// The cells that hold something, by zero-based (row, column).
     pub cells: FxHashMap<(u32, u32), Cell>,
+    /// Rows that are hidden, by hand or by a filter: `SUBTOTAL` and `AGGREGATE` may leave them out.
+    pub hidden_rows: FxHashSet<u32>,
+    /// The area of a filter that hides rows.
+    pub filter: Option<Range>,
 }
 
 /// A cell that holds a constant or a formula.

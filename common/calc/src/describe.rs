@@ -2,10 +2,12 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::engine::Engine;
 use crate::interface::{Counts, DataType, InputField, Interface, OutputField, cell_address};
 use crate::limits::Limits;
 use crate::load::LoadError;
-use crate::program::{self, Column, CompileError, Program, Volatile};
+use crate::program::{self, Column, CompileError, Volatile};
+use crate::reference::FallbackError;
 use crate::service::{Mismatch, Report, SourceKind};
 use crate::source::{Source, SourceField, data_type, table_json, value_json};
 use crate::value::Value;
@@ -97,12 +99,13 @@ pub(crate) fn defaults(source: &Source, limits: &Limits, report: &mut Report) ->
     values
 }
 
-/// What the program answers for the defaults.
-pub(crate) fn first_results(program: &Program, defaults: &[Value]) -> Vec<Value> {
+/// What the service answers for the defaults.
+pub(crate) fn first_results(engine: &Engine, defaults: &[Value]) -> Result<Vec<Value>, FallbackError> {
     let inputs: Vec<Column> = defaults.iter().cloned().map(Column::Constant).collect();
     let mut outputs = Vec::new();
-    program.run(&inputs, 1, &Volatile::default(), 0, &mut program::Scratch::default(), &mut outputs);
-    outputs.iter().map(|column| column.get(0)).collect()
+    let mut scratch = program::Scratch::default();
+    engine.run(&inputs, 1, &Volatile::default(), 0, None, &mut scratch, &mut outputs)?;
+    Ok(outputs.iter().map(|column| column.get(0)).collect())
 }
 
 /// The interface: what the cells hold, or compute from the defaults.

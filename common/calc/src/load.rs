@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::program::CompileError;
+use crate::reference::FallbackError;
 
 /// Why an upload is refused. Every variant says where the fault is.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -82,12 +83,27 @@ pub enum LoadError {
         /// What is wrong there.
         message: String,
     },
-    /// A needed formula cannot be compiled.
+    /// A needed formula can be calculated neither by a program nor by the fallback.
     #[error("{0}")]
     Compile(#[from] CompileError),
+    /// The workbook needs the fallback, and the fallback fails on its saved values.
+    #[error("{place}: {construct}, so the workbook needs the fallback engine, where {error}")]
+    Fallback {
+        /// The first cell that keeps the workbook off the fast path.
+        place: String,
+        /// What is in the way there.
+        construct: String,
+        /// How the fallback failed.
+        error: FallbackError,
+    },
 }
 
 impl LoadError {
+    /// Whether the same file may load at another time: the fallback could not be reached.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Fallback { error: FallbackError::Unavailable(_), .. })
+    }
+
     pub(crate) fn unreadable(part: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Unreadable { part: part.into(), message: message.into() }
     }

@@ -171,6 +171,10 @@ pub(crate) const WHOLE: f64 = 4_503_599_627_370_496.0;
 /// The shared body of the ROUND family for one number.
 fn round_with(x: f64, digits: f64, rounding: Rounding) -> f64 {
     let digits = digits_of(digits);
+    // A whole number of few digits has nothing to cut off.
+    if (0..=22).contains(&digits) && x.abs() < 1e14 && x.fract() == 0.0 {
+        return x;
+    }
     if !(-22..=22).contains(&digits) {
         return round_decimal(x, digits, rounding);
     }

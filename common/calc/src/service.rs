@@ -12,12 +12,14 @@ use crate::chunk::evaluate::{self, Plan};
 use crate::chunk::filter::{Filter, split_list};
 use crate::chunk::layout::Layout;
 use crate::chunk::{ChunkError, ChunkResult};
-use crate::describe::{DATE_FUNCTIONS, defaults, explain, first_results, interface, self_test};
+use crate::describe::{defaults, first_results, interface, self_test};
+use crate::engine::Engine;
 use crate::interface::{DEFAULT_SUBSERVICE, Interface};
 use crate::limits::Limits;
 use crate::load::LoadError;
-use crate::program::{self, Column, Program, Volatile};
-use crate::source::SourceField;
+use crate::program::{self, Column, Volatile};
+use crate::reference::{Check, Difference, Fallback, Obstacle};
+use crate::route::{compare, failed, route};
 use crate::totals::TotalRequest;
 use crate::validation::Rules;
 use crate::{document, validation, workbook};
@@ -61,6 +63,34 @@ pub struct Report {
     pub instructions: u64,
     /// Outputs whose computed value differs from the one saved in the workbook (a list, also told in `warnings`).
     pub mismatches: Vec<Mismatch>,
+    /// Which engine evaluates the records.
+    pub path: Path,
+    /// What keeps the service off the fast path, cell by cell (up to a hundred); empty on the fast path.
+    pub obstacles: Vec<Obstacle>,
+    /// Generated records that were compared with the reference engine at the upload.
+    pub checked_records: u64,
+    /// Outputs that the reference engine computes differently from some of these records (a list, also told in `warnings`).
+    pub differences: Vec<Difference>,
+}
+
+/// Which engine evaluates a service's records: all of them the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Path {
+    /// A compiled program: fast.
+    #[default]
+    Compiled,
+    /// The reference engine, in a process of its own: hundreds of times slower.
+    Fallback,
+}
+
+/// What loading may use besides the compiler.
+#[derive(Debug, Clone, Default)]
+pub struct Engines {
+    /// Where services run whose constructs the compiler does not know; without it they are refused.
+    pub fallback: Option<Arc<dyn Fallback>>,
+    /// Compares a compiled service with the reference engine: for uploads.
+    pub check: Option<Check>,
 }
 
 /// An output whose computed value is not the one that the workbook was saved with.
@@ -105,7 +135,7 @@ struct Inner {
     kind: SourceKind,
     interface: Interface,
     report: Report,
-    program: Program,
+    engine: Engine,
     layout: Layout,
     rules: Rules,
 }
@@ -118,50 +148,50 @@ pub struct Scratch {
 }
 
 impl Service {
-    /// Reads and compiles a service.
+    /// Reads and compiles a service; refuses what the compiler does not know.
     ///
     /// # Errors
     ///
     /// Why the file is no service, with the place: see [`LoadError`]. No bytes make this panic or allocate beyond `limits`.
     pub fn load(kind: SourceKind, bytes: &[u8], limits: &Limits) -> Result<Self, LoadError> {
+        Self::load_with(kind, bytes, limits, &Engines::default())
+    }
+
+    /// Reads and compiles a service; what the compiler does not know goes to the fallback, as a whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`], and how the fallback failed on the values of the file.
+    pub fn load_with(
+        kind: SourceKind,
+        bytes: &[u8],
+        limits: &Limits,
+        engines: &Engines,
+    ) -> Result<Self, LoadError> {
         let mut source = match kind {
             SourceKind::Workbook => workbook::read(bytes, limits)?,
             SourceKind::FormulaDocument => document::read(bytes, limits)?,
         };
-        let cells = |fields: &[SourceField]| fields.iter().map(|field| field.cells).collect::<Vec<_>>();
-        let (inputs, outputs) = (cells(&source.inputs), cells(&source.outputs));
-        let program = Program::compile(&source.book, &inputs, &outputs, limits)
-            .map_err(|error| explain(kind, error, &source))?;
-        let used = program.report();
-        if source.date_1904 {
-            let dates = used.functions.iter().filter(|name| DATE_FUNCTIONS.contains(&name.as_str()));
-            let dates: Vec<&str> = dates.map(String::as_str).collect();
-            if !dates.is_empty() {
-                return Err(LoadError::Date1904(dates.join(", ")));
-            }
-        }
         let mut report = Report {
             source_hash: Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
             warnings: source.warnings.clone(),
-            functions: used.functions.clone(),
-            volatile_functions: used.volatile_functions.clone(),
-            formulas_used: used.formulas as u64,
-            instructions: used.instructions as u64,
-            mismatches: Vec::new(),
+            ..Report::default()
         };
+        let engine = route(kind, &source, limits, engines, &mut report)?;
         if source.date_1904 {
             report.warnings.push("the workbook uses the 1904 date system".to_owned());
         }
         let defaults = defaults(&source, limits, &mut report);
-        let results = first_results(&program, &defaults);
+        let results = first_results(&engine, &defaults).map_err(|error| failed(&report, error))?;
         let rules = validation::build(&mut source, limits, &mut report.warnings);
         let mut interface = interface(&source, &defaults, &results);
         rules.describe(&defaults, &mut interface);
         if kind == SourceKind::Workbook {
             self_test(&source, &results, &mut report);
         }
+        compare(&source, &engine, &defaults, limits, engines, &mut report);
         let layout = Layout::new(&source.inputs, &source.outputs, defaults);
-        Ok(Self { inner: Arc::new(Inner { kind, interface, report, program, layout, rules }) })
+        Ok(Self { inner: Arc::new(Inner { kind, interface, report, engine, layout, rules }) })
     }
 
     /// What kind of file it came from.
@@ -222,7 +252,7 @@ impl Service {
             selected.iter().copied().chain(totals.iter().flatten().copied()).collect();
         computed.sort_unstable();
         computed.dedup();
-        let plan = Plan::new(&self.inner.program, layout, computed.into_iter());
+        let plan = Plan::new(&self.inner.engine, layout, computed.into_iter());
         Prepared {
             inner: self.inner.clone(),
             options: options.clone(),
@@ -332,7 +362,7 @@ impl Prepared {
     pub(crate) fn full_plan(&self) -> &Plan {
         self.full_plan.get_or_init(|| {
             let outputs = 0..self.inner.layout.outputs.len();
-            Plan::new(&self.inner.program, &self.inner.layout, outputs)
+            Plan::new(&self.inner.engine, &self.inner.layout, outputs)
         })
     }
 

@@ -5,7 +5,7 @@
 
 use millrace_calc::book::{Book, Cell, Range, Sheet};
 use millrace_calc::limits::Limits;
-use millrace_calc::program::{BLOCK, Column, Program, Scratch, Volatile};
+use millrace_calc::program::{BLOCK, Column, CompileErrorKind, Program, Scratch, Volatile};
 use millrace_calc::value::{ErrorValue, Value};
 use proptest::prelude::*;
 
@@ -69,8 +69,11 @@ fn formula() -> impl Strategy<Value = String> {
                 .prop_map(|(a, near)| format!("VLOOKUP({a},C1:D6,2,{near})")),
             1 => (inner.clone(), prop_oneof![Just("1"), Just("0"), Just("-1")])
                 .prop_map(|(a, kind)| format!("MATCH({a},A1:A6,{kind})")),
-            // A place of 0 means the whole column, which a program only knows when the place is a constant.
-            1 => inner.clone().prop_map(|a| format!("INDEX(A1:A6,MAX(1,{a}))")),
+            1 => inner.clone().prop_map(|a| format!("INDEX(A1:A6,{a})")),
+            1 => inner.clone().prop_map(|a| format!("SUM(INDEX(A1:A6,{a}),1)")),
+            1 => inner.clone().prop_map(|a| format!("INDEX(C1:D6,{a},2)")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("MAX(IF({a},A1:A3,{b}))")),
+            1 => inner.clone().prop_map(|a| format!("COUNT(CHOOSE({a},A1:A3,A1:A6,\"x\"))")),
             1 => inner.clone().prop_map(|a| format!("XLOOKUP({a},C1:C6,D1:D6,\"none\",-1)")),
             1 => inner.clone().prop_map(|a| format!("CHOOSE({a},A1,A2,\"c\")")),
             1 => inner.clone().prop_map(|a| format!("COUNTIF(A1:A6,{a})")),
@@ -102,6 +105,17 @@ fn run(program: &Program, records: &[Vec<Value>], first: u64, scratch: &mut Scra
     (0..records.len()).map(|i| outputs[0].get(i)).collect()
 }
 
+/// The program of the formula; nothing where too many sizes depend on the inputs.
+fn compiled(book: &Book) -> Option<Program> {
+    match Program::compile(book, &[INPUTS], &[Range::cell(0, 0, 1)], &Limits::default()) {
+        Ok(program) => Some(program),
+        Err(error) => {
+            assert!(matches!(error.kind, CompileErrorKind::Unsupported(_)), "{error}");
+            None
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -124,7 +138,7 @@ proptest! {
             }
         }
         let book = book(&formula);
-        let program = Program::compile(&book, &[INPUTS], &[Range::cell(0, 0, 1)], &Limits::default()).unwrap();
+        let Some(program) = compiled(&book) else { return Ok(()) };
         let together = run(&program, &records, 0, &mut Scratch::default());
         let dynamic = run(&program, &records, 0, &mut Scratch::record_by_record());
         let mut scratch = Scratch::default();
@@ -144,7 +158,7 @@ proptest! {
         }
         let cell = [Range::cell(0, 0, 1)];
         let constant = Program::compile(&folded, &[], &cell, &Limits::default()).unwrap();
-        let program = Program::compile(&folded, &[INPUTS], &cell, &Limits::default()).unwrap();
+        let Some(program) = compiled(&folded) else { return Ok(()) };
         prop_assert_eq!(constant.report().instructions, 0);
         let ran = run(&program, std::slice::from_ref(&record), 0, &mut Scratch::default());
         let known = run(&constant, std::slice::from_ref(&record), 0, &mut Scratch::default());

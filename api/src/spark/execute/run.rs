@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use millrace_calc::chunk::{ChunkError, ChunkResult};
 use millrace_calc::program::Volatile;
+use millrace_calc::reference::FallbackError;
 use millrace_calc::service::{Options, Prepared, Scratch};
 use millrace_calc::validation::Violation;
 use millrace_common::store::ServiceVersion;
@@ -78,7 +79,13 @@ fn refuse(error: ChunkError) -> ApiError {
         ChunkError::KeyMissing { .. } => {
             ApiError::unprocessable("KEY_MISSING", error.to_string(), "unique_record_key".to_owned())
         }
-        ChunkError::Timeout { .. } => ApiError::gateway_timeout(error.to_string()),
+        ChunkError::Timeout { .. } | ChunkError::Engine(FallbackError::Timeout) => {
+            ApiError::gateway_timeout(error.to_string())
+        }
+        ChunkError::Engine(FallbackError::Unavailable(_)) => {
+            ApiError::unavailable("ENGINE_UNAVAILABLE", error.to_string(), 1)
+        }
+        ChunkError::Engine(_) => ApiError::unprocessable("CALCULATION_FAILED", error.to_string(), None),
     }
 }
 

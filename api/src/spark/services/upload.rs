@@ -5,7 +5,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use millrace_calc::load::LoadError;
-use millrace_calc::service::{Service, SourceKind};
+use millrace_calc::service::{Report, Service, SourceKind};
 use millrace_common::programs::kind_name;
 use millrace_common::store::{Compilation, NewUpload};
 use serde_json::{Value, json};
@@ -52,6 +52,9 @@ pub(super) async fn upload(
         Ok(service) => Ok(service),
         Err(error) if is_unreadable(&error) => {
             return Err(ApiError::unprocessable("UNREADABLE_FILE", error.to_string(), FILE_PART.to_owned()));
+        }
+        Err(error) if error.is_passing() => {
+            return Err(ApiError::unavailable("ENGINE_UNAVAILABLE", error.to_string(), 1));
         }
         // Told by the compilation's progress (contract 4.3): the SDK cannot show a refused upload.
         Err(error) => Err(error.to_string()),
@@ -136,7 +139,8 @@ fn is_unreadable(error: &LoadError) -> bool {
         | LoadError::Name { .. }
         | LoadError::NoInterface
         | LoadError::Document { .. }
-        | LoadError::Compile(_) => false,
+        | LoadError::Compile(_)
+        | LoadError::Fallback { .. } => false,
     }
 }
 
@@ -158,6 +162,8 @@ pub(super) fn answer(stored: &Compilation, service: Option<&Service>) -> Json<Va
         "no_of_outputs": counts.outputs,
         "no_of_formulas": counts.formulas,
         "no_of_cellswithdata": counts.cells_with_data,
+        // Beyond the contract: which engine evaluates the service, and what keeps it off the fast path.
+        "calculation": service.map(|service| calculation(service.report())),
     });
     let meta = Meta {
         service_id: Some(stored.service_id),
@@ -167,6 +173,18 @@ pub(super) fn answer(stored: &Compilation, service: Option<&Service>) -> Json<Va
         ..Meta::new()
     };
     v3(data, &meta)
+}
+
+fn calculation(report: &Report) -> Value {
+    json!({
+        "path": report.path,
+        "obstacles": report.obstacles,
+        "functions": report.functions,
+        "volatile_functions": report.volatile_functions,
+        "formulas_used": report.formulas_used,
+        "checked_records": report.checked_records,
+        "differences": report.differences,
+    })
 }
 
 /// What the compiler said.

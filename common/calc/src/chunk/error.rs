@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::scan::ShapeError;
 use super::write::text;
+use crate::reference::FallbackError;
 
 /// Why a chunk could not be processed. A record with an Excel error is no such case.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -25,6 +26,9 @@ pub enum ChunkError {
         /// Records of the chunk.
         records: u32,
     },
+    /// The fallback engine failed on this chunk: memory, endless recursion, a fault of its own.
+    #[error("{0}")]
+    Engine(#[from] FallbackError),
 }
 
 impl ChunkError {
@@ -33,7 +37,7 @@ impl ChunkError {
         match self {
             Self::Shape(_) => "bad_request",
             Self::KeyMissing { .. } => "validation_error",
-            Self::Timeout { .. } => "runtime",
+            Self::Timeout { .. } | Self::Engine(_) => "runtime",
         }
     }
 
@@ -42,7 +46,9 @@ impl ChunkError {
         match self {
             Self::Shape(_) => "error.CHUNK_SHAPE",
             Self::KeyMissing { .. } => "error.KEY_MISSING",
-            Self::Timeout { .. } => "error.TIMEOUT",
+            Self::Timeout { .. } | Self::Engine(FallbackError::Timeout) => "error.TIMEOUT",
+            Self::Engine(FallbackError::Memory { .. }) => "error.MEMORY",
+            Self::Engine(_) => "error.ENGINE",
         }
     }
 
@@ -51,7 +57,7 @@ impl ChunkError {
         match self {
             Self::Shape(error) => Some(&error.path),
             Self::KeyMissing { .. } => Some("unique_record_key"),
-            Self::Timeout { .. } => None,
+            Self::Timeout { .. } | Self::Engine(_) => None,
         }
     }
 

@@ -10,22 +10,24 @@ use super::result::ChunkResult;
 use super::scan::{Form, parts};
 use super::summary::Summary;
 use super::write::{self, repeat};
-use crate::program::{Column, Program};
+use crate::engine::Engine;
+use crate::program::Column;
+use crate::reference::FallbackError;
 use crate::service::{Prepared, Scratch};
 use crate::totals::Totals;
 use crate::value::ErrorValue;
 
-/// A program and where it puts the columns of each output.
+/// What evaluates blocks, and where it puts the columns of each output.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub program: Program,
-    /// By output: the first of its columns, or `None` when the program does not compute it.
+    pub engine: Engine,
+    /// By output: the first of its columns, or `None` when it is not computed.
     pub first: Vec<Option<usize>>,
 }
 
 impl Plan {
-    /// A plan for these outputs of the whole program.
-    pub(crate) fn new(whole: &Program, layout: &Layout, outputs: impl Iterator<Item = usize>) -> Self {
+    /// A plan for these outputs of the whole service.
+    pub(crate) fn new(whole: &Engine, layout: &Layout, outputs: impl Iterator<Item = usize>) -> Self {
         let mut first = vec![None; layout.outputs.len()];
         let mut columns = Vec::new();
         for index in outputs {
@@ -37,8 +39,8 @@ impl Plan {
         let all: usize = layout.outputs.iter().map(OutputSlot::cells).sum();
         let in_order =
             columns.len() == all && columns.iter().enumerate().all(|(index, column)| index == *column);
-        let program = if in_order { whole.clone() } else { whole.select(&columns) };
-        Self { program, first }
+        let engine = if in_order { whole.clone() } else { whole.select(&columns) };
+        Self { engine, first }
     }
 
     fn columns<'c>(&self, layout: &Layout, output: usize, columns: &'c [Column]) -> &'c [Column] {
@@ -104,14 +106,19 @@ pub(crate) fn evaluate(
         if rows == 0 {
             break;
         }
-        plan.program.run(
+        let run = plan.engine.run(
             &columns,
             rows,
             &volatile,
             u64::from(done),
+            deadline,
             &mut scratch.program,
             &mut scratch.outputs,
         );
+        run.map_err(|error| match error {
+            FallbackError::Timeout => ChunkError::Timeout { done, records: parts.records },
+            other => ChunkError::Engine(other),
+        })?;
         for row in 0..rows {
             let record = done + u32::try_from(row).unwrap_or(0);
             writer.record(plan, &scratch.outputs, &reader, row);

@@ -7,7 +7,8 @@ use crate::book::Range;
 use crate::functions::FunctionInfo;
 use crate::value::Value;
 
-pub(crate) use resolve::{MAX_COLUMN, MAX_ROW, Resolver};
+pub(crate) use reference::a1;
+pub(crate) use resolve::{MAX_COLUMN, MAX_ROW, Resolver, parse};
 
 /// A binary operator that computes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

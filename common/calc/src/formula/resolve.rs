@@ -73,14 +73,20 @@ impl<'b> Resolver<'b> {
         Self { book, limits: limits.clone(), sheets, names, tables, used }
     }
 
-    /// The part of a range that lies in the used area of its sheet; at least its first cell.
+    /// A range whose open ends stop at the used area of its sheet: whole columns and rows. At least its first cell.
     pub fn clip(&self, range: Range) -> Range {
+        /// Cells of a range that is taken as it is.
+        const AS_IT_IS: u64 = 200_000;
         let (row, column) = self.used.get(range.sheet as usize).copied().unwrap_or_default();
-        Range {
-            last_row: range.last_row.min(row.max(range.first_row)),
-            last_column: range.last_column.min(column.max(range.first_column)),
-            ..range
+        let large = u64::from(range.rows()) * u64::from(range.columns()) > AS_IT_IS;
+        let mut clipped = range;
+        if range.last_row == MAX_ROW || (large && range.last_column != MAX_COLUMN) {
+            clipped.last_row = range.last_row.min(row.max(range.first_row));
         }
+        if range.last_column == MAX_COLUMN {
+            clipped.last_column = range.last_column.min(column.max(range.first_column));
+        }
+        clipped
     }
 
     /// `Sheet!A1`.
@@ -114,14 +120,7 @@ impl<'b> Resolver<'b> {
     }
 
     fn text(&self, text: &str, walk: &mut Walk) -> Resolved {
-        let text = text.strip_prefix('=').unwrap_or(text);
-        screen(text, &self.limits)?;
-        let limits =
-            ParserLimits::default().with_pratt_frames(200).with_ast_height(4200).with_ast_nodes(20_000);
-        let ast = Parser::builder()
-            .limits(limits)
-            .parse(format!("={text}"))
-            .map_err(|error| CompileErrorKind::Syntax(error.message))?;
+        let ast = parse(text, &self.limits)?;
         self.node(&ast, walk)
     }
 
@@ -383,6 +382,17 @@ fn literal_value(literal: &LiteralValue) -> Result<Value, CompileErrorKind> {
         }),
         _ => return Err(CompileErrorKind::Unsupported("this literal".to_owned())),
     })
+}
+
+/// The tree of a formula, as it is written.
+pub(crate) fn parse(text: &str, limits: &Limits) -> Result<ASTNode, CompileErrorKind> {
+    let text = text.strip_prefix('=').unwrap_or(text);
+    screen(text, limits)?;
+    let parser = ParserLimits::default().with_pratt_frames(200).with_ast_height(4200).with_ast_nodes(20_000);
+    Parser::builder()
+        .limits(parser)
+        .parse(format!("={text}"))
+        .map_err(|error| CompileErrorKind::Syntax(error.message))
 }
 
 /// Refuse, before parsing, what is too long or nests too deep.

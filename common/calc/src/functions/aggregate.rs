@@ -66,7 +66,7 @@ fn mean(list: &[f64]) -> Answer {
 }
 
 /// The values that the `…A` functions count: numbers, booleans as 0 and 1, text in ranges as 0.
-fn all_values(args: &[Arg<'_>]) -> Result<Vec<f64>, ErrorValue> {
+pub(super) fn all_values(args: &[Arg<'_>]) -> Result<Vec<f64>, ErrorValue> {
     let mut list = Vec::new();
     for arg in args {
         match arg {

@@ -38,9 +38,10 @@ impl<'a> Grid<'a> {
 }
 
 /// One argument.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Arg<'a> {
     /// Left empty between commas.
+    #[default]
     Omitted,
     /// A single value.
     Value(&'a Value),

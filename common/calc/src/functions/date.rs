@@ -96,7 +96,7 @@ fn time_value(_: &Env, args: &[Arg<'_>]) -> Answer {
 }
 
 /// Move a date by months; to the end of the month with `end`.
-fn shift(x: f64, months: f64, end: bool) -> f64 {
+pub(super) fn shift(x: f64, months: f64, end: bool) -> f64 {
     let (Some(day), months) = (serial::day(x), months.trunc()) else { return NUM };
     if months.abs() > 120_000.0 {
         return NUM;
@@ -196,7 +196,7 @@ fn date_dif(_: &Env, args: &[Arg<'_>]) -> Answer {
 }
 
 /// Days in a year of 360 days by the US rule, or with `european` by the other one.
-fn days_30_360(a: Day, b: Day, european: bool) -> f64 {
+pub(super) fn days_30_360(a: Day, b: Day, european: bool) -> f64 {
     let (mut d1, mut d2) = (a.day.min(31), b.day.min(31));
     if european {
         d1 = d1.min(30);
@@ -238,7 +238,7 @@ fn days_360(args: &[f64]) -> f64 {
     f64::from(b.year - a.year) * 360.0 + (month - f64::from(a.month)) * 30.0 + f64::from(d2) - f64::from(d1)
 }
 
-fn year_fraction(args: &[f64]) -> f64 {
+pub(super) fn year_fraction(args: &[f64]) -> f64 {
     let basis = args.get(2).copied().unwrap_or(0.0).trunc();
     let (start, end) = (args[0].floor().min(args[1].floor()), args[0].floor().max(args[1].floor()));
     let (Some(a), Some(b)) = (serial::day(start), serial::day(end)) else { return NUM };

@@ -15,8 +15,6 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     vec![
         many("CUMIPMT", 6, 6, |a| cumulative(a, true), "The interest paid between two periods."),
         many("CUMPRINC", 6, 6, |a| cumulative(a, false), "The principal paid between two periods."),
-        many("DB", 4, 5, fixed_declining, "Depreciation by the fixed-declining balance."),
-        many("DDB", 4, 5, double_declining, "Depreciation by the double-declining balance."),
         FunctionInfo::number2("EFFECT", effect, "The effective yearly rate."),
         many(
             "FV",
@@ -63,14 +61,6 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             |a| if a[0] <= 0.0 || a[1] == 0.0 { NUM } else { libm::pow(a[2] / a[1], 1.0 / a[0]) - 1.0 },
             "The rate of a growth.",
         ),
-        many(
-            "SLN",
-            3,
-            3,
-            |a| if a[2] == 0.0 { DIV0 } else { (a[0] - a[1]) / a[2] },
-            "Straight-line depreciation.",
-        ),
-        many("SYD", 4, 4, years_digits, "Depreciation by the sum of the years' digits."),
         general("XIRR", 2, 3, xirr, "The rate at which payments on dates are worth nothing.").arrays(0b11),
         general("XNPV", 3, 3, xnpv, "The present value of payments on dates.").arrays(0b110),
     ]
@@ -314,58 +304,4 @@ fn effect(nominal: f64, n: f64) -> f64 {
 fn nominal(effect: f64, n: f64) -> f64 {
     let n = n.trunc();
     if effect <= 0.0 || n < 1.0 { NUM } else { (libm::pow(1.0 + effect, 1.0 / n) - 1.0) * n }
-}
-
-fn years_digits(args: &[f64]) -> f64 {
-    let (cost, salvage, life, period) = (args[0], args[1], args[2], args[3]);
-    if life <= 0.0 || period < 1.0 || period > life {
-        return NUM;
-    }
-    (cost - salvage) * (life - period + 1.0) * 2.0 / (life * (life + 1.0))
-}
-
-fn double_declining(args: &[f64]) -> f64 {
-    let (cost, salvage, life, period) = (args[0], args[1], args[2], args[3]);
-    let factor = args.get(4).copied().unwrap_or(2.0);
-    if cost < 0.0 || salvage < 0.0 || life <= 0.0 || period <= 0.0 || period > life || factor <= 0.0 {
-        return NUM;
-    }
-    let rate = (factor / life).min(1.0);
-    let old = if rate >= 1.0 {
-        if period == 1.0 { cost } else { 0.0 }
-    } else {
-        cost * libm::pow(1.0 - rate, period - 1.0)
-    };
-    let new = cost * libm::pow(1.0 - rate, period);
-    (if new < salvage { old - salvage } else { old - new }).max(0.0)
-}
-
-fn fixed_declining(args: &[f64]) -> f64 {
-    let (cost, salvage, life, period) = (args[0], args[1], args[2], args[3].trunc());
-    let months = args.get(4).copied().unwrap_or(12.0).trunc();
-    let bad = cost < 0.0 || salvage < 0.0 || life <= 0.0 || period < 1.0 || !(1.0..=12.0).contains(&months);
-    if bad || period > life + 1.0 || life > 100_000.0 {
-        return NUM;
-    }
-    if cost == 0.0 {
-        return 0.0;
-    }
-    let rate = crate::number::round(1.0 - libm::pow(salvage / cost, 1.0 / life), 3.0);
-    let first = cost * rate * months / 12.0;
-    if period == 1.0 {
-        return first;
-    }
-    let mut total = first;
-    let mut current = first;
-    let mut i = 2.0;
-    while i <= period {
-        current = if i == life.trunc() + 1.0 {
-            (cost - total) * rate * (12.0 - months) / 12.0
-        } else {
-            (cost - total) * rate
-        };
-        total += current;
-        i += 1.0;
-    }
-    current
 }

@@ -23,6 +23,7 @@ pub(super) fn logic() -> Vec<FunctionInfo> {
 pub(super) fn lookup() -> Vec<FunctionInfo> {
     let form = FunctionInfo::form;
     vec![
+        form("AREAS", 1, 1, Form::Areas, "The number of areas of a reference."),
         form("CHOOSE", 2, 255, Form::Choose, "One of several values, by its number."),
         form("COLUMN", 0, 1, Form::Column, "The number of a column."),
         form("COLUMNS", 1, 1, Form::Columns, "How many columns a range has."),
@@ -85,5 +86,39 @@ pub(super) fn math() -> Vec<FunctionInfo> {
         FunctionInfo::general("SUM", 1, 255, super::aggregate::sum, "The sum of the numbers.")
             .all_arrays()
             .kernel(super::Kernel::Sum),
+    ]
+}
+
+pub(super) fn arrays() -> Vec<FunctionInfo> {
+    let form = FunctionInfo::form;
+    vec![
+        form("AGGREGATE", 3, 255, Form::Aggregate, "One of nineteen aggregations, without errors if wanted.")
+            .note("the function and the options must be constant"),
+        form("CHOOSECOLS", 2, 255, Form::ChooseColumns, "Some columns of an array.")
+            .note("the numbers must be constant"),
+        form("CHOOSEROWS", 2, 255, Form::ChooseRows, "Some rows of an array.")
+            .note("the numbers must be constant"),
+        form("DROP", 2, 3, Form::Drop, "An array without its first or last rows and columns.")
+            .note("the numbers must be constant"),
+        form("HSTACK", 1, 255, Form::HStack, "Arrays beside each other."),
+        form(
+            "SUBTOTAL",
+            2,
+            255,
+            Form::Subtotal,
+            "One of eleven aggregations, without other subtotals and hidden rows.",
+        )
+        .note("the function must be constant"),
+        form("TAKE", 2, 3, Form::Take, "The first or last rows and columns of an array.")
+            .note("the numbers must be constant"),
+        form("TOCOL", 1, 3, Form::ToColumn, "An array as one column.")
+            .note("takes every value, blanks and errors too"),
+        form("TOROW", 1, 3, Form::ToRow, "An array as one row.")
+            .note("takes every value, blanks and errors too"),
+        form("VSTACK", 1, 255, Form::VStack, "Arrays below each other."),
+        form("WRAPCOLS", 2, 3, Form::WrapColumns, "A row or column in columns of a length.")
+            .note("the length must be constant"),
+        form("WRAPROWS", 2, 3, Form::WrapRows, "A row or column in rows of a length.")
+            .note("the length must be constant"),
     ]
 }

@@ -10,42 +10,50 @@ use crate::program::table::Index;
 use crate::value::{ErrorValue, Value, compare_text};
 
 pub(super) fn functions() -> Vec<FunctionInfo> {
-    vec![
-        FunctionInfo::general("ADDRESS", 2, 5, address, "The text of a reference from its row and column."),
-        FunctionInfo::general("AREAS", 1, 1, areas, "The number of areas of a reference: 1.").all_arrays(),
-    ]
-}
-
-fn areas(_: &Env, _: &[Arg<'_>]) -> Answer {
-    Ok(Value::Number(1.0))
+    vec![FunctionInfo::general("ADDRESS", 2, 5, address, "The text of a reference from its row and column.")]
 }
 
 fn address(_: &Env, args: &[Arg<'_>]) -> Answer {
     let (row, column) = (args[0].number()?.trunc(), args[1].number()?.trunc());
-    let kind = super::argument::number_or(args, 2, 1.0)?;
+    let kind = match args.get(2) {
+        None | Some(Arg::Omitted) => 1.0,
+        Some(arg) => arg.number()?.trunc(),
+    };
     let a1 =
         args.get(3).map_or(Ok(true), |a| if matches!(a, Arg::Omitted) { Ok(true) } else { a.boolean() })?;
-    if !(1.0..=1_048_576.0).contains(&row) || !(1.0..=16_384.0).contains(&column) || !a1 {
-        return Err(ErrorValue::Value);
-    }
-    let mut letters = String::new();
-    let mut rest = column as u32;
-    while rest > 0 {
-        letters.insert(0, char::from(b'A' + ((rest - 1) % 26) as u8));
-        rest = (rest - 1) / 26;
-    }
-    let (c, r) = match kind as i32 {
-        1 => ("$", "$"),
-        2 => ("", "$"),
-        3 => ("$", ""),
-        4 => ("", ""),
+    let (fixed_row, fixed_column) = match kind as i32 {
+        1 => (true, true),
+        2 => (true, false),
+        3 => (false, true),
+        4 => (false, false),
         _ => return Err(ErrorValue::Value),
     };
-    let sheet = match args.get(4) {
-        Some(sheet) => format!("{}!", sheet.text()?),
-        None => String::new(),
+    let text = if a1 {
+        if !(1.0..=1_048_576.0).contains(&row) || !(1.0..=16_384.0).contains(&column) {
+            return Err(ErrorValue::Value);
+        }
+        let cell = crate::formula::a1(row as u32 - 1, column as u32 - 1);
+        let (letters, digits) = cell.split_at(cell.bytes().take_while(u8::is_ascii_alphabetic).count());
+        let mark = |fixed: bool| if fixed { "$" } else { "" };
+        format!("{}{letters}{}{digits}", mark(fixed_column), mark(fixed_row))
+    } else {
+        let part = |letter: char, place: f64, fixed: bool| match (fixed, place == 0.0) {
+            (true, _) => format!("{letter}{place}"),
+            (false, true) => letter.to_string(),
+            (false, false) => format!("{letter}[{place}]"),
+        };
+        let beyond = |place: f64, fixed: bool, most: f64| place.abs() > most || (fixed && place < 1.0);
+        if beyond(row, fixed_row, 1_048_576.0) || beyond(column, fixed_column, 16_384.0) {
+            return Err(ErrorValue::Value);
+        }
+        part('R', row, fixed_row) + &part('C', column, fixed_column)
     };
-    Ok(format!("{sheet}{c}{letters}{r}{row}").into())
+    let Some(sheet) = args.get(4) else { return Ok(text.into()) };
+    let sheet = sheet.text()?;
+    let plain = sheet.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
+    let plain = plain && !sheet.starts_with(|c: char| c.is_ascii_digit());
+    Ok(if plain { format!("{sheet}!{text}") } else { format!("'{}'!{text}", sheet.replace('\'', "''")) }
+        .into())
 }
 
 /// The zero-based place of a key in a row or column.
@@ -140,8 +148,14 @@ fn find_with(search: Search, items: &[Value], compare: impl Fn(&Value) -> Option
             items.iter().position(equal)
         }
         Search::Equal { last: true } | Search::Wildcard { last: true } => items.iter().rposition(equal),
-        Search::Ascending | Search::Descending => {
-            let after = if search == Search::Ascending { Ordering::Greater } else { Ordering::Less };
+        // Downwards `MATCH` goes item by item, and stops at the first that is smaller. Source: Microsoft Support, MATCH:
+        // 40 among 25, 38, 40, 41 is not found.
+        Search::Descending => {
+            let alike = items.iter().enumerate().filter_map(|(i, v)| compare(v).map(|o| (i, o)));
+            alike.take_while(|(_, o)| *o != Ordering::Less).last().map(|(i, _)| i)
+        }
+        Search::Ascending => {
+            let after = Ordering::Greater;
             let alike: Vec<(usize, Ordering)> =
                 items.iter().enumerate().filter_map(|(i, v)| compare(v).map(|o| (i, o))).collect();
             let (mut low, mut high) = (0, alike.len());

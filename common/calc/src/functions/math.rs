@@ -20,6 +20,11 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         one("ACOT", |x| std::f64::consts::FRAC_PI_2 - libm::atan(x), "The angle of a cotangent."),
         one("ASIN", libm::asin, "The angle of a sine."),
         one("ASINH", libm::asinh, "The inverse hyperbolic sine."),
+        one(
+            "ACOTH",
+            |x| if x.abs() <= 1.0 { NUM } else { libm::atanh(1.0 / x) },
+            "The inverse hyperbolic cotangent.",
+        ),
         one("ATAN", libm::atan, "The angle of a tangent."),
         two("ATAN2", atan2, "The angle of a point."),
         one("ATANH", libm::atanh, "The inverse hyperbolic tangent."),
@@ -35,6 +40,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         one("COS", libm::cos, "The cosine of an angle."),
         one("COSH", libm::cosh, "The hyperbolic cosine."),
         one("COT", |x| reciprocal(libm::tan(x)), "The cotangent of an angle."),
+        one("COTH", |x| reciprocal(libm::tanh(x)), "The hyperbolic cotangent."),
+        one("CSCH", |x| reciprocal(libm::sinh(x)), "The hyperbolic cosecant."),
         one("CSC", |x| reciprocal(libm::sin(x)), "The cosecant of an angle."),
         one("DEGREES", |x| x * (180.0 / std::f64::consts::PI), "Radians as degrees."),
         one("EVEN", even, "The next even number away from zero."),
@@ -46,14 +53,19 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         many("FLOOR.PRECISE", 1, 2, |a| floor_math(&a[..a.len().min(2)]), "The next multiple downwards."),
         general("GCD", 1, 255, gcd, "The greatest common divisor.").all_arrays(),
         one("INT", number::floor, "The whole number below.").kernel(Kernel::Int),
+        many("ISO.CEILING", 1, 2, |a| ceiling_math(&a[..a.len().min(2)]), "The next multiple upwards."),
         general("LCM", 1, 255, lcm, "The least common multiple.").all_arrays(),
         one("LN", |x| if x <= 0.0 { NUM } else { libm::log(x) }, "The natural logarithm."),
         many("LOG", 1, 2, log, "The logarithm to a base, 10 if none is given."),
         one("LOG10", |x| if x <= 0.0 { NUM } else { libm::log10(x) }, "The logarithm to base 10."),
         two("MOD", modulo, "The rest of a division, with the divisor's sign."),
         two("MROUND", mround, "The nearest multiple."),
+        general("MULTINOMIAL", 1, 255, multinomial, "The factorial of a sum by the factorials of its parts.")
+            .all_arrays(),
         one("ODD", odd, "The next odd number away from zero."),
         general("PI", 0, 0, |_, _| Ok(Value::Number(std::f64::consts::PI)), "The number π."),
+        two("PERMUT", permut, "In how many orders some of a number of things can be chosen."),
+        two("PERMUTATIONA", |n, k| permutation_a(n.trunc(), k.trunc()), "Permutations with repetition."),
         two("POWER", crate::program::power, "A number to a power."),
         two(
             "QUOTIENT",
@@ -66,6 +78,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             .kernel(Kernel::RoundDown),
         two("ROUNDUP", number::round_up, "To a number of digits, away from zero.").kernel(Kernel::RoundUp),
         one("SEC", |x| reciprocal(libm::cos(x)), "The secant of an angle."),
+        one("SECH", |x| reciprocal(libm::cosh(x)), "The hyperbolic secant."),
+        general("SERIESSUM", 4, 4, series_sum, "The sum of a power series.").arrays(0b1000),
         one(
             "SIGN",
             |x| {
@@ -166,7 +180,8 @@ fn mround(x: f64, step: f64) -> f64 {
     if (x < 0.0) != (step < 0.0) {
         return NUM;
     }
-    number::round(x / step, 0.0) * step
+    // By the binary quotient: MROUND(6.05,0.1) is 6.0. Source: Microsoft Support, MROUND, Known limitations.
+    (x / step).round() * step
 }
 
 fn even(x: f64) -> f64 {
@@ -279,4 +294,41 @@ fn lcm(_: &Env, args: &[Arg<'_>]) -> Answer {
         }
     }
     Ok(Value::Number(result))
+}
+
+fn multinomial(_: &Env, args: &[Arg<'_>]) -> Answer {
+    let list = whole_numbers(args)?;
+    let (mut sum, mut product) = (0.0, 1.0);
+    for n in list {
+        sum += n;
+        product *= combin(sum, n);
+    }
+    Ok(Value::Number(if product < 1e15 { product.round() } else { product }))
+}
+
+fn permut(n: f64, k: f64) -> f64 {
+    let (n, k) = (n.trunc(), k.trunc());
+    if n <= 0.0 || k < 0.0 || n < k {
+        return NUM;
+    }
+    let (mut product, mut i) = (1.0, 0.0);
+    while i < k && product < f64::INFINITY {
+        product *= n - i;
+        i += 1.0;
+    }
+    product
+}
+
+fn permutation_a(n: f64, k: f64) -> f64 {
+    if n < 0.0 || k < 0.0 || (n == 0.0 && k > 0.0) { NUM } else { libm::pow(n, k) }
+}
+
+fn series_sum(_: &Env, args: &[Arg<'_>]) -> Answer {
+    let (x, n, m) = (args[0].number()?, args[1].number()?, args[2].number()?);
+    let (mut sum, mut power) = (0.0, n);
+    for a in super::argument::numbers(&args[3..])? {
+        sum += a * if power == 0.0 { 1.0 } else { libm::pow(x, power) };
+        power += m;
+    }
+    Ok(Value::Number(sum))
 }

@@ -2,25 +2,37 @@
 
 mod aggregate;
 pub(crate) mod argument;
+mod bond;
+mod complex;
+mod convert;
 pub(crate) mod criteria;
 mod date;
+mod depreciation;
+mod discrete;
+mod distribution;
+mod engineering;
 mod finance;
 mod forms;
 mod information;
 mod logic;
 pub(crate) mod lookup;
 mod math;
+pub(crate) mod matrix;
 mod normal;
 mod rank;
+mod regression;
 pub(crate) mod serial;
+mod special;
 mod statistics;
 mod text;
 mod text_format;
+mod text_fraction;
 mod workday;
 
 use std::sync::LazyLock;
 
 pub(crate) use argument::{Arg, Env, Grid};
+pub(crate) use matrix::{Extent, Known};
 
 use crate::value::{ErrorValue, Value};
 
@@ -42,6 +54,8 @@ pub struct FunctionInfo {
     pub max: u8,
     /// Whether the result changes without a change of the arguments; it is fixed for a batch.
     pub volatile: bool,
+    /// Where it knowingly differs from Excel or takes less; empty for nothing.
+    pub note: &'static str,
     pub(crate) kind: Kind,
     /// Which arguments take a whole array: bit i for argument i, the highest bit for all from the 31st on.
     pub(crate) arrays: u32,
@@ -59,6 +73,8 @@ pub(crate) enum Kind {
     Numbers(fn(&[f64]) -> f64),
     /// Anything from anything.
     General(fn(&Env, &[Arg<'_>]) -> Answer),
+    /// An array of a size that the compiler knows. Each item is a value of its own; its row and column follow the arguments.
+    Matrix(fn(&[Known<'_>]) -> Extent, fn(&Env, &[Arg<'_>]) -> Answer),
     /// Written by the compiler as other instructions.
     Form(Form),
 }
@@ -70,6 +86,7 @@ impl std::fmt::Debug for Kind {
             Self::Number2(_) => "Number2",
             Self::Numbers(_) => "Numbers",
             Self::General(_) => "General",
+            Self::Matrix(..) => "Matrix",
             Self::Form(_) => "Form",
         })
     }
@@ -78,10 +95,16 @@ impl std::fmt::Debug for Kind {
 /// Functions that the compiler expands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
+    Aggregate,
+    Areas,
     Choose,
+    ChooseColumns,
+    ChooseRows,
     Column,
     Columns,
+    Drop,
     HLookup,
+    HStack,
     If,
     IfError,
     IfNa,
@@ -100,9 +123,16 @@ pub(crate) enum Form {
     Rows,
     Sequence,
     Single,
+    Subtotal,
     Switch,
+    Take,
+    ToColumn,
+    ToRow,
     Transpose,
     VLookup,
+    VStack,
+    WrapColumns,
+    WrapRows,
     XLookup,
     XMatch,
 }
@@ -128,7 +158,18 @@ pub(crate) enum Kernel {
 
 impl FunctionInfo {
     const fn new(name: &'static str, min: u8, max: u8, kind: Kind, summary: &'static str) -> Self {
-        Self { name, category: "", summary, min, max, volatile: false, kind, arrays: 0, kernel: Kernel::None }
+        Self {
+            name,
+            category: "",
+            summary,
+            min,
+            max,
+            volatile: false,
+            note: "",
+            kind,
+            arrays: 0,
+            kernel: Kernel::None,
+        }
     }
 
     pub(crate) const fn number1(name: &'static str, f: fn(f64) -> f64, summary: &'static str) -> Self {
@@ -169,6 +210,31 @@ impl FunctionInfo {
         Self::new(name, min, max, Kind::Form(form), summary)
     }
 
+    pub(crate) const fn matrix(
+        name: &'static str,
+        min: u8,
+        max: u8,
+        size: fn(&[Known<'_>]) -> Extent,
+        item: fn(&Env, &[Arg<'_>]) -> Answer,
+        summary: &'static str,
+    ) -> Self {
+        Self::new(name, min, max, Kind::Matrix(size, item), summary)
+    }
+
+    /// How it runs: over whole columns where the columns' types allow, or record by record.
+    pub const fn path(&self) -> &'static str {
+        match (self.kind, self.kernel) {
+            (Kind::General(_), Kernel::None) | (Kind::Matrix(..), _) => "record by record",
+            (Kind::Form(_), _) => "columns, by other operations",
+            _ => "columns",
+        }
+    }
+
+    pub(crate) const fn note(mut self, note: &'static str) -> Self {
+        self.note = note;
+        self
+    }
+
     /// Take whole arrays in the arguments whose bits are set.
     pub(crate) const fn arrays(mut self, bits: u32) -> Self {
         self.arrays = bits;
@@ -202,7 +268,14 @@ static FUNCTIONS: LazyLock<Vec<FunctionInfo>> = LazyLock::new(|| {
     for (category, list) in [
         ("aggregation", aggregate::functions()),
         ("conditional aggregation", criteria::functions()),
+        ("finance", bond::functions()),
+        ("engineering", complex::functions()),
+        ("engineering", convert::functions()),
         ("date", date::functions()),
+        ("finance", depreciation::functions()),
+        ("statistics", discrete::functions()),
+        ("statistics", distribution::functions()),
+        ("engineering", engineering::functions()),
         ("date", workday::functions()),
         ("finance", finance::functions()),
         ("information", information::functions()),
@@ -212,8 +285,11 @@ static FUNCTIONS: LazyLock<Vec<FunctionInfo>> = LazyLock::new(|| {
         ("mathematics", forms::math()),
         ("lookup", lookup::functions()),
         ("mathematics", math::functions()),
+        ("arrays", matrix::functions()),
+        ("arrays", forms::arrays()),
         ("statistics", normal::functions()),
         ("statistics", rank::functions()),
+        ("arrays", regression::functions()),
         ("statistics", statistics::functions()),
         ("text", text::functions()),
         ("text", text_format::functions()),

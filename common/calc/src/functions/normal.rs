@@ -12,8 +12,16 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     vec![
         many("BINOM.DIST", 4, 4, binomial, "The binomial distribution."),
         many("BINOMDIST", 4, 4, binomial, "The binomial distribution."),
-        one("ERF", libm::erf, "The error function."),
+        many(
+            "ERF",
+            1,
+            2,
+            |a| a.get(1).map_or(libm::erf(a[0]), |high| libm::erf(*high) - libm::erf(a[0])),
+            "The error function, or its difference between two bounds.",
+        ),
+        one("ERF.PRECISE", libm::erf, "The error function."),
         one("ERFC", libm::erfc, "The complement of the error function."),
+        one("ERFC.PRECISE", libm::erfc, "The complement of the error function."),
         many("EXPON.DIST", 3, 3, exponential, "The exponential distribution."),
         many("EXPONDIST", 3, 3, exponential, "The exponential distribution."),
         one("FISHER", |x| if x.abs() >= 1.0 { NUM } else { libm::atanh(x) }, "The Fisher transformation."),
@@ -31,13 +39,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         ),
         one("GAUSS", |x| standard(x) - 0.5, "The standard normal distribution less one half."),
         many("LOGNORM.DIST", 4, 4, log_normal, "The lognormal distribution."),
-        many(
-            "LOGNORM.INV",
-            3,
-            3,
-            |a| if bad(a[0], a[2]) { NUM } else { libm::exp(a[1] + a[2] * quantile(a[0])) },
-            "The inverse of the lognormal distribution.",
-        ),
+        many("LOGNORM.INV", 3, 3, log_normal_inverse, "The inverse of the lognormal distribution."),
         many("NORM.DIST", 4, 4, normal, "The normal distribution."),
         many(
             "NORM.INV",
@@ -91,7 +93,7 @@ fn bad(p: f64, deviation: f64) -> bool {
     !(p > 0.0 && p < 1.0) || deviation <= 0.0
 }
 
-fn standard(x: f64) -> f64 {
+pub(super) fn standard(x: f64) -> f64 {
     0.5 * libm::erfc(-x / std::f64::consts::SQRT_2)
 }
 
@@ -107,12 +109,16 @@ fn normal(a: &[f64]) -> f64 {
     if a[3] != 0.0 { standard(z) } else { density(z) / a[2] }
 }
 
-fn log_normal(a: &[f64]) -> f64 {
+pub(super) fn log_normal(a: &[f64]) -> f64 {
     if a[2] <= 0.0 || a[0] <= 0.0 {
         return NUM;
     }
     let z = (libm::log(a[0]) - a[1]) / a[2];
     if a[3] != 0.0 { standard(z) } else { density(z) / (a[2] * a[0]) }
+}
+
+pub(super) fn log_normal_inverse(a: &[f64]) -> f64 {
+    if bad(a[0], a[2]) { NUM } else { libm::exp(a[1] + a[2] * quantile(a[0])) }
 }
 
 fn exponential(a: &[f64]) -> f64 {
@@ -185,7 +191,7 @@ fn gamma(x: f64) -> f64 {
 }
 
 /// The standard normal quantile for 0 < p < 1.
-fn quantile(p: f64) -> f64 {
+pub(super) fn quantile(p: f64) -> f64 {
     const A: [f64; 8] = [
         3.387_132_872_796_366_5,
         133.141_667_891_784_38,

@@ -18,6 +18,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("PERCENTILE.INC", 2, 2, |_, a| percentile(a, false), "The k-th percentile, ends included.")
             .arrays(1),
         general("PERCENTRANK", 2, 3, percent_rank, "The rank of a value as a part of all.").arrays(1),
+        general("PERCENTRANK.EXC", 2, 3, percent_rank_exclusive, "The rank of a value, ends excluded.")
+            .arrays(1),
         general("PERCENTRANK.INC", 2, 3, percent_rank, "The rank of a value as a part of all.").arrays(1),
         general("QUARTILE", 2, 2, |_, a| quartile(a, false), "A quartile, ends included.").arrays(1),
         general("QUARTILE.EXC", 2, 2, |_, a| quartile(a, true), "A quartile, ends excluded.").arrays(1),
@@ -121,6 +123,25 @@ fn percent_rank(_: &Env, args: &[Arg<'_>]) -> Answer {
         below as f64 - 1.0 + (x - list[below - 1]) / (list[below] - list[below - 1])
     };
     Ok(Value::Number(crate::number::round_down(place / n, digits)))
+}
+
+fn percent_rank_exclusive(_: &Env, args: &[Arg<'_>]) -> Answer {
+    let list = sorted(&args[..1])?;
+    let x = args[1].number()?;
+    let digits = number_or(args, 2, 3.0)?.trunc();
+    if list.is_empty() || !(1.0..=15.0).contains(&digits) {
+        return Err(ErrorValue::Num);
+    }
+    if x < list[0] || x > list[list.len() - 1] {
+        return Err(ErrorValue::NA);
+    }
+    let below = list.iter().filter(|y| **y < x).count();
+    let place = if list[below] == x {
+        below as f64 + 1.0
+    } else {
+        below as f64 + (x - list[below - 1]) / (list[below] - list[below - 1])
+    };
+    Ok(Value::Number(crate::number::round_down(place / (list.len() as f64 + 1.0), digits)))
 }
 
 fn rank(args: &[Arg<'_>], mean: bool) -> Answer {

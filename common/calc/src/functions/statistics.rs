@@ -66,6 +66,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         )
         .all_arrays(),
         general("SKEW", 1, 255, skewness, "The skewness.").all_arrays(),
+        general("SKEW.P", 1, 255, population_skewness, "The skewness of a population.").all_arrays(),
         general(
             "SLOPE",
             2,
@@ -80,6 +81,46 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             .all_arrays(),
         general("STDEV.S", 1, 255, |_, a| spread(a, sample_deviation), "The standard deviation of a sample.")
             .all_arrays(),
+        general(
+            "STDEVA",
+            1,
+            255,
+            |_, a| spread_all(a, sample_deviation),
+            "As STDEV, with text as 0 and booleans as 0 and 1.",
+        )
+        .all_arrays(),
+        general(
+            "STDEVPA",
+            1,
+            255,
+            |_, a| spread_all(a, deviation),
+            "As STDEVP, with text as 0 and booleans as 0 and 1.",
+        )
+        .all_arrays(),
+        general(
+            "STEYX",
+            2,
+            2,
+            |_, a| line(a, Line::error),
+            "The standard error of values on a line through points.",
+        )
+        .all_arrays(),
+        general(
+            "VARA",
+            1,
+            255,
+            |_, a| spread_all(a, sample_variance),
+            "As VAR, with text as 0 and booleans as 0 and 1.",
+        )
+        .all_arrays(),
+        general(
+            "VARPA",
+            1,
+            255,
+            |_, a| spread_all(a, ratio),
+            "As VARP, with text as 0 and booleans as 0 and 1.",
+        )
+        .all_arrays(),
         general("STDEVP", 1, 255, |_, a| spread(a, deviation), "The standard deviation of a population.")
             .all_arrays(),
         general("VAR", 1, 255, |_, a| spread(a, sample_variance), "The variance of a sample.").all_arrays(),
@@ -117,8 +158,15 @@ fn deviation(sum: f64, n: f64) -> Outcome {
 
 /// A function of the sum of squared distances from the mean, and of the count.
 fn spread(args: &[Arg<'_>], f: fn(f64, f64) -> Outcome) -> Answer {
-    let list = numbers(args)?;
-    let middle = if list.is_empty() { 0.0 } else { mean(&list)? };
+    spread_of(&numbers(args)?, f)
+}
+
+fn spread_all(args: &[Arg<'_>], f: fn(f64, f64) -> Outcome) -> Answer {
+    spread_of(&super::aggregate::all_values(args)?, f)
+}
+
+fn spread_of(list: &[f64], f: fn(f64, f64) -> Outcome) -> Answer {
+    let middle = if list.is_empty() { 0.0 } else { mean(list)? };
     let sum = list.iter().fold(0.0, |sum, x| sum + (x - middle) * (x - middle));
     Ok(Value::Number(f(sum, list.len() as f64)?))
 }
@@ -170,6 +218,21 @@ fn skewness(_: &Env, args: &[Arg<'_>]) -> Answer {
     Ok(Value::Number(n / ((n - 1.0) * (n - 2.0)) * sum))
 }
 
+fn population_skewness(_: &Env, args: &[Arg<'_>]) -> Answer {
+    let list = numbers(args)?;
+    let n = list.len() as f64;
+    if n < 3.0 {
+        return Err(ErrorValue::Div0);
+    }
+    let middle = mean(&list)?;
+    let (squares, cubes) = list.iter().fold((0.0, 0.0), |(squares, cubes), x| {
+        let d = x - middle;
+        (squares + d * d, cubes + d * d * d)
+    });
+    let variance = squares / n;
+    Ok(Value::Number(ratio(cubes / n, variance * variance.sqrt())?))
+}
+
 fn kurtosis(_: &Env, args: &[Arg<'_>]) -> Answer {
     let (sum, n) = moment(args, 4)?;
     if n < 4.0 {
@@ -217,6 +280,13 @@ impl Line {
             yy: sum(&|p| (p.1 - mean_y) * (p.1 - mean_y)),
             xy: sum(&|p| (p.0 - mean_x) * (p.1 - mean_y)),
         })
+    }
+
+    fn error(&self) -> Outcome {
+        if self.n < 3.0 {
+            return Err(ErrorValue::Div0);
+        }
+        Ok(((self.yy - self.xy * ratio(self.xy, self.xx)?) / (self.n - 2.0)).max(0.0).sqrt())
     }
 
     fn correlation(&self) -> Outcome {

@@ -29,6 +29,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             "Whether two texts are the same, with case.",
         ),
         general("FIND", 2, 3, find, "The place of a text in another, with case."),
+        general("HYPERLINK", 1, 2, |_, a| Ok(a[a.len() - 1].value().clone()), "The text that a link shows."),
         general("LEFT", 1, 2, left, "The first characters."),
         general(
             "LEN",
@@ -47,8 +48,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("SEARCH", 2, 3, search, "The place of a pattern in a text, without case."),
         general("SUBSTITUTE", 3, 4, substitute, "Text with a part replaced by another."),
         general("T", 1, 1, text_or_nothing, "The text, or nothing for another value."),
-        general("TEXTAFTER", 2, 3, |_, a| around(a, true), "The text after a part."),
-        general("TEXTBEFORE", 2, 3, |_, a| around(a, false), "The text before a part."),
+        general("TEXTAFTER", 2, 6, |_, a| around(a, true), "The text after a part."),
+        general("TEXTBEFORE", 2, 6, |_, a| around(a, false), "The text before a part."),
         general("TEXTJOIN", 3, 255, join, "Texts and ranges with a separator between them.")
             .arrays(u32::MAX - 3),
         general("TRIM", 1, 1, |_, a| map(a, trim), "Text with single blanks between words."),
@@ -174,20 +175,41 @@ fn substitute(_: &Env, args: &[Arg<'_>]) -> Answer {
     }
 }
 
+/// `TEXTBEFORE` and `TEXTAFTER`: text, part, which one, without case, whether the end counts as a part, otherwise.
 fn around(args: &[Arg<'_>], after: bool) -> Answer {
     let (text, part) = (args[0].text()?, args[1].text()?);
-    let which = number_or(args, 2, 1.0)?.trunc();
-    if which == 0.0 {
+    let which = match args.get(2) {
+        None | Some(Arg::Omitted) => 1.0,
+        Some(arg) => arg.number()?.trunc(),
+    };
+    let (folded, ends) = (number_or(args, 3, 0.0)? != 0.0, number_or(args, 4, 0.0)? != 0.0);
+    if which == 0.0 || which.abs() > length(&text).max(1) as f64 {
         return Err(ErrorValue::Value);
     }
-    let n = which.abs().min(1e9) as usize - 1;
-    let found = if which > 0.0 {
-        text.match_indices(part.as_ref()).nth(n)
-    } else {
-        text.rmatch_indices(part.as_ref()).nth(n)
+    let missing = || match args.get(5) {
+        None | Some(Arg::Omitted) => Err(ErrorValue::NA),
+        Some(arg) => Ok(arg.value().clone()),
     };
-    let (i, _) = found.ok_or(ErrorValue::NA)?;
-    Ok(if after { text[i + part.len()..].into() } else { text[..i].into() })
+    if part.is_empty() {
+        // Nothing is found at once, at the near end.
+        return Ok(if (which > 0.0) == after { text.as_ref().into() } else { "".into() });
+    }
+    // Folding one character to one keeps places the same.
+    let simple =
+        |c: char| c.to_lowercase().next().filter(|f| folded && f.len_utf8() == c.len_utf8()).unwrap_or(c);
+    let (hay, needle): (String, String) =
+        (text.chars().map(simple).collect(), part.chars().map(simple).collect());
+    let mut places: Vec<(usize, usize)> = hay.match_indices(&needle).map(|(i, m)| (i, i + m.len())).collect();
+    if which < 0.0 {
+        places = hay.rmatch_indices(&needle).map(|(i, m)| (i, i + m.len())).collect();
+    }
+    if ends {
+        places.push(if which > 0.0 { (text.len(), text.len()) } else { (0, 0) });
+    }
+    match places.get(which.abs() as usize - 1) {
+        Some((start, end)) => Ok(if after { text[*end..].into() } else { text[..*start].into() }),
+        None => missing(),
+    }
 }
 
 fn trim(text: &str) -> String {

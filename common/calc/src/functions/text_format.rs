@@ -127,6 +127,9 @@ fn sections(format: &str) -> Vec<String> {
 /// A number by a format, or `None` when the format cannot be read.
 fn show(x: f64, format: &str) -> Option<String> {
     let sections = sections(format);
+    if let Some(section) = conditional(x, &sections) {
+        return show_section(x, section, true);
+    }
     let (section, x, signed) = match sections.len() {
         1 => (&sections[0], x, true),
         2 if x < 0.0 => (&sections[1], -x, false),
@@ -135,6 +138,34 @@ fn show(x: f64, format: &str) -> Option<String> {
         _ if x == 0.0 => (&sections[2], x, false),
         _ => (&sections[0], x, false),
     };
+    show_section(x, section, signed)
+}
+
+/// The section whose condition in brackets, such as `[>=100]`, a number meets; the last one when it meets none.
+fn conditional(x: f64, sections: &[String]) -> Option<&String> {
+    let condition = |section: &str| {
+        let inner = section.trim_start().strip_prefix('[')?.split_once(']')?.0;
+        let (test, bound) = inner.split_at(inner.find(|c: char| !matches!(c, '<' | '>' | '='))?);
+        let order = x.partial_cmp(&bound.trim().parse::<f64>().ok()?)?;
+        Some(match test {
+            "<" => order.is_lt(),
+            "<=" => order.is_le(),
+            ">" => order.is_gt(),
+            ">=" => order.is_ge(),
+            "=" => order.is_eq(),
+            "<>" => order.is_ne(),
+            _ => return None,
+        })
+    };
+    let holds: Vec<Option<bool>> = sections.iter().map(|section| condition(section)).collect();
+    if holds.iter().all(Option::is_none) {
+        return None;
+    }
+    let met = holds.iter().position(|h| *h == Some(true));
+    met.or_else(|| holds.iter().position(Option::is_none)).map_or(sections.last(), |i| sections.get(i))
+}
+
+fn show_section(x: f64, section: &str, signed: bool) -> Option<String> {
     let section = bare(section);
     if section.trim().eq_ignore_ascii_case("general") {
         return Some(number::to_text(x));
@@ -142,6 +173,9 @@ fn show(x: f64, format: &str) -> Option<String> {
     let pieces = pieces(&section);
     if pieces.iter().any(|piece| matches!(piece, Piece::Time(..))) {
         return date_time(x, &pieces);
+    }
+    if let Some(text) = super::text_fraction::fraction(x, &section, signed) {
+        return Some(text);
     }
     Some(digits(x, &pieces, signed))
 }
@@ -286,7 +320,6 @@ fn digits(x: f64, pieces: &[Piece], signed: bool) -> String {
         }
     }
     let plain = decimal_text(magnitude, decimals);
-    let zero = plain.bytes().all(|b| b == b'0' || b == b'.');
     let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
     let mut whole = whole.trim_start_matches('0').to_owned();
     while whole.len() < minimum {
@@ -310,7 +343,7 @@ fn digits(x: f64, pieces: &[Piece], signed: bool) -> String {
         }
     }
     let mut text = String::new();
-    if signed && x < 0.0 && !zero {
+    if signed && x < 0.0 {
         text.push('-');
     }
     let (mut whole_done, mut next) = (false, 0);

@@ -65,6 +65,31 @@ impl Column {
         }
     }
 
+    /// Put a value in the place of another; a column of lanes becomes one of values when it cannot hold it.
+    pub(super) fn set(&mut self, record: usize, value: &Value) {
+        match (&mut *self, value) {
+            (Self::Number(lanes), Value::Number(_) | Value::Error(_))
+            | (Self::Boolean(lanes), Value::Boolean(_) | Value::Error(_)) => {
+                if let Some(place) = lanes.get_mut(record) {
+                    *place = lane(value);
+                }
+                return;
+            }
+            (Self::Value(values), value) => {
+                if let Some(place) = values.get_mut(record) {
+                    place.clone_from(value);
+                }
+                return;
+            }
+            _ => {}
+        }
+        let mut values: Vec<Value> = (0..self.rows().unwrap_or(0)).map(|i| self.get(i)).collect();
+        if let Some(place) = values.get_mut(record) {
+            place.clone_from(value);
+        }
+        *self = Self::Value(values);
+    }
+
     /// The lanes of a column of numbers: finite, or a NaN for which [`number::decode`] tells the error value.
     pub fn numbers(&self) -> Option<&[f64]> {
         match self {

@@ -1,228 +1,744 @@
-//! Operations over whole columns: which loop fits an operation on columns of these types.
+//! Running a typed program over a block of records.
 
-use super::execute::{Lanes, Register, Run, Scratch, View, numbers};
-use super::graph::{Op, Operand};
-use super::schedule::Rectangle;
-use super::{kernels, scalar};
+use super::column::{Column, lane};
+use super::graph::{Graph, Src};
+use super::lanes::{Bank, Num, Splat, WIDTH};
+use super::schedule::{Rectangle, Schedule};
+use super::steps::{Argument, Kind, Many, One, Step, Two, Typed};
+use super::{Volatile, kernels, scalar};
 use crate::formula::Binary;
-use crate::functions::{Kind, by_index, lookup};
-use crate::number;
-use crate::value::{ErrorValue, Value};
+use crate::functions::{Env, lookup};
+use crate::number::{self, POWERS, Rounding};
+use crate::value::{ErrorValue, Value, compare_text};
+
+/// What a run reads besides its registers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub typed: &'a Typed,
+    pub schedule: &'a Schedule,
+    pub graph: &'a Graph,
+    pub inputs: &'a [Column],
+    pub volatile: &'a Volatile,
+    /// The first record of this part of the block.
+    pub offset: usize,
+    /// How many records.
+    pub n: usize,
+    pub first_record: u64,
+}
+
+/// What a run changes.
+#[derive(Debug)]
+pub(super) struct State<'a> {
+    pub bank: &'a mut Bank,
+    /// Values of one record, while its operation needs them.
+    pub store: &'a mut Vec<Value>,
+    /// The records that do not fit the kinds of the program, a bit each.
+    pub odd: u128,
+}
+
+/// Loops over two sources, whatever they are.
+macro_rules! two {
+    ($bank:expr, $a:expr, $b:expr, |$x:ident, $y:ident| $body:expr) => {
+        match ($a, $b) {
+            (Num::Lanes(a), Num::Lanes(b)) => {
+                let ($x, $y) = ($bank.lanes(a), $bank.lanes(b));
+                $body
+            }
+            (Num::Lanes(a), Num::Constant(b)) => {
+                let ($x, $y) = ($bank.lanes(a), Splat(b));
+                $body
+            }
+            (Num::Constant(a), Num::Lanes(b)) => {
+                let ($x, $y) = (Splat(a), $bank.lanes(b));
+                $body
+            }
+            (Num::Constant(a), Num::Constant(b)) => {
+                let ($x, $y) = (Splat(a), Splat(b));
+                $body
+            }
+        }
+    };
+}
+
+/// Loops over one source, whatever it is.
+macro_rules! one {
+    ($bank:expr, $a:expr, |$x:ident| $body:expr) => {
+        match $a {
+            Num::Lanes(a) => {
+                let $x = $bank.lanes(a);
+                $body
+            }
+            Num::Constant(a) => {
+                let $x = Splat(a);
+                $body
+            }
+        }
+    };
+}
+
+/// A comparison of numbers by its operator.
+macro_rules! by_operator {
+    ($op:expr, |$raw:ident| $body:expr) => {
+        match $op {
+            Binary::Equal => {
+                let $raw = |x: f64, y: f64| x == y;
+                $body
+            }
+            Binary::NotEqual => {
+                let $raw = |x: f64, y: f64| x != y;
+                $body
+            }
+            Binary::Less => {
+                let $raw = |x: f64, y: f64| x < y;
+                $body
+            }
+            Binary::LessEqual => {
+                let $raw = |x: f64, y: f64| x <= y;
+                $body
+            }
+            Binary::Greater => {
+                let $raw = |x: f64, y: f64| x > y;
+                $body
+            }
+            _ => {
+                let $raw = |x: f64, y: f64| x >= y;
+                $body
+            }
+        }
+    };
+}
+
+/// A run under wider vectors. A type of its own, since a closure's body would not be compiled for them.
+#[cfg(target_arch = "x86_64")]
+struct Steps<'r, 'a, 's> {
+    run: &'r Run<'a>,
+    state: &'r mut State<'s>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl pulp::WithSimd for Steps<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        self.run.steps::<true>(self.state);
+    }
+}
 
 impl Run<'_> {
-    /// Evaluate over whole columns, when there is a loop for the operation on columns of these types.
-    pub(super) fn columnar(
-        &self,
-        op: Op,
-        operands: &[Operand],
-        scratch: &mut Scratch,
-        out: &mut Register,
-    ) -> bool {
+    /// Run all steps, with the widest vectors that this processor has unless `portable`. The results are the same bits.
+    pub fn all(&self, portable: bool, state: &mut State<'_>) {
+        #[cfg(target_arch = "x86_64")]
+        if !portable && let pulp::Arch::V3(simd) = pulp::Arch::new() {
+            return pulp::Simd::vectorize(simd, Steps { run: self, state });
+        }
+        // A fused multiplication is one instruction of every 64-bit ARM processor, elsewhere perhaps a slow function.
+        const FUSED: bool = cfg!(target_arch = "aarch64");
+        if portable { self.steps::<false>(state) } else { self.steps::<FUSED>(state) }
+    }
+
+    #[inline(always)]
+    fn steps<const FMA: bool>(&self, state: &mut State<'_>) {
+        let width = self.n.next_multiple_of(WIDTH);
+        for step in &self.typed.steps {
+            match *step {
+                Step::Two { op, a, b, target } => {
+                    let mut out = state.bank.take(target);
+                    let lanes = &mut out[..width];
+                    let bank = &*state.bank;
+                    let odd = match op {
+                        Two::Add => two!(bank, a, b, |x, y| kernels::arithmetic(x, y, lanes, |x, y| x + y)),
+                        Two::Subtract => {
+                            two!(bank, a, b, |x, y| kernels::arithmetic(x, y, lanes, |x, y| x - y))
+                        }
+                        Two::Multiply => {
+                            two!(bank, a, b, |x, y| kernels::arithmetic(x, y, lanes, |x, y| x * y))
+                        }
+                        Two::Divide => {
+                            two!(bank, a, b, |x, y| kernels::arithmetic(x, y, lanes, |x, y| x / y))
+                        }
+                        Two::Min => two!(bank, a, b, |x, y| kernels::extreme(x, y, lanes, false)),
+                        Two::Max => two!(bank, a, b, |x, y| kernels::extreme(x, y, lanes, true)),
+                    };
+                    if odd {
+                        repair_two(bank, op, a, b, lanes);
+                    }
+                    state.bank.put(target, out);
+                }
+                Step::CompareSelect { op, a, b, yes, no, target } => {
+                    let mut out = state.bank.take(target);
+                    let lanes = &mut out[..width];
+                    let bank = &*state.bank;
+                    let odd =
+                        by_operator!(op, |raw| two!(bank, a, b, |x, y| two!(bank, yes, no, |yes, no| {
+                            kernels::compare_select((x, y), yes, no, lanes, raw)
+                        })));
+                    if odd {
+                        repair_compare_select(bank, op, [a, b, yes, no], lanes);
+                    }
+                    state.bank.put(target, out);
+                }
+                Step::Compare { op, a, b, target } => {
+                    let mut out = state.bank.take(target);
+                    let lanes = &mut out[..width];
+                    let bank = &*state.bank;
+                    let odd =
+                        by_operator!(op, |raw| two!(bank, a, b, |x, y| kernels::compare(x, y, lanes, raw)));
+                    if odd {
+                        repair_compare(bank, op, a, b, lanes);
+                    }
+                    state.bank.put(target, out);
+                }
+                Step::Select { condition, yes, no, target } => {
+                    let mut out = state.bank.take(target);
+                    let lanes = &mut out[..width];
+                    let bank = &*state.bank;
+                    let odd = one!(bank, condition, |c| two!(bank, yes, no, |yes, no| kernels::select(
+                        c, yes, no, lanes
+                    )));
+                    if odd {
+                        repair_select(bank, condition, lanes);
+                    }
+                    state.bank.put(target, out);
+                }
+                Step::WholePower { base, exponent, series, next, target } => {
+                    let mut out = state.bank.take(target);
+                    let (mut high, mut low) = (state.bank.take(series.high), state.bank.take(series.low));
+                    let x = state.bank.lanes(base);
+                    let odd = if next {
+                        kernels::next_power::<FMA>(x, &mut high, &mut low, &mut out[..width])
+                    } else {
+                        kernels::whole_power::<FMA>(x, exponent, &mut high, &mut low, &mut out[..width])
+                    };
+                    if odd {
+                        repair_power(x, exponent, &high[..width], &low[..width], &mut out[..width]);
+                    }
+                    state.bank.put(series.high, high);
+                    state.bank.put(series.low, low);
+                    state.bank.put(target, out);
+                }
+                Step::Pick { table, row, column, target } => {
+                    let mut out = state.bank.take(target);
+                    self.pick(table, row, column, state.bank, &mut out[..width]);
+                    state.bank.put(target, out);
+                }
+                Step::Slots { places, count, slots } => {
+                    let (places, (out, inside)) = state.bank.lanes_and_slots(places, slots);
+                    *inside = kernels::slots(&places[..width], f64::from(count), out);
+                }
+                Step::PickSlot { table, places, slots, target } => {
+                    let mut out = state.bank.take(target);
+                    self.pick_slot(table, places, slots, state.bank, &mut out[..width]);
+                    state.bank.put(target, out);
+                }
+                Step::PlaceInSeries { key, first, count, target } => {
+                    let mut out = state.bank.take(target);
+                    let missing = number::error(ErrorValue::NA);
+                    let key = state.bank.lanes(key);
+                    kernels::place_in_series(key, first, count, missing, &mut out[..width]);
+                    state.bank.put(target, out);
+                }
+                Step::Many { op, items, call, target } => {
+                    let mut out = state.bank.take(target);
+                    self.many(op, items.of(&self.typed.items), call, state, &mut out[..width]);
+                    state.bank.put(target, out);
+                }
+                Step::Round { a, digits, rounding, target } => {
+                    let mut out = state.bank.take(target);
+                    let lanes = &mut out[..width];
+                    let power = POWERS[digits.abs() as usize];
+                    let behind = digits >= 0.0;
+                    let bank = &*state.bank;
+                    let odd = if rounding == Rounding::HalfAway {
+                        one!(bank, a, |x| kernels::round_half(x, power, behind, lanes))
+                    } else {
+                        one!(bank, a, |x| kernels::round_down(x, power, behind, lanes))
+                    };
+                    if odd {
+                        repair_round(bank, a, digits, rounding, lanes);
+                    }
+                    state.bank.put(target, out);
+                }
+                Step::One { op, a, target } => {
+                    let mut out = state.bank.take(target);
+                    let lanes = &mut out[..width];
+                    let bank = &*state.bank;
+                    let nothing = |_: f64, _: f64| 0;
+                    match op {
+                        One::Copy => one!(bank, a, |x| kernels::map1(x, lanes, |x| x, nothing)),
+                        One::Negate => one!(bank, a, |x| kernels::map1(x, lanes, |x| -x, nothing)),
+                        One::Abs => one!(bank, a, |x| kernels::map1(x, lanes, f64::abs, nothing)),
+                        One::Sqrt => {
+                            if one!(bank, a, |x| kernels::map1(x, lanes, f64::sqrt, |_, root| (root - root)
+                                .to_bits()))
+                            {
+                                repair_sqrt(bank, a, lanes);
+                            }
+                            false
+                        }
+                        One::Floor => {
+                            if one!(bank, a, |x| kernels::floor(x, lanes)) {
+                                repair_floor(bank, a, lanes);
+                            }
+                            false
+                        }
+                        One::Not => one!(bank, a, |x| kernels::map1(
+                            x,
+                            lanes,
+                            |x| if x != x {
+                                x
+                            } else if x == 0.0 {
+                                1.0
+                            } else {
+                                0.0
+                            },
+                            nothing
+                        )),
+                    };
+                    state.bank.put(target, out);
+                }
+                Step::IfError { a, otherwise, only_na, target } => {
+                    let mut out = state.bank.take(target);
+                    let lanes = &mut out[..width];
+                    let bank = &*state.bank;
+                    if only_na {
+                        if_na(bank, a, otherwise, lanes);
+                    } else {
+                        two!(bank, a, otherwise, |x, y| kernels::if_error(x, y, lanes));
+                    }
+                    state.bank.put(target, out);
+                }
+                ref other => self.rare(other, state, width),
+            }
+        }
+    }
+
+    /// Steps whose loops call functions, so that the width of vectors does not matter.
+    #[inline(never)]
+    fn rare(&self, step: &Step, state: &mut State<'_>, width: usize) {
         let n = self.n;
-        let Scratch { registers, temporary: [first, second, third], .. } = scratch;
-        let registers: &[Register] = registers;
-        let source = |i: usize| match operands.get(i) {
-            Some(Operand::Src(src)) => Some(self.view(registers, *src)),
+        match *step {
+            Step::Load { input, kind: Kind::Value, target } => {
+                let mut values = std::mem::take(&mut state.bank.values[target as usize]);
+                values.clear();
+                let blank = Column::default();
+                let column = self.inputs.get(input as usize).unwrap_or(&blank);
+                values.extend((self.offset..self.offset + n).map(|i| match column.get(i) {
+                    Value::Number(x) => number::value(x),
+                    value => value,
+                }));
+                state.bank.values[target as usize] = values;
+            }
+            Step::Load { input, kind, target } => {
+                let mut out = state.bank.take(target);
+                self.load(input, kind, &mut state.odd, &mut out);
+                state.bank.put(target, out);
+            }
+            Step::ToNumber { values, target } => {
+                self.fill(state, target, width, |state, i| state.bank.values[values as usize][i].to_lane())
+            }
+            Step::Power { a, b, target } => self.fill(state, target, width, |state, i| {
+                scalar::power(state.bank.lane(a, i), state.bank.lane(b, i))
+            }),
+            Step::Call1 { f, a, target } => self.fill(state, target, width, |state, i| {
+                scalar::checked(&[state.bank.lane(a, i)], |args| f(args[0]))
+            }),
+            Step::Call2 { f, a, b, target } => self.fill(state, target, width, |state, i| {
+                let args = [state.bank.lane(a, i), state.bank.lane(b, i)];
+                scalar::checked(&args, |args| f(args[0], args[1]))
+            }),
+            Step::Calls { f, items, target } => {
+                let items = items.of(&self.typed.items);
+                let mut args = [0.0; super::typing::MOST];
+                self.fill(state, target, width, |state, i| {
+                    for (arg, item) in args.iter_mut().zip(items) {
+                        *arg = state.bank.lane(*item, i);
+                    }
+                    scalar::checked(&args[..items.len()], f)
+                });
+            }
+            Step::Random { site, target } => {
+                self.fill(state, target, width, |_, i| scalar::random(site, &self.env(i)));
+            }
+            Step::Place { search, key, table, target } => {
+                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
+                let index = table.index();
+                self.fill(state, target, width, |state, i| {
+                    let key = state.bank.lanes(key)[i];
+                    if key.is_nan() {
+                        return key;
+                    }
+                    lookup::find_number(search, key, &table.values, Some(index))
+                        .map_or(number::error(ErrorValue::NA), |place| place as f64 + 1.0)
+                });
+            }
+            Step::PlaceText { search, values, table, target } => {
+                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
+                let grid = table.grid(true);
+                self.fill(state, target, width, |state, i| {
+                    scalar::position_in(search, &state.bank.values[values as usize][i], &grid)
+                });
+            }
+            Step::SameText { values, text, equal, target } => {
+                let text = &self.graph.constants[text as usize];
+                self.fill(state, target, width, |state, i| {
+                    same_text(&state.bank.values[values as usize][i], text, equal)
+                });
+            }
+            Step::SelectValues { condition, yes, no, target } => {
+                let mut out = std::mem::take(&mut state.bank.values[target as usize]);
+                out.clear();
+                for i in 0..n {
+                    let condition = state.bank.lane(condition, i);
+                    out.push(match number::decode(condition) {
+                        Some(error) => error.into(),
+                        None => self.value(if condition != 0.0 { yes } else { no }, state.bank, i),
+                    });
+                }
+                state.bank.values[target as usize] = out;
+            }
+            Step::PickValues { table, places, target } => {
+                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
+                let mut out = std::mem::take(&mut state.bank.values[target as usize]);
+                out.clear();
+                for place in &state.bank.lanes(places)[..n] {
+                    let (row, column) = if table.columns == 1 { (*place, 1.0) } else { (1.0, *place) };
+                    out.push(match scalar::place(table.rows, table.columns, row, column) {
+                        Ok(place) => table.values[place].clone(),
+                        Err(e) => e.into(),
+                    });
+                }
+                state.bank.values[target as usize] = out;
+            }
+            Step::Record { call, kind: Kind::Value, target } => {
+                let mut out = std::mem::take(&mut state.bank.values[target as usize]);
+                out.clear();
+                for i in 0..n {
+                    out.push(self.call(call, i, state.bank, state.store));
+                }
+                state.bank.values[target as usize] = out;
+            }
+            Step::Record { call, kind, target } => self.fill(state, target, width, |state, i| {
+                let value = self.call(call, i, state.bank, state.store);
+                if !kind.holds(&value) {
+                    state.odd |= 1 << i;
+                }
+                lane(&value)
+            }),
+            // The others have loops of their own.
+            _ => {}
+        }
+    }
+
+    /// Compute a register record by record. The lanes behind the last record repeat it, so that they mark nothing by themselves.
+    #[inline]
+    fn fill(
+        &self,
+        state: &mut State<'_>,
+        target: u32,
+        width: usize,
+        mut f: impl FnMut(&mut State<'_>, usize) -> f64,
+    ) {
+        let mut out = state.bank.take(target);
+        let lanes = &mut out[..width];
+        for (i, lane) in lanes[..self.n].iter_mut().enumerate() {
+            *lane = f(state, i);
+        }
+        let last = lanes[self.n - 1];
+        lanes[self.n..].fill(last);
+        state.bank.put(target, out);
+    }
+
+    pub fn env(&self, i: usize) -> Env {
+        Env {
+            now: self.volatile.now,
+            seed: self.volatile.seed,
+            record: self.first_record.wrapping_add(i as u64),
+        }
+    }
+
+    /// Read a part of an input column. A column that ends early is blank from there.
+    fn load(&self, input: u32, kind: Kind, odd: &mut u128, out: &mut [f64]) {
+        let (from, to) = (self.offset, self.offset + self.n);
+        let column = self.inputs.get(input as usize);
+        let lanes = match (column, kind) {
+            (Some(Column::Number(lanes)), Kind::Number) | (Some(Column::Boolean(lanes)), Kind::Boolean) => {
+                lanes.get(from..to)
+            }
             _ => None,
         };
-        out.numbers.resize(n, 0.0);
-        let lanes = match (op, source(0), source(1)) {
-            (Op::Binary(operator), Some(a), Some(b)) => match operator {
-                Binary::Add | Binary::Subtract | Binary::Multiply | Binary::Divide | Binary::Power => {
-                    let (a, b) = (numbers(a, n, first), numbers(b, n, second));
-                    kernels::arithmetic(operator, a, b, &mut out.numbers);
-                    Lanes::Number
-                }
-                Binary::Concat => return false,
-                _ => {
-                    let alike = (a.is_number() && b.is_number()) || (a.is_boolean() && b.is_boolean());
-                    if !alike {
-                        return false;
-                    }
-                    let (a, b) = (numbers(a, n, first), numbers(b, n, second));
-                    kernels::compare(operator, a, b, &mut out.numbers);
-                    Lanes::Boolean
-                }
-            },
-            (Op::Negate, Some(a), _) => {
-                kernels::negate(numbers(a, n, first), &mut out.numbers);
-                Lanes::Number
+        let out = &mut out[..self.n.next_multiple_of(WIDTH)];
+        if let Some(lanes) = lanes {
+            out[..self.n].copy_from_slice(lanes);
+            // Whatever the caller wrote, lanes are finite or one of the known NaNs.
+            for x in out[..self.n].iter_mut().filter(|x| !x.is_finite()) {
+                *x = number::decode(*x).map_or(*x, number::error);
             }
-            (Op::Percent, Some(a), _) => {
-                let hundred = numbers(View::Constant(&Value::Number(100.0)), n, second);
-                kernels::arithmetic(Binary::Divide, numbers(a, n, first), hundred, &mut out.numbers);
-                Lanes::Number
-            }
-            (Op::If, Some(condition), Some(yes)) => {
-                let Some(no) = source(2) else { return false };
-                let lanes = match Self::common(yes, no) {
-                    Some(lanes) if !matches!(condition, View::Values(_)) => lanes,
-                    _ => return false,
+        } else {
+            let blank = Column::default();
+            let column = column.unwrap_or(&blank);
+            for (i, out) in out[..self.n].iter_mut().enumerate() {
+                let value = match column.get(from + i) {
+                    Value::Number(x) => number::value(x),
+                    value => value,
                 };
-                if matches!(condition, View::Constant(Value::Text(_))) {
-                    return false;
+                if !kind.holds(&value) {
+                    *odd |= 1 << i;
                 }
-                let condition = numbers(condition, n, first);
-                kernels::select(condition, numbers(yes, n, second), numbers(no, n, third), &mut out.numbers);
-                lanes
+                *out = lane(&value);
             }
-            (Op::IfError | Op::IfNa, Some(a), Some(otherwise)) => {
-                let Some(lanes) = Self::common(a, otherwise) else { return false };
-                let (a, otherwise) = (numbers(a, n, first), numbers(otherwise, n, second));
-                if op == Op::IfError {
-                    kernels::if_error(a, otherwise, &mut out.numbers);
-                } else {
-                    kernels::if_na(a, otherwise, &mut out.numbers);
-                }
-                lanes
-            }
-            (Op::Solid, Some(View::Number(a)), _) => {
-                out.numbers.copy_from_slice(&a[..n]);
-                Lanes::Number
-            }
-            (Op::Solid, Some(View::Boolean(a)), _) => {
-                out.numbers.copy_from_slice(&a[..n]);
-                Lanes::Boolean
-            }
-            (Op::Position(search), Some(View::Number(keys)), _) => {
-                let Some(Operand::Array(array)) = operands.get(1) else { return false };
-                let Rectangle::Constant(table) = &self.schedule.arrays[*array as usize] else { return false };
-                let index = table.index();
-                for (out, key) in out.numbers.iter_mut().zip(keys) {
-                    *out = if key.is_nan() {
-                        *key
+        }
+        let last = out[self.n - 1];
+        out[self.n..].fill(last);
+    }
+
+    fn pick(&self, table: u32, row: Num, column: Num, bank: &Bank, out: &mut [f64]) {
+        let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
+        let Some(padded) = &table.padded else { return };
+        pick_one_by_one(table.rows, table.columns, &padded[1..], bank, row, column, out);
+    }
+
+    #[inline(always)]
+    fn pick_slot(&self, table: u32, places: u32, slots: u32, bank: &Bank, out: &mut [f64]) {
+        let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
+        let (Some(short), Some(padded)) = (&table.short, &table.padded) else { return };
+        let (slots, inside) = &bank.slots[slots as usize];
+        for (out, slot) in out.iter_mut().zip(slots) {
+            *out = short[usize::from(*slot)];
+        }
+        if !inside {
+            let (row, column) = (Num::Lanes(places), Num::Constant(1.0));
+            let (row, column) = if table.columns == 1 { (row, column) } else { (column, row) };
+            pick_one_by_one(table.rows, table.columns, &padded[1..], bank, row, column, out);
+        }
+    }
+
+    #[inline(always)]
+    fn many(&self, op: Many, items: &[Num], call: u32, state: &mut State<'_>, out: &mut [f64]) {
+        let bank = &*state.bank;
+        let Some((first, rest)) = items.split_first() else { return };
+        let nothing = |_: f64, _: f64| 0;
+        let mut odd = false;
+        match op {
+            Many::Sum => {
+                odd |= one!(bank, *first, |x| kernels::arithmetic(x, Splat(0.0), out, |x, y| x + y));
+                let (fours, left) = rest.as_chunks::<4>();
+                for four in fours {
+                    odd |= if let [Num::Lanes(a), Num::Lanes(b), Num::Lanes(c), Num::Lanes(d)] = *four {
+                        kernels::accumulate_four([a, b, c, d].map(|register| bank.lanes(register)), out)
                     } else {
-                        lookup::find_number(search, *key, &table.values, Some(index))
-                            .map_or(number::error(ErrorValue::NA), |place| place as f64 + 1.0)
+                        let add = |odd, item: &Num| odd | one!(bank, *item, |x| kernels::accumulate(out, x));
+                        four.iter().fold(false, add)
                     };
                 }
-                Lanes::Number
-            }
-            (Op::Pick, None, Some(row)) => {
-                let (Some(column), Some(Operand::Array(array))) = (source(2), operands.first()) else {
-                    return false;
-                };
-                let (rows, columns) = (numbers(row, n, first), numbers(column, n, second));
-                match &self.schedule.arrays[*array as usize] {
-                    Rectangle::Constant(table) => match &table.numbers {
-                        Some(values) => {
-                            for ((out, row), column) in out.numbers.iter_mut().zip(rows).zip(columns) {
-                                *out = match scalar::place(table.rows, table.columns, *row, *column) {
-                                    Ok(place) => values[place],
-                                    Err(e) => number::error(e),
-                                };
-                            }
-                            Lanes::Number
-                        }
-                        None => {
-                            out.values.clear();
-                            out.values.extend(rows.iter().zip(columns).map(
-                                |(row, column)| match scalar::place(table.rows, table.columns, *row, *column)
-                                {
-                                    Ok(place) => table.values[place].clone(),
-                                    Err(e) => e.into(),
-                                },
-                            ));
-                            out.lanes = Lanes::Value;
-                            self.settle(out);
-                            return true;
-                        }
-                    },
-                    Rectangle::Mixed { rows: height, columns: width, items } => {
-                        out.values.clear();
-                        out.values.extend(rows.iter().zip(columns).enumerate().map(|(i, (row, column))| {
-                            match scalar::place(*height, *width, *row, *column) {
-                                Ok(place) => self.view(registers, items[place]).get(i),
-                                Err(e) => e.into(),
-                            }
-                        }));
-                        out.lanes = Lanes::Value;
-                        self.settle(out);
-                        return true;
-                    }
+                for item in left {
+                    odd |= one!(bank, *item, |x| kernels::accumulate(out, x));
                 }
             }
-            (Op::Random(site), _, _) => {
-                for (i, out) in out.numbers.iter_mut().enumerate() {
-                    *out = scalar::random(site, &self.env(i));
+            Many::Min | Many::Max => {
+                one!(bank, *first, |x| kernels::map1(x, out, |x| x, nothing));
+                odd |= kernels::any_odd(out);
+                for item in rest {
+                    odd |= one!(bank, *item, |x| kernels::accumulate_extreme(out, x, op == Many::Max));
                 }
-                Lanes::Number
             }
-            (Op::Call(index), a, b) => {
-                let function = by_index(index);
-                if let Some(lanes) =
-                    self.kernel(function.kernel, operands, registers, first, &mut out.numbers)
-                {
-                    out.lanes = lanes;
-                    return true;
+            Many::And | Many::Or => {
+                out.fill(f64::from(u8::from(op == Many::And)));
+                for item in items {
+                    odd |= one!(bank, *item, |x| kernels::accumulate_logic(out, x, op == Many::And));
                 }
-                match (function.kind, a, b) {
-                    (Kind::Number1(f), Some(a), _) => {
-                        for (out, a) in out.numbers.iter_mut().zip(numbers(a, n, first)) {
-                            *out = scalar::checked(std::slice::from_ref(a), |args| f(args[0]));
-                        }
-                    }
-                    (Kind::Number2(f), Some(a), Some(b)) => {
-                        let (a, b) = (numbers(a, n, first), numbers(b, n, second));
-                        for ((out, a), b) in out.numbers.iter_mut().zip(a).zip(b) {
-                            *out = scalar::checked(&[*a, *b], |args| f(args[0], args[1]));
-                        }
-                    }
-                    (Kind::Numbers(f), ..) => return self.number_calls(f, operands, registers, out),
-                    _ => return false,
-                }
-                Lanes::Number
             }
-            _ => return false,
-        };
-        out.lanes = lanes;
-        true
+            Many::Products => {
+                out.fill(0.0);
+                for pair in items.chunks_exact(2) {
+                    odd |= two!(bank, pair[0], pair[1], |x, y| kernels::accumulate_product(out, x, y));
+                }
+            }
+        }
+        if odd {
+            self.repair_many(items, call, state, out);
+        }
     }
 
-    /// The lanes that hold both columns.
-    fn common(a: View<'_>, b: View<'_>) -> Option<Lanes> {
-        if a.is_number() && b.is_number() {
-            Some(Lanes::Number)
-        } else if a.is_boolean() && b.is_boolean() {
-            Some(Lanes::Boolean)
+    /// Take records with an error among their arguments, or with a result that is no number, by the definition.
+    #[cold]
+    #[inline(never)]
+    fn repair_many(&self, items: &[Num], call: u32, state: &mut State<'_>, out: &mut [f64]) {
+        for i in 0..self.n {
+            let lanes = &mut *out;
+            let bank = &*state.bank;
+            if !lanes[i].is_finite() || items.iter().any(|item| !bank.lane(*item, i).is_finite()) {
+                lanes[i] = lane(&self.call(call, i, bank, state.store));
+            }
+        }
+        let last = out[self.n - 1];
+        out[self.n..].fill(last);
+    }
+
+    /// The value of an argument for one record.
+    pub fn value(&self, argument: Argument, bank: &Bank, i: usize) -> Value {
+        match argument {
+            Argument::Lanes(register, Kind::Boolean) => number::boolean(bank.lanes(register)[i]),
+            Argument::Lanes(register, _) => number::value(bank.lanes(register)[i]),
+            Argument::Values(register) => bank.values[register as usize][i].clone(),
+            Argument::Constant(index) => self.graph.constants[index as usize].clone(),
+            Argument::Omitted | Argument::Table(_) | Argument::Items { .. } => Value::Blank,
+        }
+    }
+
+    /// The constant that a source is, or blank.
+    pub fn constant(&self, src: Src) -> &Value {
+        match src {
+            Src::Const(index) => &self.graph.constants[index as usize],
+            Src::Node(_) => &Value::Blank,
+        }
+    }
+}
+
+/// `=` or `<>` of a value and a text, as a lane.
+fn same_text(value: &Value, text: &Value, equal: bool) -> f64 {
+    let same = match (value, text) {
+        (Value::Text(a), Value::Text(b)) => {
+            a.len() == b.len() && compare_text(a, b).is_eq() || {
+                // Only text beyond ASCII may change its length with its case.
+                a.len() != b.len() && !(a.is_ascii() && b.is_ascii()) && compare_text(a, b).is_eq()
+            }
+        }
+        (a, b) => match a.compare(b) {
+            Ok(ordering) => ordering.is_eq(),
+            Err(e) => return number::error(e),
+        },
+    };
+    f64::from(u8::from(same == equal))
+}
+
+#[cold]
+#[inline(never)]
+fn repair_floor(bank: &Bank, a: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let x = bank.lane(a, i);
+        if kernels::floor_is_doubtful(x) {
+            *out = if x.is_nan() { x } else { number::floor(x) };
+        }
+    }
+}
+
+fn if_na(bank: &Bank, a: Num, otherwise: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let x = bank.lane(a, i);
+        *out = if number::decode(x) == Some(ErrorValue::NA) { bank.lane(otherwise, i) } else { x };
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn repair_two(bank: &Bank, op: Two, a: Num, b: Num, out: &mut [f64]) {
+    let exact = match op {
+        Two::Add => scalar::add,
+        Two::Subtract => scalar::subtract,
+        Two::Multiply => scalar::multiply,
+        Two::Divide => scalar::divide,
+        Two::Min => |a: f64, b: f64| first_error(a, b).unwrap_or(if b < a { b } else { a }),
+        Two::Max => |a: f64, b: f64| first_error(a, b).unwrap_or(if b > a { b } else { a }),
+    };
+    for (i, out) in out.iter_mut().enumerate() {
+        let (a, b) = (bank.lane(a, i), bank.lane(b, i));
+        if !(out.is_finite() && a.is_finite() && b.is_finite()) {
+            *out = exact(a, b);
+        }
+    }
+}
+
+fn first_error(a: f64, b: f64) -> Option<f64> {
+    [a, b].into_iter().find(|x| x.is_nan())
+}
+
+#[cold]
+#[inline(never)]
+fn repair_compare(bank: &Bank, op: Binary, a: Num, b: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = scalar::compare(op, bank.lane(a, i), bank.lane(b, i));
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn repair_compare_select(bank: &Bank, op: Binary, [a, b, yes, no]: [Num; 4], out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let condition = scalar::compare(op, bank.lane(a, i), bank.lane(b, i));
+        *out = if condition.is_nan() {
+            condition
         } else {
-            None
+            bank.lane(if condition != 0.0 { yes } else { no }, i)
+        };
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn repair_select(bank: &Bank, condition: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let condition = bank.lane(condition, i);
+        if condition.is_nan() {
+            *out = condition;
         }
     }
+}
 
-    /// A function of several numbers, record by record on lanes.
-    fn number_calls(
-        &self,
-        f: fn(&[f64]) -> f64,
-        operands: &[Operand],
-        registers: &[Register],
-        out: &mut Register,
-    ) -> bool {
-        const MOST: usize = 8;
-        if operands.len() > MOST {
-            return false;
+#[cold]
+#[inline(never)]
+fn repair_power(x: &[f64], exponent: i32, high: &[f64], low: &[f64], out: &mut [f64]) {
+    let lanes = x.iter().zip(high.iter()).zip(low.iter());
+    for (((x, high), low), out) in lanes.zip(out) {
+        if !super::power::sure(*high, *low) {
+            *out = scalar::power(*x, f64::from(exponent));
         }
-        let zero = Value::Number(0.0);
-        let mut views = [View::Constant(&zero); MOST];
-        for (view, operand) in views.iter_mut().zip(operands) {
-            match operand {
-                Operand::Src(src) => *view = self.view(registers, *src),
-                Operand::Omitted => {}
-                Operand::Array(_) => return false,
-            }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn repair_round(bank: &Bank, a: Num, digits: f64, rounding: Rounding, out: &mut [f64]) {
+    let exact = match rounding {
+        Rounding::HalfAway => number::round,
+        Rounding::Up => number::round_up,
+        Rounding::Down => number::round_down,
+    };
+    let power = POWERS[digits.abs() as usize];
+    for (i, out) in out.iter_mut().enumerate() {
+        let x = bank.lane(a, i);
+        let scaled = if digits < 0.0 { x.abs() / power } else { x.abs() * power };
+        if kernels::round_is_doubtful(scaled, rounding) {
+            *out = if x.is_nan() { x } else { exact(x, digits) };
         }
-        let mut args = [0.0; MOST];
-        for (i, out) in out.numbers.iter_mut().enumerate() {
-            for (arg, view) in args.iter_mut().zip(&views[..operands.len()]) {
-                *arg = match view {
-                    View::Number(lanes) | View::Boolean(lanes) => lanes[i],
-                    View::Values(values) => values[i].to_lane(),
-                    View::Constant(value) => value.to_lane(),
-                };
-            }
-            *out = scalar::checked(&args[..operands.len()], f);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn repair_sqrt(bank: &Bank, a: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let x = bank.lane(a, i);
+        if !out.is_finite() {
+            *out = if x.is_nan() { x } else { number::error(ErrorValue::Num) };
         }
-        out.lanes = Lanes::Number;
-        true
+    }
+}
+
+#[inline(never)]
+fn pick_one_by_one(
+    rows: usize,
+    columns: usize,
+    values: &[f64],
+    bank: &Bank,
+    row: Num,
+    column: Num,
+    out: &mut [f64],
+) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = match scalar::place(rows, columns, bank.lane(row, i), bank.lane(column, i)) {
+            Ok(place) => values[place],
+            Err(e) => number::error(e),
+        };
     }
 }

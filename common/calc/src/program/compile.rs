@@ -22,6 +22,8 @@ pub(super) enum Stop {
     Missing(Vec<Key>),
     /// The formula cannot be compiled.
     Kind(CompileErrorKind),
+    /// The formula must be compiled for this condition and for its opposite: it decides the size of an array.
+    Assume(Src),
 }
 
 impl From<CompileErrorKind> for Stop {
@@ -50,9 +52,16 @@ pub(super) struct Compiler<'b> {
     ranges: FxHashMap<Range, u32>,
     pub(super) lines: FxHashMap<(u32, bool, usize), u32>,
     pub(super) chunks: FxHashMap<Vec<Src>, u32>,
+    /// The conditions of the case that is being compiled.
+    pub(super) assumed: Vec<(Src, bool)>,
     formulas: usize,
     limit: usize,
+    /// What is in the way, by cell; the compiler goes on after each to find the others.
+    obstacles: Vec<CompileError>,
 }
+
+/// Obstacles that are collected, at most.
+const OBSTACLES: usize = 100;
 
 /// A formula on its way: its cell, its expression, and the cells that it waits for.
 struct Frame {
@@ -67,7 +76,7 @@ pub(super) fn compile(
     inputs: &[Range],
     outputs: &[Range],
     limits: &Limits,
-) -> Result<(Graph, Vec<Src>, usize, CompileReport), CompileError> {
+) -> Result<(Graph, Vec<Src>, usize, CompileReport), Vec<CompileError>> {
     let resolver = Resolver::new(book, inputs, limits);
     let mut input_cells = FxHashMap::default();
     let mut count = 0_u32;
@@ -85,12 +94,24 @@ pub(super) fn compile(
         ranges: FxHashMap::default(),
         lines: FxHashMap::default(),
         chunks: FxHashMap::default(),
+        assumed: Vec::new(),
         formulas: 0,
         limit: limits.formulas,
+        obstacles: Vec::new(),
     };
     let mut sources = Vec::new();
     for key in outputs.iter().flat_map(cells_of) {
-        sources.push(compiler.output(key)?);
+        match compiler.output(key) {
+            Ok(src) => sources.push(src),
+            // The compiler cannot go on, or has found enough.
+            Err(error) => {
+                compiler.obstacles.push(error);
+                break;
+            }
+        }
+    }
+    if !compiler.obstacles.is_empty() {
+        return Err(compiler.obstacles);
     }
     let names = |volatile: bool| {
         let all = compiler.functions.iter().map(|index| by_index(*index));
@@ -120,12 +141,16 @@ impl Compiler<'_> {
         CompileError { place: self.resolver.place(key.0, key.1, key.2), kind }
     }
 
-    /// The source of an output cell, with everything that it depends on.
+    /// The source of an output cell, with everything that it depends on. An error is one that ends the compilation.
     fn output(&mut self, root: Key) -> Result<Src, CompileError> {
         match self.cell(root) {
             Ok(src) => return Ok(src),
             Err(Stop::Kind(kind)) => return Err(self.error(root, kind)),
-            Err(Stop::Missing(_)) => {}
+            Err(Stop::Missing(_) | Stop::Assume(_)) => {}
+        }
+        if matches!(self.cells.get(&root), Some(State::Open)) {
+            // Left open below an obstacle: it cannot be computed.
+            return Err(self.error(root, CompileErrorKind::Unsupported("this formula".to_owned())));
         }
         let mut stack = vec![Frame { key: root, expr: None, waiting: Vec::new() }];
         while let Some(frame) = stack.last_mut() {
@@ -135,19 +160,31 @@ impl Compiler<'_> {
                     stack.pop();
                     continue;
                 }
-                let (expr, waiting) = self.open(key)?;
-                frame.expr = Some(expr);
-                frame.waiting = waiting;
+                match self.open(key) {
+                    Ok((expr, waiting)) => {
+                        frame.expr = Some(expr);
+                        frame.waiting = waiting;
+                    }
+                    Err(error) => {
+                        self.obstacle(key, error)?;
+                        stack.pop();
+                        continue;
+                    }
+                }
             }
             if let Some(next) = frame.waiting.pop() {
                 match self.cells.get(&next) {
                     Some(State::Done(_)) => {}
-                    Some(State::Open) => return Err(self.circle(&stack, next)),
+                    Some(State::Open) => {
+                        let error = self.circle(&stack, next);
+                        self.obstacle(next, error)?;
+                    }
                     None => stack.push(Frame { key: next, expr: None, waiting: Vec::new() }),
                 }
                 continue;
             }
             let Some(expr) = frame.expr.take() else { continue };
+            self.builder.place = (key.1, key.2);
             match self.result(key, &expr) {
                 Ok(src) => {
                     self.cells.insert(key, State::Done(src));
@@ -159,13 +196,36 @@ impl Compiler<'_> {
                         frame.waiting = cells;
                     }
                 }
-                Err(Stop::Kind(kind)) => return Err(self.error(key, kind)),
+                Err(Stop::Kind(kind)) => {
+                    let error = self.error(key, kind);
+                    self.obstacle(key, error)?;
+                    stack.pop();
+                }
+                Err(Stop::Assume(_)) => {
+                    let kind =
+                        CompileErrorKind::Unsupported("an array whose size depends on the inputs".to_owned());
+                    let error = self.error(key, kind);
+                    self.obstacle(key, error)?;
+                    stack.pop();
+                }
             }
         }
         match self.cell(root) {
             Ok(src) => Ok(src),
             Err(_) => Err(self.error(root, CompileErrorKind::Unsupported("this formula".to_owned()))),
         }
+    }
+
+    /// Notes what is in the way of a cell, which counts as a number from here on. An error that ends everything is handed back.
+    fn obstacle(&mut self, key: Key, error: CompileError) -> Result<(), CompileError> {
+        let last = matches!(error.kind, CompileErrorKind::TooLarge { .. });
+        if last || self.obstacles.len() + 1 >= OBSTACLES {
+            return Err(error);
+        }
+        self.obstacles.push(error);
+        let src = self.builder.constant(Value::Number(1.0));
+        self.cells.insert(key, State::Done(src));
+        Ok(())
     }
 
     /// Parse the formula of a cell and list the formula cells that it surely needs.

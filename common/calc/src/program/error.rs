@@ -49,6 +49,9 @@ pub enum CompileErrorKind {
     /// A construct that is valid in Excel and not supported here.
     #[error("{0} is not supported")]
     Unsupported(String),
+    /// The reference engine, the fallback, refuses the formula as well; its own words.
+    #[error("{0}")]
+    Fallback(String),
     /// A reference into another workbook.
     #[error("the reference {0} points into another workbook")]
     ExternalReference(String),

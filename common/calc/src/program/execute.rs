@@ -1,346 +1,294 @@
-//! Running a program over a block of records.
+//! Running a program over a block of records: the typed program for columns of these kinds, and the scalar execution for the
+//! records that do not fit it.
 
-use super::column::{Column, lane};
-use super::graph::{Graph, Op, Operand, Src};
-use super::schedule::{Instruction, Rectangle, Schedule};
-use super::{BLOCK, Volatile, kernels, scalar};
-use crate::functions::{Arg, Env, Grid};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::column::Column;
+use super::columnar::{Run, State};
+use super::graph::{Graph, Src};
+use super::lanes::Bank;
+use super::records::{Census, Record};
+use super::schedule::Schedule;
+use super::steps::{Kind, Out, Typed};
+use super::typing::typed;
+use super::{BLOCK, Volatile};
 use crate::number;
 use crate::value::Value;
 
 /// Memory that one thread reuses from run to run.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    pub(super) registers: Vec<Register>,
-    pub(super) temporary: [Vec<f64>; 3],
+    bank: Bank,
     store: Vec<Value>,
-    dynamic: bool,
+    registers: Vec<Value>,
+    kinds: Vec<Kind>,
+    execution: Execution,
+}
+
+/// Which of the executions a scratch uses. All give the same results, bit for bit: the differential tests hold them to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Execution {
+    #[default]
+    Columns,
+    Portable,
+    Records,
 }
 
 impl Scratch {
-    /// A scratch whose runs take every operation record by record with dynamic values, never over columns of numbers.
-    /// The results are the same: the differential tests hold one against the other.
+    /// A scratch whose runs take every operation record by record with dynamic values, never over columns.
     pub fn record_by_record() -> Self {
-        Self { dynamic: true, ..Self::default() }
+        Self { execution: Execution::Records, ..Self::default() }
+    }
+
+    /// A scratch whose runs use no instructions beyond those that every processor of this architecture has.
+    pub fn portable() -> Self {
+        Self { execution: Execution::Portable, ..Self::default() }
+    }
+
+    /// Bytes that the registers take.
+    pub fn bytes(&self) -> usize {
+        let values = self.bank.values.iter().map(Vec::capacity).sum::<usize>();
+        let values = values + self.store.capacity() + self.registers.capacity();
+        self.bank.bytes() + values * size_of::<Value>()
     }
 }
 
-/// What the lanes of a register are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Lanes {
-    #[default]
-    Number,
-    Boolean,
-    Value,
-}
-
-/// One live column.
+/// The typed programs of a schedule, made when columns of their kinds first come along.
 #[derive(Debug, Default)]
-pub(super) struct Register {
-    pub lanes: Lanes,
-    pub numbers: Vec<f64>,
-    pub values: Vec<Value>,
+pub(super) struct Typings {
+    known: RwLock<Vec<Arc<Typed>>>,
 }
 
-/// A column as an instruction reads it.
+/// Typed programs that are kept for one schedule.
+const KEPT: usize = 8;
+/// Records that are looked at to tell the kinds of results.
+const SAMPLE: usize = 16;
+
+/// One call of [`Program::run`](super::Program::run).
 #[derive(Debug, Clone, Copy)]
-pub(super) enum View<'a> {
-    Number(&'a [f64]),
-    Boolean(&'a [f64]),
+pub(super) struct Block<'a> {
+    pub schedule: &'a Schedule,
+    pub graph: &'a Graph,
+    pub inputs: &'a [Column],
+    pub rows: usize,
+    pub volatile: &'a Volatile,
+    pub first_record: u64,
+}
+
+impl<'a> Block<'a> {
+    /// Evaluate the records into the outputs.
+    pub fn run(self, scratch: &mut Scratch, outputs: &mut Vec<Column>) {
+        outputs.resize_with(self.schedule.outputs.len(), Column::default);
+        for column in outputs.iter_mut() {
+            match column {
+                Column::Number(numbers) | Column::Boolean(numbers) => numbers.clear(),
+                Column::Value(values) => values.clear(),
+                Column::Constant(_) => {}
+            }
+        }
+        if scratch.execution == Execution::Records {
+            return self.record_by_record(scratch, outputs);
+        }
+        self.kinds(&mut scratch.kinds);
+        let mut typed = self.typing(scratch);
+        let mut offset = 0;
+        while offset < self.rows {
+            let n = typed.lanes.min(self.rows - offset);
+            let odd = self.part(&typed, offset, n, scratch, outputs);
+            if odd != 0 {
+                self.patch(offset, odd, scratch, outputs);
+                if odd.count_ones() as usize * 4 > n {
+                    typed = self.widen(&typed, offset, odd, scratch);
+                }
+            }
+            offset += n;
+        }
+    }
+
+    fn record(&self, place: usize) -> Record<'a> {
+        Record {
+            schedule: self.schedule,
+            graph: self.graph,
+            inputs: self.inputs,
+            volatile: self.volatile,
+            place,
+            number: self.first_record.wrapping_add(place as u64),
+        }
+    }
+
+    fn record_by_record(&self, scratch: &mut Scratch, outputs: &mut [Column]) {
+        let mut columns = vec![Vec::with_capacity(self.rows); outputs.len()];
+        for place in 0..self.rows {
+            let record = self.record(place);
+            record.evaluate(&mut scratch.registers, &mut scratch.store, |_, _| {});
+            for (src, column) in self.schedule.outputs.iter().zip(&mut columns) {
+                column.push(record.value(*src, &scratch.registers).clone());
+            }
+        }
+        for (column, values) in outputs.iter_mut().zip(columns) {
+            *column = Column::Value(values);
+        }
+    }
+
+    /// The kinds of the input columns that the schedule reads.
+    fn kinds(&self, kinds: &mut Vec<Kind>) {
+        kinds.clear();
+        kinds.extend(self.schedule.inputs.iter().map(|input| match self.inputs.get(*input as usize) {
+            Some(Column::Number(lanes)) if lanes.len() >= self.rows => Kind::Number,
+            Some(Column::Boolean(lanes)) if lanes.len() >= self.rows => Kind::Boolean,
+            Some(Column::Constant(value)) => Kind::of(value),
+            None => Kind::Value,
+            Some(Column::Value(values)) => {
+                let mut census = Census::default();
+                values.iter().take(self.rows).for_each(|value| census.count(value));
+                census.kind()
+            }
+            Some(column) => {
+                let mut census = Census::default();
+                (0..self.rows).for_each(|i| census.count(&column.get(i)));
+                census.kind()
+            }
+        }));
+    }
+
+    /// The typed program for columns of these kinds.
+    fn typing(&self, scratch: &mut Scratch) -> Arc<Typed> {
+        let fits = |typed: &&Arc<Typed>| *typed.inputs == *scratch.kinds;
+        if let Some(typed) = self.schedule.typings.known.read().iter().find(fits) {
+            return Arc::clone(typed);
+        }
+        let expected = self.observe(0, u128::MAX, scratch);
+        self.keep(typed(self.schedule, self.graph, &scratch.kinds, &expected))
+    }
+
+    fn keep(&self, typed: Typed) -> Arc<Typed> {
+        let typed = Arc::new(typed);
+        let mut known = self.schedule.typings.known.write();
+        known.retain(|other| other.inputs != typed.inputs);
+        if known.len() >= KEPT {
+            known.remove(0);
+        }
+        known.push(Arc::clone(&typed));
+        typed
+    }
+
+    /// The kinds of the results of each instruction in some of these records.
+    fn observe(&self, offset: usize, among: u128, scratch: &mut Scratch) -> Vec<Kind> {
+        let mut census = vec![Census::default(); self.schedule.instructions.len()];
+        let places = (0..self.rows - offset).filter(|i| among >> i & 1 == 1);
+        for place in places.take(SAMPLE) {
+            let record = self.record(offset + place);
+            record.evaluate(&mut scratch.registers, &mut scratch.store, |index, value| {
+                if let Some(census) = census.get_mut(index) {
+                    census.count(value);
+                }
+            });
+        }
+        census.into_iter().map(Census::kind).collect()
+    }
+
+    /// Make the typed program anew where too many results were not of the kind they were taken for.
+    fn widen(&self, before: &Typed, offset: usize, odd: u128, scratch: &mut Scratch) -> Arc<Typed> {
+        let observed = self.observe(offset, odd, scratch);
+        let pairs = before.expected.iter().zip(observed);
+        let expected: Vec<Kind> =
+            pairs.map(|(before, now)| if *before == now { now } else { Kind::Value }).collect();
+        self.keep(typed(self.schedule, self.graph, &before.inputs, &expected))
+    }
+
+    /// Run the typed program over a part of the block; answers which of its records do not fit.
+    fn part(
+        &self,
+        typed: &Typed,
+        offset: usize,
+        n: usize,
+        scratch: &mut Scratch,
+        outputs: &mut [Column],
+    ) -> u128 {
+        scratch.bank.reserve(typed.registers, typed.slots);
+        let run = Run {
+            typed,
+            schedule: self.schedule,
+            graph: self.graph,
+            inputs: self.inputs,
+            volatile: self.volatile,
+            offset,
+            n,
+            first_record: self.first_record.wrapping_add(offset as u64),
+        };
+        let mut state = State { bank: &mut scratch.bank, store: &mut scratch.store, odd: 0 };
+        run.all(scratch.execution == Execution::Portable, &mut state);
+        let odd = state.odd;
+        for (out, column) in typed.outputs.iter().zip(outputs) {
+            match *out {
+                Out::Constant(src) => append(column, offset, &Part::Constant(run.constant(src))),
+                Out::Values(register) => {
+                    append(column, offset, &Part::Values(&scratch.bank.values[register as usize][..n]));
+                }
+                Out::Lanes(register, kind) => {
+                    append(column, offset, &Part::Lanes(&scratch.bank.lanes(register)[..n], kind));
+                }
+            }
+        }
+        odd
+    }
+
+    /// Put the records that did not fit right.
+    fn patch(&self, offset: usize, odd: u128, scratch: &mut Scratch, outputs: &mut [Column]) {
+        for place in (0..BLOCK).filter(|i| odd >> i & 1 == 1).map(|i| offset + i) {
+            let record = self.record(place);
+            record.evaluate(&mut scratch.registers, &mut scratch.store, |_, _| {});
+            for (src, column) in self.schedule.outputs.iter().zip(outputs.iter_mut()) {
+                if matches!(src, Src::Node(_)) {
+                    column.set(place, record.value(*src, &scratch.registers));
+                }
+            }
+        }
+    }
+}
+
+/// A part of an output column.
+enum Part<'a> {
+    Lanes(&'a [f64], Kind),
     Values(&'a [Value]),
     Constant(&'a Value),
 }
 
-impl View<'_> {
-    pub fn get(&self, i: usize) -> Value {
-        match self {
-            Self::Number(lanes) => number::value(lanes[i]),
-            Self::Boolean(lanes) => number::boolean(lanes[i]),
-            Self::Values(values) => values[i].clone(),
-            Self::Constant(value) => (*value).clone(),
-        }
-    }
-
-    /// Whether every lane is a number or an error.
-    pub fn is_number(&self) -> bool {
-        matches!(self, Self::Number(_) | Self::Constant(Value::Number(_) | Value::Error(_)))
-    }
-
-    pub fn is_boolean(&self) -> bool {
-        matches!(self, Self::Boolean(_) | Self::Constant(Value::Boolean(_) | Value::Error(_)))
-    }
-}
-
-/// Lanes of numbers, coerced as arithmetic does.
-pub(super) fn numbers<'a>(view: View<'a>, n: usize, temporary: &'a mut Vec<f64>) -> &'a [f64] {
-    match view {
-        View::Number(lanes) | View::Boolean(lanes) => &lanes[..n],
-        View::Constant(value) => {
-            temporary.clear();
-            temporary.resize(n, value.to_lane());
-            temporary
-        }
-        View::Values(values) => {
-            temporary.clear();
-            temporary.extend(values[..n].iter().map(Value::to_lane));
-            temporary
-        }
-    }
-}
-
-/// What a run reads besides its registers.
-pub(super) struct Run<'a> {
-    pub schedule: &'a Schedule,
-    graph: &'a Graph,
-    inputs: &'a [Column],
-    volatile: &'a Volatile,
-    dynamic: bool,
-    /// The first record of this part of the block.
-    offset: usize,
-    pub n: usize,
-    first_record: u64,
-}
-
-/// Evaluate `rows` records.
-#[expect(clippy::too_many_arguments, reason = "the parts of a run, passed on by one caller")]
-pub(super) fn run(
-    schedule: &Schedule,
-    graph: &Graph,
-    inputs: &[Column],
-    rows: usize,
-    volatile: &Volatile,
-    first_record: u64,
-    scratch: &mut Scratch,
-    outputs: &mut Vec<Column>,
-) {
-    let rows = rows.min(BLOCK);
-    if scratch.registers.len() < schedule.registers {
-        scratch.registers.resize_with(schedule.registers, Register::default);
-    }
-    outputs.resize_with(schedule.outputs.len(), Column::default);
-    for column in outputs.iter_mut() {
-        match column {
-            Column::Number(numbers) | Column::Boolean(numbers) => numbers.clear(),
-            Column::Value(values) => values.clear(),
-            Column::Constant(_) => {}
-        }
-    }
-    let mut offset = 0;
-    while offset < rows {
-        let n = schedule.lanes.min(rows - offset);
-        let run = Run {
-            schedule,
-            graph,
-            inputs,
-            volatile,
-            dynamic: scratch.dynamic,
-            offset,
-            n,
-            first_record: first_record.wrapping_add(offset as u64),
-        };
-        for instruction in &schedule.instructions {
-            run.step(instruction, scratch);
-        }
-        for (src, column) in schedule.outputs.iter().zip(outputs.iter_mut()) {
-            append(column, run.view(&scratch.registers, *src), offset, n);
-        }
-        offset += n;
-    }
-}
-
 /// Append a part of a block to an output column, which keeps its memory when its type stays the same.
-fn append(column: &mut Column, view: View<'_>, offset: usize, n: usize) {
-    match (&mut *column, view) {
-        (_, View::Constant(value)) => {
+fn append(column: &mut Column, offset: usize, part: &Part<'_>) {
+    match (&mut *column, part) {
+        (_, Part::Constant(value)) => {
             if offset == 0 {
-                *column = Column::Constant(value.clone());
-            }
-            return;
-        }
-        (Column::Number(out), View::Number(lanes)) if out.len() == offset => {
-            out.extend(lanes[..n].iter().map(|x| x + 0.0));
-            return;
-        }
-        (Column::Boolean(out), View::Boolean(lanes)) if out.len() == offset => {
-            out.extend_from_slice(&lanes[..n]);
-            return;
-        }
-        (Column::Value(out), View::Values(values)) if out.len() == offset => {
-            out.extend_from_slice(&values[..n]);
-            return;
-        }
-        _ => {}
-    }
-    if offset == 0 {
-        *column = match view {
-            View::Number(lanes) => Column::Number(lanes[..n].iter().map(|x| x + 0.0).collect()),
-            View::Boolean(lanes) => Column::Boolean(lanes[..n].to_vec()),
-            View::Values(values) => Column::Value(values[..n].to_vec()),
-            View::Constant(value) => Column::Constant(value.clone()),
-        };
-        return;
-    }
-    let mut values: Vec<Value> = (0..offset).map(|i| column.get(i)).collect();
-    values.extend((0..n).map(|i| view.get(i)));
-    *column = Column::Value(values);
-}
-
-impl<'a> Run<'a> {
-    pub fn view<'r>(&self, registers: &'r [Register], src: Src) -> View<'r>
-    where
-        'a: 'r,
-    {
-        match src {
-            Src::Const(index) => View::Constant(&self.graph.constants[index as usize]),
-            Src::Node(register) => {
-                let register = &registers[register as usize];
-                match register.lanes {
-                    Lanes::Number => View::Number(&register.numbers),
-                    Lanes::Boolean => View::Boolean(&register.numbers),
-                    Lanes::Value => View::Values(&register.values),
-                }
+                *column = Column::Constant((*value).clone());
             }
         }
-    }
-
-    pub fn env(&self, i: usize) -> Env {
-        Env {
-            now: self.volatile.now,
-            seed: self.volatile.seed,
-            record: self.first_record.wrapping_add(i as u64),
+        (Column::Number(out), Part::Lanes(lanes, Kind::Number)) if out.len() == offset => {
+            out.extend(lanes.iter().map(|x| x + 0.0));
         }
-    }
-
-    fn step(&self, instruction: &Instruction, scratch: &mut Scratch) {
-        let target = instruction.target as usize;
-        let mut out = std::mem::take(&mut scratch.registers[target]);
-        let operands = &self.schedule.operands
-            [instruction.start as usize..(instruction.start + instruction.length) as usize];
-        if let Op::Input(input) = instruction.op {
-            self.load(self.inputs.get(input as usize), &mut out);
-        } else if self.dynamic || !self.columnar(instruction.op, operands, scratch, &mut out) {
-            self.records(instruction.op, operands, scratch, &mut out);
+        (Column::Boolean(out), Part::Lanes(lanes, Kind::Boolean)) if out.len() == offset => {
+            out.extend_from_slice(lanes);
         }
-        scratch.registers[target] = out;
-    }
-
-    /// Read a part of an input column. A column that ends early is blank from there.
-    fn load(&self, column: Option<&Column>, out: &mut Register) {
-        let (from, to) = (self.offset, self.offset + self.n);
-        match column {
-            Some(Column::Number(lanes)) if lanes.len() >= to && !self.dynamic => {
-                out.lanes = Lanes::Number;
-                out.numbers.clear();
-                out.numbers.extend_from_slice(&lanes[from..to]);
-                if kernels::any_bad(&out.numbers) {
-                    // Whatever the caller wrote, lanes are finite or one of the known NaNs.
-                    for x in &mut out.numbers {
-                        *x = number::decode(*x).map_or(*x, number::error);
-                    }
-                }
-            }
-            Some(Column::Boolean(lanes)) if lanes.len() >= to && !self.dynamic => {
-                out.lanes = Lanes::Boolean;
-                out.numbers.clear();
-                out.numbers.extend_from_slice(&lanes[from..to]);
-            }
-            other => {
-                out.values.clear();
-                let blank = Column::default();
-                let column = other.unwrap_or(&blank);
-                out.values.extend((from..to).map(|i| match column.get(i) {
-                    Value::Number(x) => number::value(x),
-                    value => value,
-                }));
-                out.lanes = Lanes::Value;
-                self.settle(out);
-            }
-        }
-    }
-
-    /// Turn values that are all numbers, or all booleans, into lanes.
-    pub fn settle(&self, out: &mut Register) {
-        if self.dynamic {
-            return;
-        }
-        let (mut number, mut boolean, mut other) = (false, false, false);
-        for value in &out.values {
-            match value {
-                Value::Number(_) => number = true,
-                Value::Boolean(_) => boolean = true,
-                Value::Error(_) => {}
-                Value::Blank | Value::Text(_) => other = true,
-            }
-        }
-        if other || (number && boolean) {
-            return;
-        }
-        out.numbers.clear();
-        out.numbers.extend(out.values.iter().map(lane));
-        out.lanes = if boolean { Lanes::Boolean } else { Lanes::Number };
-    }
-
-    /// Evaluate record by record with dynamic values.
-    fn records(&self, op: Op, operands: &[Operand], scratch: &mut Scratch, out: &mut Register) {
-        const FEW: usize = 8;
-        let Scratch { registers, store, .. } = scratch;
-        let registers: &[Register] = registers;
-        out.values.clear();
-        for i in 0..self.n {
-            store.clear();
-            for operand in operands {
-                match operand {
-                    Operand::Src(src) => match self.view(registers, *src) {
-                        View::Values(_) | View::Constant(_) => {}
-                        view => store.push(view.get(i)),
-                    },
-                    Operand::Array(array) => {
-                        if let Rectangle::Mixed { items, .. } = &self.schedule.arrays[*array as usize] {
-                            store.extend(items.iter().map(|src| self.view(registers, *src).get(i)));
-                        }
-                    }
-                    Operand::Omitted => {}
-                }
-            }
-            let mut taken = 0;
-            let mut argument = |operand: &Operand| match operand {
-                Operand::Omitted => Arg::Omitted,
-                Operand::Src(src) => match self.view(registers, *src) {
-                    View::Values(values) => Arg::Value(&values[i]),
-                    View::Constant(value) => Arg::Value(value),
-                    View::Number(_) | View::Boolean(_) => {
-                        taken += 1;
-                        Arg::Value(&store[taken - 1])
-                    }
-                },
-                Operand::Array(array) => Arg::Array(match &self.schedule.arrays[*array as usize] {
-                    Rectangle::Constant(table) => Grid {
-                        rows: table.rows,
-                        columns: table.columns,
-                        items: &table.values,
-                        index: matches!(op, Op::Position(_)).then(|| table.index()),
-                    },
-                    Rectangle::Mixed { rows, columns, items } => {
-                        let from = taken;
-                        taken += items.len();
-                        Grid { rows: *rows, columns: *columns, items: &store[from..taken], index: None }
-                    }
-                }),
+        (Column::Value(out), Part::Values(values)) if out.len() == offset => out.extend_from_slice(values),
+        (_, part) if offset == 0 => {
+            *column = match part {
+                Part::Lanes(lanes, Kind::Boolean) => Column::Boolean(lanes.to_vec()),
+                Part::Lanes(lanes, _) => Column::Number(lanes.iter().map(|x| x + 0.0).collect()),
+                Part::Values(values) => Column::Value(values.to_vec()),
+                Part::Constant(value) => Column::Constant((*value).clone()),
             };
-            let env = self.env(i);
-            let value = if operands.len() <= FEW {
-                let mut args = [Arg::Omitted; FEW];
-                for (arg, operand) in args.iter_mut().zip(operands) {
-                    *arg = argument(operand);
-                }
-                scalar::evaluate(op, &args[..operands.len()], &env)
-            } else {
-                let args: Vec<Arg<'_>> = operands.iter().map(argument).collect();
-                scalar::evaluate(op, &args, &env)
-            };
-            out.values.push(value);
         }
-        out.lanes = Lanes::Value;
-        self.settle(out);
+        (_, part) => {
+            // The parts of a block differ in type.
+            let mut values: Vec<Value> = (0..offset).map(|i| column.get(i)).collect();
+            match part {
+                Part::Lanes(lanes, Kind::Boolean) => values.extend(lanes.iter().map(|x| number::boolean(*x))),
+                Part::Lanes(lanes, _) => values.extend(lanes.iter().map(|x| number::value(*x))),
+                Part::Values(more) => values.extend_from_slice(more),
+                Part::Constant(_) => {}
+            }
+            *column = Column::Value(values);
+        }
     }
 }

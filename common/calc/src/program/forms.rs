@@ -48,6 +48,17 @@ impl Compiler<'_> {
                     Ok(rest)
                 })
             }
+            Form::Aggregate | Form::Subtotal => self.aggregate(form == Form::Subtotal, args, at),
+            Form::ChooseColumns
+            | Form::ChooseRows
+            | Form::Drop
+            | Form::HStack
+            | Form::Take
+            | Form::ToColumn
+            | Form::ToRow
+            | Form::VStack
+            | Form::WrapColumns
+            | Form::WrapRows => self.rearrange(form, args, at),
             Form::Choose => self.choose(args, at, mode),
             Form::Let => self.let_form(args, at, mode),
             Form::Single => Ok(Shape::Src(self.scalar(&args[0], at)?)),
@@ -70,6 +81,14 @@ impl Compiler<'_> {
                 };
                 let count = if form == Form::Rows { rows } else { columns };
                 Ok(Shape::Src(self.builder.number(count as f64)))
+            }
+            Form::Areas => {
+                let count = match &args[0] {
+                    Expr::Areas(list) => list.len() as f64,
+                    other if self.reference_of(other, at)?.is_some() => 1.0,
+                    _ => return Err(unsupported("AREAS of a computed reference")),
+                };
+                Ok(Shape::Src(self.builder.number(count)))
             }
             Form::IsRef => {
                 let known = matches!(args[0], Expr::Areas(_)) || self.reference_of(&args[0], at)?.is_some();
@@ -112,6 +131,14 @@ impl Compiler<'_> {
         }
     }
 
+    /// Rows and columns; a single value is one of one cell.
+    fn size(&self, shape: Shape) -> (usize, usize) {
+        match shape {
+            Shape::Array(array) => self.builder.shape(array),
+            Shape::Src(_) | Shape::Omitted => (1, 1),
+        }
+    }
+
     fn arguments(&mut self, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Vec<Shape>> {
         args.iter().map(|arg| self.argument(arg, at, mode)).collect()
     }
@@ -130,6 +157,18 @@ impl Compiler<'_> {
         }
         let yes = self.branch(args.get(1), true, at, mode)?;
         let no = self.branch(args.get(2), false, at, mode)?;
+        if let Shape::Src(src) = condition
+            && self.size(yes) != self.size(no)
+        {
+            // The condition decides the size of the result: compile for both. The branch that is taken keeps its error.
+            let (yes_holds, not) = (self.builder.constant(true.into()), self.builder.constant(false.into()));
+            let sure = self.builder.add_src(Op::If, &[src, yes_holds, not])?;
+            let sure = self.builder.add_src(Op::IfError, &[sure, not])?;
+            let taken = if self.assume(sure)? { yes } else { no };
+            return self.lift(&[condition, taken], &mut |c, s| {
+                Ok(c.builder.add_src(Op::If, &[s[0], s[1], s[1]])?)
+            });
+        }
         self.lift(&[condition, yes, no], &mut |c, s| Ok(c.builder.add_src(Op::If, s)?))
     }
 
@@ -156,6 +195,24 @@ impl Compiler<'_> {
         let mut shapes = vec![place];
         shapes.extend(self.arguments(&args[1..], at, mode)?);
         let (trunc, _) = functions::find("TRUNC").ok_or_else(|| unsupported("CHOOSE"))?;
+        if let Shape::Src(src) = place
+            && shapes.iter().skip(2).any(|shape| self.size(*shape) != self.size(shapes[1]))
+        {
+            // The number decides the size of the result: compile for each.
+            let whole = self.builder.add_src(Op::Call(trunc), &[src])?;
+            let zero = self.builder.number(0.0);
+            let sure = self.builder.add_src(Op::IfError, &[whole, zero])?;
+            for (i, shape) in shapes.iter().enumerate().skip(1) {
+                let number = self.builder.number(i as f64);
+                let same = self.builder.add_src(Op::Binary(Binary::Equal), &[sure, number])?;
+                if self.assume(same)? {
+                    return Ok(*shape);
+                }
+            }
+            let failed = self.builder.constant(ErrorValue::Value.into());
+            let always = self.builder.add_src(Op::If, &[whole, failed, failed])?;
+            return Ok(Shape::Src(always));
+        }
         self.lift(&shapes, &mut |c, s| {
             let whole = c.builder.add_src(Op::Call(trunc), &[s[0]])?;
             let mut rest = c.builder.constant(ErrorValue::Value.into());

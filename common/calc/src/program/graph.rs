@@ -8,13 +8,16 @@ use super::error::CompileErrorKind;
 use super::scalar;
 use super::table::Table;
 use crate::formula::Binary;
-use crate::functions::{Arg, Env, Grid, by_index};
+use crate::functions::{Arg, Env, by_index};
 use crate::value::Value;
 
 /// Operations that one program may have.
 const NODES: usize = 4_000_000;
 /// Cells of all arrays of one program together.
 const CELLS: usize = 40_000_000;
+
+/// Items of an array that is compared with later ones.
+const REMEMBERED: usize = 10_000;
 
 /// Where a single value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +53,13 @@ pub(crate) enum Search {
     NextSmaller { last: bool },
     /// Equal or else the next greater, in any order.
     NextGreater { last: bool },
+}
+
+impl Search {
+    /// Whether only an equal number is found, wherever it is when there is but one.
+    pub fn is_plain(self) -> bool {
+        matches!(self, Self::Exact | Self::Equal { .. })
+    }
 }
 
 /// An operation.
@@ -117,6 +127,8 @@ impl Array {
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     pub nodes: Vec<Node>,
+    /// Row and column of the cell whose formula first needed each node.
+    pub places: Vec<(u32, u32)>,
     pub operands: Vec<Operand>,
     pub constants: Vec<Value>,
     pub arrays: Vec<Array>,
@@ -126,12 +138,17 @@ pub(crate) struct Graph {
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     pub graph: Graph,
+    /// Row and column of the cell that is being compiled.
+    pub place: (u32, u32),
     known: FxHashMap<(Op, Vec<Operand>), u32>,
     numbers: FxHashMap<u64, u32>,
     texts: FxHashMap<Arc<str>, u32>,
     others: Vec<u32>,
+    /// Arrays by their shape and items: equal ones are one.
+    arrays: FxHashMap<(usize, usize, Arc<[Src]>), u32>,
     cells: usize,
-    randoms: u32,
+    /// Random numbers so far.
+    pub randoms: u32,
 }
 
 impl Builder {
@@ -176,6 +193,10 @@ impl Builder {
 
     /// A rectangle of sources; constant when all of them are.
     pub fn array(&mut self, rows: usize, columns: usize, items: Vec<Src>) -> Result<u32, CompileErrorKind> {
+        let items: Arc<[Src]> = items.into();
+        if let Some(known) = self.arrays.get(&(rows, columns, Arc::clone(&items))) {
+            return Ok(*known);
+        }
         self.cells += items.len();
         if self.cells > CELLS {
             return Err(CompileErrorKind::TooLarge { limit: CELLS, unit: "cells in ranges" });
@@ -183,10 +204,14 @@ impl Builder {
         let constants: Option<Vec<Value>> = items.iter().map(|src| self.constant_of(*src).cloned()).collect();
         let array = match constants {
             Some(values) => Array::Constant(Arc::new(Table::new(rows, columns, values))),
-            None => Array::Mixed { rows, columns, items: items.into() },
+            None => Array::Mixed { rows, columns, items: Arc::clone(&items) },
         };
+        let index = self.graph.arrays.len() as u32;
         self.graph.arrays.push(array);
-        Ok(self.graph.arrays.len() as u32 - 1)
+        if items.len() <= REMEMBERED {
+            self.arrays.insert((rows, columns, items), index);
+        }
+        Ok(index)
     }
 
     /// The source of one item of an array.
@@ -231,6 +256,7 @@ impl Builder {
         let index = self.graph.nodes.len() as u32;
         let start = self.graph.operands.len() as u32;
         self.graph.operands.extend_from_slice(operands);
+        self.graph.places.push(self.place);
         self.graph.nodes.push(Node { op, start, length: operands.len() as u32 });
         self.known.insert(key, index);
         Ok(Src::Node(index))
@@ -249,12 +275,7 @@ impl Builder {
                 Operand::Omitted => Arg::Omitted,
                 Operand::Src(src) => Arg::Value(self.constant_of(*src)?),
                 Operand::Array(array) => match &self.graph.arrays[*array as usize] {
-                    Array::Constant(table) => Arg::Array(Grid {
-                        rows: table.rows,
-                        columns: table.columns,
-                        items: &table.values,
-                        index: matches!(op, Op::Position(_)).then(|| table.index()),
-                    }),
+                    Array::Constant(table) => Arg::Array(table.grid(matches!(op, Op::Position(_)))),
                     Array::Mixed { .. } => return None,
                 },
             });

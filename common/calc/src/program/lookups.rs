@@ -3,14 +3,13 @@
 use super::compile::{Compiler, Lower};
 use super::graph::{Op, Operand, Search, Src};
 use super::lower::{At, Mode, Shape, unsupported};
-use crate::book::Range;
-use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW};
+use crate::formula::{Binary, Expr};
 use crate::functions;
 use crate::value::{ErrorValue, Value};
 
 impl Compiler<'_> {
     /// The value at a one-based row and column.
-    fn pick(&mut self, array: u32, row: Src, column: Src) -> Lower<Src> {
+    pub(super) fn pick(&mut self, array: u32, row: Src, column: Src) -> Lower<Src> {
         if let (Some(row), Some(column)) = (self.builder.constant_of(row), self.builder.constant_of(column)) {
             let (rows, columns) = self.builder.shape(array);
             return Ok(match super::scalar::place(rows, columns, row.to_lane(), column.to_lane()) {
@@ -27,106 +26,6 @@ impl Compiler<'_> {
             return Ok(self.builder.constant(ErrorValue::NA.into()));
         }
         Ok(self.builder.add(Op::Position(search), &[Operand::Src(key), Operand::Array(array)])?)
-    }
-
-    pub(super) fn index(&mut self, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Shape> {
-        if args.len() > 3 {
-            return Err(unsupported("INDEX with several areas"));
-        }
-        let array = self.array_argument(&args[0], at)?;
-        let (rows, columns) = self.builder.shape(array);
-        let mut row = self.argument(args.get(1).unwrap_or(&Expr::Omitted), at, mode)?;
-        let mut column = self.argument(args.get(2).unwrap_or(&Expr::Omitted), at, mode)?;
-        if args.len() == 2 && rows == 1 && columns > 1 {
-            column = row;
-            row = Shape::Src(self.builder.number(1.0));
-        } else if args.len() == 2 && columns == 1 {
-            column = Shape::Src(self.builder.number(1.0));
-        }
-        let all = |c: &Self, shape: Shape| match shape {
-            Shape::Omitted => true,
-            Shape::Src(src) => c.builder.constant_of(src).is_some_and(|v| v.to_number() == Ok(0.0)),
-            Shape::Array(_) => false,
-        };
-        // A row or column of 0 means all of them, where arrays are evaluated.
-        if all(self, row) && mode == Mode::Array && rows > 1 {
-            row = self.counting(rows, false)?;
-        }
-        if all(self, column) && mode == Mode::Array && columns > 1 {
-            column = self.counting(columns, true)?;
-        }
-        self.lift(&[row, column], &mut |c, s| c.pick(array, s[0], s[1]))
-    }
-
-    /// 1, 2, 3 … as a row or a column.
-    fn counting(&mut self, count: usize, row: bool) -> Lower<Shape> {
-        let items = (1..=count).map(|i| self.builder.number(i as f64)).collect();
-        let (rows, columns) = if row { (1, count) } else { (count, 1) };
-        Ok(Shape::Array(self.builder.array(rows, columns, items)?))
-    }
-
-    /// `OFFSET` by distances that depend on the inputs: picks from the used part of the row, column or sheet.
-    pub(super) fn offset(&mut self, args: &[Expr], at: &mut At) -> Lower<Shape> {
-        let Some(base) = self.reference_of(&args[0], at)? else {
-            return Err(unsupported("OFFSET from a computed reference"));
-        };
-        let height = self.known_number(args.get(3), f64::from(base.rows()), at)?;
-        let width = self.known_number(args.get(4), f64::from(base.columns()), at)?;
-        let (Some(height), Some(width)) = (height, width) else {
-            return Err(unsupported("OFFSET with a size that depends on the inputs"));
-        };
-        if !(1.0..=10_000.0).contains(&height) || !(1.0..=1_000.0).contains(&width) {
-            return Err(unsupported("OFFSET of this size"));
-        }
-        let zero = Expr::Value(Value::Number(0.0));
-        let rows = self.known_number(args.get(1), 0.0, at)?;
-        let columns = self.known_number(args.get(2), 0.0, at)?;
-        let row = self.scalar(args.get(1).unwrap_or(&zero), at)?;
-        let column = self.scalar(args.get(2).unwrap_or(&zero), at)?;
-        let line = |known: Option<f64>, first: u32, length: f64, most: u32| match known {
-            None => Some((0, most)),
-            Some(shift) => {
-                let start = f64::from(first) + shift.trunc();
-                let inside = start >= 0.0 && start + length - 1.0 <= f64::from(most);
-                inside.then(|| (start as u32, (start + length.trunc() - 1.0) as u32))
-            }
-        };
-        let r = line(rows, base.first_row, height, MAX_ROW);
-        let c = line(columns, base.first_column, width, MAX_COLUMN);
-        let (Some(r), Some(c)) = (r, c) else {
-            return Ok(Shape::Src(self.builder.constant(ErrorValue::Ref.into())));
-        };
-        let whole =
-            Range { sheet: base.sheet, first_row: r.0, first_column: c.0, last_row: r.1, last_column: c.1 };
-        let array = self.range(whole)?;
-        let row_places = self.moved(rows.is_some(), row, base.first_row, height as u32)?;
-        let column_places = self.moved(columns.is_some(), column, base.first_column, width as u32)?;
-        let mut items = Vec::with_capacity(row_places.len() * column_places.len());
-        for row in &row_places {
-            for column in &column_places {
-                items.push(self.pick(array, *row, *column)?);
-            }
-        }
-        if let [single] = items.as_slice() {
-            return Ok(Shape::Src(*single));
-        }
-        Ok(Shape::Array(self.builder.array(height as usize, width as usize, items)?))
-    }
-
-    /// One-based places of the lines of a moved reference: counted in the moved area itself when the distance is known, or
-    /// else in the whole sheet.
-    fn moved(&mut self, known: bool, distance: Src, first: u32, length: u32) -> Lower<Vec<Src>> {
-        let (trunc, _) = functions::find("TRUNC").ok_or_else(|| unsupported("OFFSET"))?;
-        (0..length)
-            .map(|i| {
-                if known {
-                    return Ok(self.builder.number(f64::from(i) + 1.0));
-                }
-                let whole = self.builder.add_src(Op::Call(trunc), &[distance])?;
-                let shift = self.builder.number(f64::from(first + i) + 1.0);
-                Ok(self.builder.add_src(Op::Binary(Binary::Add), &[whole, shift])?)
-            })
-            .collect()
     }
 
     pub(super) fn match_form(&mut self, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Shape> {

@@ -43,30 +43,47 @@ impl Compiler<'_> {
     /// The source of the value that a formula cell shows.
     pub fn result(&mut self, key: Key, expr: &Expr) -> Lower<Src> {
         let mut at = At { key, locals: Vec::new() };
-        let src = self.scalar(expr, &mut at)?;
+        let src = self.cases(expr, &mut at)?;
         self.solid(src)
     }
 
     /// The value with blank as 0, unless it cannot be blank.
     fn solid(&mut self, src: Src) -> Lower<Src> {
-        let may_be_blank = match src {
-            Src::Const(_) => true,
-            Src::Node(node) => {
-                let op = self.builder.graph.nodes[node as usize].op;
-                matches!(op, Op::Input(_) | Op::If | Op::IfError | Op::IfNa | Op::Pick)
-            }
+        Ok(if self.may_be_blank(src, 16) { self.builder.add_src(Op::Solid, &[src])? } else { src })
+    }
+
+    /// Whether a value may be blank, as far as this many choices tell.
+    fn may_be_blank(&self, src: Src, depth: u32) -> bool {
+        let node = match src {
+            Src::Const(_) => return self.builder.constant_of(src).is_none_or(|value| *value == Value::Blank),
+            Src::Node(node) => self.builder.graph.nodes[node as usize],
         };
-        Ok(if may_be_blank { self.builder.add_src(Op::Solid, &[src])? } else { src })
+        let graph = &self.builder.graph;
+        let operands = &graph.operands[node.start as usize..(node.start + node.length) as usize];
+        let choices = match node.op {
+            Op::If => &operands[1..],
+            Op::IfError | Op::IfNa => operands,
+            Op::Pick => match operands.first() {
+                Some(Operand::Array(array)) => match &graph.arrays[*array as usize] {
+                    Array::Constant(table) => return table.has_blanks(),
+                    Array::Mixed { .. } => return true,
+                },
+                _ => return true,
+            },
+            op => return matches!(op, Op::Input(_)),
+        };
+        choices.iter().any(|choice| match choice {
+            Operand::Src(src) => depth == 0 || self.may_be_blank(*src, depth - 1),
+            Operand::Array(_) | Operand::Omitted => true,
+        })
     }
 
     /// Evaluate to one value.
     pub fn scalar(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
         if let Some(range) = self.reference_of(expr, at)? {
-            // A whole row or column by INDEX is no single value, whether its 0 is known now or not.
-            let whole = !range.is_cell() && is_index(expr);
             return match intersection(range, at.key) {
-                Some(key) if !whole => self.cell(key),
-                _ => Ok(self.builder.constant(ErrorValue::Value.into())),
+                Some(key) => self.cell(key),
+                None => Ok(self.builder.constant(ErrorValue::Value.into())),
             };
         }
         let shape = match expr {
@@ -255,6 +272,22 @@ impl Compiler<'_> {
         if function.kernel == Kernel::Sum {
             return self.sum(index, args, at);
         }
+        if let ("SUMIF" | "AVERAGEIF", [tested, criterion, Expr::Reference(summed)]) = (function.name, args)
+            && let Some(tested) = self.reference_of(tested, at)?
+            && (tested.rows(), tested.columns()) != (summed.rows(), summed.columns())
+        {
+            // What is summed begins at its own corner and has the size of what is tested.
+            let summed = Range {
+                last_row: (summed.first_row + tested.rows() - 1).min(MAX_ROW),
+                last_column: (summed.first_column + tested.columns() - 1).min(MAX_COLUMN),
+                ..*summed
+            };
+            let args = [Expr::Reference(tested), criterion.clone(), Expr::Reference(summed)];
+            return self.call(index, function, &args, at, mode);
+        }
+        if let Kind::Matrix(size, _) = function.kind {
+            return self.matrix(index, function, size, args, at, mode);
+        }
         let mut operands = Vec::with_capacity(args.len());
         let mut lifted = Vec::new();
         let mut arrays = false;
@@ -310,6 +343,13 @@ impl Compiler<'_> {
                     self.offset_reference(args, at)
                 }
                 Kind::Form(Form::Index) => self.index_reference(*index, args, at),
+                // One of several references, when it is known which.
+                Kind::Form(Form::Choose) => match self.known_number(args.first(), 0.0, at)? {
+                    Some(x) if x >= 1.0 && (x as usize) < args.len() => {
+                        self.reference_of(&args[x as usize], at)
+                    }
+                    _ => Ok(None),
+                },
                 Kind::Form(Form::Indirect) => {
                     self.functions.insert(*index);
                     self.indirect(args, at).map(Some)
@@ -425,10 +465,6 @@ impl Compiler<'_> {
         self.lines.insert((array, row, place), line);
         Ok(line)
     }
-}
-
-fn is_index(expr: &Expr) -> bool {
-    matches!(expr, Expr::Call(_, function, _) if matches!(function.kind, Kind::Form(Form::Index)))
 }
 
 /// The cell that a range means where one value is wanted.

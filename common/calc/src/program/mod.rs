@@ -3,25 +3,31 @@
 //! [`Program::compile`] takes the cone from the outputs back to the inputs, folds what depends on no input, and orders what is
 //! left as a straight list of instructions. [`Program::run`] evaluates up to [`BLOCK`] records at once.
 
+mod arrays;
 mod column;
 mod columnar;
-mod columns;
 mod compile;
 mod error;
 mod execute;
 mod forms;
 pub(crate) mod graph;
+mod index;
 mod kernels;
+mod lanes;
 mod lookups;
 mod lower;
+mod power;
+mod records;
 mod scalar;
 mod schedule;
+mod steps;
 pub(crate) mod table;
+mod typing;
 
 pub use column::Column;
 pub use error::{CompileError, CompileErrorKind};
 pub use execute::Scratch;
-pub(crate) use scalar::{MAX_TEXT, power};
+pub(crate) use scalar::{MAX_TEXT, power, random};
 
 use std::sync::Arc;
 
@@ -86,6 +92,26 @@ impl Program {
         outputs: &[Range],
         limits: &Limits,
     ) -> Result<Self, CompileError> {
+        Self::compile_or_obstacles(book, inputs, outputs, limits).map_err(|obstacles| {
+            let unknown = || CompileError {
+                place: "the workbook".to_owned(),
+                kind: CompileErrorKind::Unsupported("an unknown construct".to_owned()),
+            };
+            obstacles.into_iter().next().unwrap_or_else(unknown)
+        })
+    }
+
+    /// As [`Self::compile`], with everything that is in the way: one obstacle for each cell, up to a hundred, in the order in
+    /// which the outputs need them.
+    ///
+    /// # Errors
+    /// The obstacles; never an empty list.
+    pub fn compile_or_obstacles(
+        book: &Book,
+        inputs: &[Range],
+        outputs: &[Range],
+        limits: &Limits,
+    ) -> Result<Self, Vec<CompileError>> {
         let (graph, sources, input_count, report) = compile::compile(book, inputs, outputs, limits)?;
         Ok(Self::scheduled(Arc::new(graph), sources, input_count, report))
     }
@@ -138,7 +164,16 @@ impl Program {
         scratch: &mut Scratch,
         outputs: &mut Vec<Column>,
     ) {
-        execute::run(&self.schedule, &self.graph, inputs, rows, volatile, first_record, scratch, outputs);
+        let rows = rows.min(BLOCK);
+        let block = execute::Block {
+            schedule: &self.schedule,
+            graph: &self.graph,
+            inputs,
+            rows,
+            volatile,
+            first_record,
+        };
+        block.run(scratch, outputs);
     }
 
     /// What went into the program.

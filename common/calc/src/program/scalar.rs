@@ -1,8 +1,9 @@
 //! One operation for one record: the definition that the columnar execution must agree with, bit for bit.
 
 use super::graph::{Op, Search};
+use super::power::{MOST, whole_power};
 use crate::formula::Binary;
-use crate::functions::{Arg, Env, Kind, by_index, lookup};
+use crate::functions::{Arg, Env, Grid, Kind, by_index, lookup};
 use crate::number::{self, decode, error};
 use crate::value::{ErrorValue, Value};
 
@@ -37,15 +38,21 @@ pub(crate) fn power(a: f64, b: f64) -> f64 {
     if a == 0.0 && b <= 0.0 {
         return error(if b == 0.0 { ErrorValue::Num } else { ErrorValue::Div0 });
     }
-    // x² and 1/x are exact by one operation; anything else goes through one portable implementation.
     let result = if b == 2.0 {
         a * a
     } else if b == 1.0 {
         a
+    } else if is_whole_exponent(b) {
+        whole_power(a, b as i32)
     } else {
         libm::pow(a, b)
     };
     finish(a, b, result)
+}
+
+/// Whether powers with this exponent are correctly rounded, by their own implementation.
+pub(crate) fn is_whole_exponent(b: f64) -> bool {
+    b.abs() <= f64::from(MOST) && b.fract() == 0.0
 }
 
 #[inline]
@@ -119,7 +126,7 @@ pub(crate) fn evaluate(op: Op, args: &[Arg<'_>], env: &Env) -> Value {
                 let lanes: Vec<f64> = (0..args.len()).map(lane).collect();
                 number::value(checked(&lanes, f))
             }
-            Kind::General(f) => match f(env, args) {
+            Kind::General(f) | Kind::Matrix(_, f) => match f(env, args) {
                 Ok(Value::Number(x)) => number::value(x),
                 Ok(value) => value,
                 Err(e) => e.into(),
@@ -180,8 +187,35 @@ pub(crate) fn position(search: Search, key: &Value, array: Option<&Arg<'_>>) -> 
     if let Value::Error(e) = key {
         return error(*e);
     }
-    let Some(array) = array else { return error(ErrorValue::NA) };
-    lookup::find(search, key, &array.grid()).map_or(error(ErrorValue::NA), |place| place as f64 + 1.0)
+    match array {
+        Some(array) => position_in(search, key, &array.grid()),
+        None => error(ErrorValue::NA),
+    }
+}
+
+/// The one-based place of a key in a row or column, or `#N/A`.
+#[inline]
+pub(crate) fn position_in(search: Search, key: &Value, grid: &Grid<'_>) -> f64 {
+    if let Value::Error(e) = key {
+        return error(*e);
+    }
+    lookup::find(search, key, grid).map_or(error(ErrorValue::NA), |place| place as f64 + 1.0)
+}
+
+/// A comparison of two lanes of the same kind, as a lane.
+pub(crate) fn compare(op: Binary, a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        return if a.is_nan() { a } else { b };
+    }
+    let ordering = number::compare(a, b);
+    f64::from(u8::from(match op {
+        Binary::Equal => ordering.is_eq(),
+        Binary::NotEqual => ordering.is_ne(),
+        Binary::Less => ordering.is_lt(),
+        Binary::LessEqual => ordering.is_le(),
+        Binary::Greater => ordering.is_gt(),
+        _ => ordering.is_ge(),
+    }))
 }
 
 /// The zero-based place of a one-based row and column, or the error value: `#VALUE!` below 1, `#REF!` beyond the end.

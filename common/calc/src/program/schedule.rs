@@ -1,8 +1,11 @@
 //! The order of a program: a straight list of instructions over few registers.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::BLOCK;
+use super::execute::Typings;
 use super::graph::{Array, Graph, Node, Op, Operand, Src};
 use super::table::Table;
 
@@ -36,187 +39,142 @@ pub(super) struct Schedule {
     pub lanes: usize,
     /// Inputs that the instructions read, sorted.
     pub inputs: Vec<u32>,
+    /// The typed programs made of it so far.
+    pub typings: Typings,
 }
 
 /// Bytes of live columns that a run may keep, before it takes fewer records at once.
 const CACHE: usize = 512 * 1024;
 
 impl Schedule {
-    /// Order what these outputs need.
+    /// Order what these outputs need. Of several orders, the one that keeps the fewest columns at once.
     pub fn new(graph: &Graph, outputs: &[Src]) -> Self {
-        Planner::new(graph).plan(outputs)
+        let cone = Cone::new(graph, outputs);
+        let orders = [cone.depth_first(), cone.by_place(|place| place.0), cone.by_place(|place| place.1)];
+        let best = orders.into_iter().min_by_key(|order| cone.live(order)).unwrap_or_default();
+        cone.allocate(best, outputs)
     }
 }
 
-struct Planner<'g> {
+impl Schedule {
+    /// The arguments of an instruction.
+    pub fn operands_of(&self, instruction: &Instruction) -> &[Operand] {
+        &self.operands[instruction.start as usize..(instruction.start + instruction.length) as usize]
+    }
+}
+
+/// The nodes that some outputs need.
+struct Cone<'g> {
     graph: &'g Graph,
-    needed: Vec<bool>,
+    roots: Vec<u32>,
     /// Sources of each needed node, without repetition, in order.
+    sources: Vec<Vec<u32>>,
     users: Vec<Vec<u32>>,
-    pending: Vec<u32>,
+    /// How often each node is read: by other nodes, and once more by an output, whose register is never free.
     uses: Vec<u32>,
-    emitted: Vec<bool>,
-    order: Vec<u32>,
+    needed: Vec<bool>,
 }
 
-impl<'g> Planner<'g> {
-    fn new(graph: &'g Graph) -> Self {
+impl<'g> Cone<'g> {
+    fn new(graph: &'g Graph, outputs: &[Src]) -> Self {
         let count = graph.nodes.len();
-        Self {
+        let mut roots: Vec<u32> = Vec::new();
+        for src in outputs {
+            if let Src::Node(node) = src {
+                roots.push(*node);
+            }
+        }
+        let mut cone = Self {
             graph,
-            needed: vec![false; count],
-            users: Vec::new(),
-            pending: vec![0; count],
+            roots,
+            sources: vec![Vec::new(); count],
+            users: vec![Vec::new(); count],
             uses: vec![0; count],
-            emitted: vec![false; count],
-            order: Vec::new(),
+            needed: vec![false; count],
+        };
+        for root in &cone.roots {
+            cone.uses[*root as usize] += 1;
         }
-    }
-
-    /// The nodes that a node reads, each once.
-    fn sources(&self, node: u32) -> Vec<u32> {
-        let Node { start, length, .. } = self.graph.nodes[node as usize];
-        let mut list = Vec::new();
-        for operand in &self.graph.operands[start as usize..(start + length) as usize] {
-            match operand {
-                Operand::Src(Src::Node(source)) => list.push(*source),
-                Operand::Array(array) => {
-                    if let Array::Mixed { items, .. } = &self.graph.arrays[*array as usize] {
-                        list.extend(items.iter().filter_map(|src| match src {
-                            Src::Node(source) => Some(*source),
-                            Src::Const(_) => None,
-                        }));
-                    }
-                }
-                Operand::Src(Src::Const(_)) | Operand::Omitted => {}
-            }
-        }
-        if list.len() > 1 {
-            let mut seen = rustc_hash::FxHashSet::default();
-            list.retain(|source| seen.insert(*source));
-        }
-        list
-    }
-
-    fn plan(mut self, outputs: &[Src]) -> Schedule {
-        let roots: Vec<u32> = outputs
-            .iter()
-            .filter_map(|src| match src {
-                Src::Node(node) => Some(*node),
-                Src::Const(_) => None,
-            })
-            .collect();
-        self.mark(&roots);
-        for root in &roots {
-            // An output is read at the end: its register is never free.
-            self.uses[*root as usize] += 1;
-        }
-        for root in &roots {
-            self.visit(*root);
-        }
-        self.allocate(outputs)
-    }
-
-    /// Find what is needed, who reads it, and how often.
-    fn mark(&mut self, roots: &[u32]) {
-        self.users = vec![Vec::new(); self.graph.nodes.len()];
-        let mut open = roots.to_vec();
+        let mut open = cone.roots.clone();
         while let Some(node) = open.pop() {
-            if std::mem::replace(&mut self.needed[node as usize], true) {
+            if std::mem::replace(&mut cone.needed[node as usize], true) {
                 continue;
             }
-            let sources = self.sources(node);
-            self.pending[node as usize] = sources.len() as u32;
-            for source in sources {
-                self.users[source as usize].push(node);
-                self.uses[source as usize] += 1;
-                open.push(source);
-            }
-        }
-    }
-
-    /// Emit a node after what it reads, depth first without recursion.
-    fn visit(&mut self, root: u32) {
-        let mut stack = vec![(root, None::<std::vec::IntoIter<u32>>)];
-        while let Some((node, sources)) = stack.last_mut() {
-            let node = *node;
-            if self.emitted[node as usize] {
-                stack.pop();
-                continue;
-            }
-            if sources.is_none() {
-                let list = self.sources(node);
-                if let Some((_, slot)) = stack.last_mut() {
-                    *slot = Some(list.into_iter());
-                }
-                continue;
-            }
-            match sources.as_mut().and_then(Iterator::next) {
-                Some(source) => {
-                    if !self.emitted[source as usize] {
-                        stack.push((source, None));
-                    }
-                }
-                None => {
-                    stack.pop();
-                    self.emit(node);
-                }
-            }
-        }
-    }
-
-    /// Emit a node, and then every node that became ready and is the last reader of something: it frees at least as many
-    /// columns as it takes. So the steps of a long sum follow the rows that they add.
-    fn emit(&mut self, first: u32) {
-        let mut open = vec![first];
-        while let Some(node) = open.pop() {
-            if self.emitted[node as usize] {
-                continue;
-            }
-            self.emitted[node as usize] = true;
-            self.order.push(node);
-            let sources = self.sources(node);
+            let sources = sources(graph, node);
             for source in &sources {
-                self.uses[*source as usize] -= 1;
+                cone.users[*source as usize].push(node);
+                cone.uses[*source as usize] += 1;
+                open.push(*source);
             }
-            let mut candidates = Vec::new();
+            cone.sources[node as usize] = sources;
+        }
+        cone
+    }
+
+    /// How many columns an order keeps at once, at most.
+    fn live(&self, order: &[u32]) -> usize {
+        let mut uses = self.uses.clone();
+        let (mut live, mut most) = (0_usize, 0);
+        for node in order {
+            live += 1;
+            most = most.max(live);
+            for source in &self.sources[*node as usize] {
+                uses[*source as usize] -= 1;
+                live -= usize::from(uses[*source as usize] == 0);
+            }
+        }
+        most
+    }
+
+    /// Whatever is ready, by the place of its cell along the rows or the columns: a schedule or a cash flow is computed period
+    /// by period, however its formulas lead from sheet to sheet.
+    fn by_place(&self, along: impl Fn((u32, u32)) -> u32) -> Vec<u32> {
+        let mut pending: Vec<u32> = self.sources.iter().map(|sources| sources.len() as u32).collect();
+        let mut ready = BinaryHeap::new();
+        let entry = |node: u32| Reverse((along(self.graph.places[node as usize]), node));
+        for node in 0..self.graph.nodes.len() as u32 {
+            if self.needed[node as usize] && pending[node as usize] == 0 {
+                ready.push(entry(node));
+            }
+        }
+        let mut order = Vec::new();
+        while let Some(Reverse((_, node))) = ready.pop() {
+            order.push(node);
             for user in &self.users[node as usize] {
-                self.pending[*user as usize] -= 1;
-                candidates.push(*user);
-            }
-            for source in sources {
-                if self.uses[source as usize] == 1 {
-                    let waiting = self.users[source as usize].iter().copied();
-                    candidates.extend(waiting.filter(|user| !self.emitted[*user as usize]));
-                }
-            }
-            for user in candidates.into_iter().rev() {
-                let ready = !self.emitted[user as usize] && self.pending[user as usize] == 0;
-                if ready && self.sources(user).iter().any(|source| self.uses[*source as usize] == 1) {
-                    open.push(user);
+                pending[*user as usize] -= 1;
+                if pending[*user as usize] == 0 {
+                    ready.push(entry(*user));
                 }
             }
         }
+        order
+    }
+
+    /// Output after output, each node after what it reads.
+    fn depth_first(&self) -> Vec<u32> {
+        let mut walk = Walk {
+            cone: self,
+            pending: self.sources.iter().map(|sources| sources.len() as u32).collect(),
+            uses: self.uses.clone(),
+            emitted: vec![false; self.graph.nodes.len()],
+            order: Vec::new(),
+        };
+        for root in &self.roots {
+            walk.visit(*root);
+        }
+        walk.order
     }
 
     /// Give each result a register, and use registers again after the last reader.
-    fn allocate(self, outputs: &[Src]) -> Schedule {
+    fn allocate(&self, order: Vec<u32>, outputs: &[Src]) -> Schedule {
         let graph = self.graph;
         let mut schedule = Schedule::default();
-        let mut uses = vec![0_u32; graph.nodes.len()];
-        let sources: Vec<Vec<u32>> = self.order.iter().map(|node| self.sources(*node)).collect();
-        for source in sources.iter().flatten() {
-            uses[*source as usize] += 1;
-        }
-        for output in outputs {
-            if let Src::Node(node) = output {
-                uses[*node as usize] += 1;
-            }
-        }
+        let mut uses = self.uses.clone();
         let mut register = vec![u32::MAX; graph.nodes.len()];
         let mut free: Vec<u32> = Vec::new();
         let mut arrays = rustc_hash::FxHashMap::default();
-        for (node, sources) in self.order.iter().zip(&sources) {
+        for node in &order {
+            let sources = &self.sources[*node as usize];
             let Node { op, start, length } = graph.nodes[*node as usize];
             if let Op::Input(input) = op {
                 schedule.inputs.push(input);
@@ -273,5 +231,100 @@ impl<'g> Planner<'g> {
             schedule.lanes /= 2;
         }
         schedule
+    }
+}
+
+/// The nodes that a node reads, each once.
+fn sources(graph: &Graph, node: u32) -> Vec<u32> {
+    let Node { start, length, .. } = graph.nodes[node as usize];
+    let mut list = Vec::new();
+    for operand in &graph.operands[start as usize..(start + length) as usize] {
+        match operand {
+            Operand::Src(Src::Node(source)) => list.push(*source),
+            Operand::Array(array) => {
+                if let Array::Mixed { items, .. } = &graph.arrays[*array as usize] {
+                    list.extend(items.iter().filter_map(|src| match src {
+                        Src::Node(source) => Some(*source),
+                        Src::Const(_) => None,
+                    }));
+                }
+            }
+            Operand::Src(Src::Const(_)) | Operand::Omitted => {}
+        }
+    }
+    if list.len() > 1 {
+        let mut seen = rustc_hash::FxHashSet::default();
+        list.retain(|source| seen.insert(*source));
+    }
+    list
+}
+
+/// A walk from the outputs to the inputs.
+struct Walk<'c, 'g> {
+    cone: &'c Cone<'g>,
+    pending: Vec<u32>,
+    uses: Vec<u32>,
+    emitted: Vec<bool>,
+    order: Vec<u32>,
+}
+
+impl Walk<'_, '_> {
+    /// Emit a node after what it reads, depth first without recursion.
+    fn visit(&mut self, root: u32) {
+        let cone = self.cone;
+        let mut stack = vec![(root, cone.sources[root as usize].iter())];
+        while let Some((node, sources)) = stack.last_mut() {
+            let node = *node;
+            if self.emitted[node as usize] {
+                stack.pop();
+                continue;
+            }
+            match sources.next() {
+                Some(source) => {
+                    if !self.emitted[*source as usize] {
+                        stack.push((*source, cone.sources[*source as usize].iter()));
+                    }
+                }
+                None => {
+                    stack.pop();
+                    self.emit(node);
+                }
+            }
+        }
+    }
+
+    /// Emit a node, and then every node that became ready and is the last reader of something: it frees at least as many
+    /// columns as it takes. So the steps of a long sum follow the rows that they add.
+    fn emit(&mut self, first: u32) {
+        let cone = self.cone;
+        let mut open = vec![first];
+        while let Some(node) = open.pop() {
+            if std::mem::replace(&mut self.emitted[node as usize], true) {
+                continue;
+            }
+            self.order.push(node);
+            let sources = &cone.sources[node as usize];
+            for source in sources {
+                self.uses[*source as usize] -= 1;
+            }
+            let mut candidates = Vec::new();
+            for user in &cone.users[node as usize] {
+                self.pending[*user as usize] -= 1;
+                candidates.push(*user);
+            }
+            for source in sources {
+                if self.uses[*source as usize] == 1 {
+                    let waiting = cone.users[*source as usize].iter().copied();
+                    candidates.extend(waiting.filter(|user| !self.emitted[*user as usize]));
+                }
+            }
+            for user in candidates.into_iter().rev() {
+                let ready = !self.emitted[user as usize] && self.pending[user as usize] == 0;
+                if ready && cone.sources[user as usize].iter().any(|source| self.uses[*source as usize] == 1)
+                {
+                    open.push(user);
+                }
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 
+use crate::functions::Grid;
 use crate::program::column::lane;
 use crate::value::{Value, fold};
 
@@ -13,16 +14,43 @@ pub(crate) struct Table {
     pub rows: usize,
     pub columns: usize,
     pub values: Vec<Value>,
-    /// The same as lanes, when every value is a number or an error.
-    pub numbers: Option<Vec<f64>>,
+    /// The same as lanes, when every value is a number or an error; one more lane at the beginning stands for no place.
+    pub padded: Option<Vec<f64>>,
+    /// The same for a short line, so long that no byte lies behind its end.
+    pub short: Option<Box<[f64; 256]>>,
+    blanks: bool,
     index: OnceLock<Index>,
 }
 
 impl Table {
     pub fn new(rows: usize, columns: usize, values: Vec<Value>) -> Self {
         let plain = values.iter().all(|v| matches!(v, Value::Number(_) | Value::Error(_)));
-        let numbers = plain.then(|| values.iter().map(lane).collect());
-        Self { rows, columns, values, numbers, index: OnceLock::new() }
+        let padded: Option<Vec<f64>> =
+            plain.then(|| std::iter::once(0.0).chain(values.iter().map(lane)).collect());
+        let short =
+            padded.as_ref().filter(|padded: &&Vec<f64>| padded.len() <= 256 && (rows == 1 || columns == 1));
+        let short = short.map(|padded| {
+            let mut line = Box::new([0.0; 256]);
+            line[..padded.len()].copy_from_slice(padded);
+            line
+        });
+        let blanks = values.contains(&Value::Blank);
+        Self { rows, columns, values, padded, short, blanks, index: OnceLock::new() }
+    }
+
+    /// Whether any of the values is blank.
+    pub const fn has_blanks(&self) -> bool {
+        self.blanks
+    }
+
+    /// The values as a function sees them, with their index when a lookup searches them.
+    pub fn grid(&self, searched: bool) -> Grid<'_> {
+        Grid {
+            rows: self.rows,
+            columns: self.columns,
+            items: &self.values,
+            index: searched.then(|| self.index()),
+        }
     }
 
     /// The index of a single row or column, built at first use.
@@ -43,6 +71,8 @@ pub(crate) struct Index {
     pub number_places: Vec<u32>,
     /// Whether the numbers never fall.
     pub ascending: bool,
+    /// The first number, when every value is a number and each is one more than the one before it.
+    series: Option<f64>,
 }
 
 impl Index {
@@ -62,7 +92,17 @@ impl Index {
                 _ => {}
             }
         }
+        let (first, count) = (index.numbers.first().copied(), index.numbers.len());
+        index.series = first.filter(|first| {
+            let rises = index.numbers.iter().zip(0_u32..).all(|(x, i)| *x == first + f64::from(i));
+            count == values.len() && rises && first.fract() == 0.0 && first.abs() < 1e9
+        });
         index
+    }
+
+    /// The first of whole numbers that rise by one, when the values are nothing else.
+    pub fn series(&self) -> Option<f64> {
+        self.series
     }
 
     /// First and last place of a number.

@@ -14,6 +14,7 @@ mod xml;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::book::ArrayFormula;
 use crate::limits::Limits;
 use crate::load::LoadError;
 use crate::source::Source;
@@ -39,7 +40,8 @@ fn refuse_arrays(
     work: &mut u64,
 ) -> Result<(), LoadError> {
     let cells = &mut worksheet.sheet.cells;
-    for (area, construct) in &worksheet.arrays {
+    for array in worksheet.arrays.drain(..) {
+        let (area, construct) = (&array.area, array.construct);
         let size = u64::from(area.rows()) * u64::from(area.columns());
         let left = work.checked_sub(size.min(cells.len() as u64));
         *work = left.ok_or_else(|| LoadError::TooLarge {
@@ -63,6 +65,9 @@ fn refuse_arrays(
             }
         }
         source.refused.push((*area, construct));
+        if let Some(dynamic) = array.dynamic {
+            source.book.arrays.push(ArrayFormula { area: *area, formula: array.formula, dynamic });
+        }
     }
     Ok(())
 }

@@ -21,10 +21,20 @@ use crate::value::{ErrorValue, Value};
 pub(super) struct Worksheet {
     pub sheet: Sheet,
     pub formulas: u32,
-    /// Cells computed by array formulas and data tables, with the construct's name.
-    pub arrays: Vec<(Range, &'static str)>,
+    /// Cells computed by array formulas and data tables.
+    pub arrays: Vec<Array>,
     pub merged: Vec<Range>,
     pub validations: Vec<(Vec<Range>, Validation)>,
+}
+
+/// An area that one formula fills.
+pub(super) struct Array {
+    pub area: Range,
+    /// `an array formula` or `a what-if data table`.
+    pub construct: &'static str,
+    pub formula: String,
+    /// For array formulas: whether the area follows the size of the result.
+    pub dynamic: Option<bool>,
 }
 
 /// What is left of the limits on cells and formulas, over all sheets.
@@ -76,6 +86,7 @@ const MAX_VALIDATED: usize = 20_000;
 impl SheetReader<'_> {
     fn read(&mut self, budget: &mut Budget<'_>) -> Result<(), LoadError> {
         let (mut row, mut column) = (0_u32, 0_u32);
+        let mut filter = None;
         loop {
             match self.xml.next()? {
                 Event::Start(start) => match start.local_name().as_ref() {
@@ -84,7 +95,16 @@ impl SheetReader<'_> {
                             let number = number.trim().parse::<u32>().ok().filter(|number| *number > 0);
                             row = number.ok_or_else(|| self.xml.error("bad row number"))? - 1;
                         }
+                        if flag(&start, "hidden", false) && row < super::reference::MAX_ROWS {
+                            self.sheet.sheet.hidden_rows.insert(row);
+                        }
                         column = 0;
+                    }
+                    "autoFilter" => {
+                        filter = attribute(&start, "ref").and_then(|area| parse_area(&area));
+                    }
+                    "filterColumn" => {
+                        self.sheet.sheet.filter = filter.map(|area| Range { sheet: self.index, ..area });
                     }
                     "c" => {
                         let at = match attribute(&start, "r") {
@@ -125,13 +145,15 @@ impl SheetReader<'_> {
         budget: &mut Budget<'_>,
     ) -> Result<(), LoadError> {
         let kind = attribute(start, "t");
+        // Cell metadata is written for dynamic arrays only.
+        let dynamic = attribute(start, "cm").is_some_and(|index| index.trim() != "0");
         let (mut saved, mut formula) = (None, None);
         loop {
             match self.xml.next()? {
                 Event::Start(child) => match child.local_name().as_ref() {
                     "v" => saved = Some(self.xml.text(&[])?),
                     "is" => saved = Some(self.xml.text(&["rPh"])?),
-                    "f" => formula = self.formula(&child, at, budget.limits)?,
+                    "f" => formula = self.formula(&child, at, dynamic, budget.limits)?,
                     _ => self.xml.skip()?,
                 },
                 Event::End(_) => break,
@@ -162,11 +184,12 @@ impl SheetReader<'_> {
         Ok(())
     }
 
-    /// The formula of a cell, shared ones expanded; moves past its end.
+    /// The formula of a cell, shared ones expanded; moves past its end. `dynamic` tells dynamic arrays from fixed ones.
     fn formula(
         &mut self,
         start: &BytesStart<'_>,
         at: (u32, u32),
+        dynamic: bool,
         limits: &Limits,
     ) -> Result<Option<String>, LoadError> {
         let kind = attribute(start, "t");
@@ -187,7 +210,8 @@ impl SheetReader<'_> {
         if let Some(construct) = array {
             let area =
                 area.map_or(Range::cell(self.index, at.0, at.1), |area| Range { sheet: self.index, ..area });
-            self.sheet.arrays.push((area, construct));
+            let dynamic = (kind.as_deref() == Some("array")).then_some(dynamic);
+            self.sheet.arrays.push(Array { area, construct, formula: text.clone(), dynamic });
             return Ok(Some(text));
         }
         if kind.as_deref() != Some("shared") {

@@ -1,0 +1,609 @@
+//! From a schedule to a typed program: which loop each instruction takes, given the kinds of the columns that it reads.
+
+use rustc_hash::FxHashMap;
+
+use super::graph::{Graph, Op, Operand, Src};
+use super::lanes::Num;
+use super::schedule::{Instruction, Rectangle, Schedule};
+use super::steps::{Argument, Call, Kind, Many, One, Out, Series, Span, Step, Two, Typed};
+use super::{kernels, scalar};
+use crate::formula::Binary;
+use crate::functions::{Kernel, Kind as Body, by_index};
+use crate::number::Rounding;
+use crate::value::Value;
+
+/// Make the typed program for inputs of these kinds. `expected` are the kinds that results are taken for where only running
+/// the instruction tells, by instruction.
+pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expected: &[Kind]) -> Typed {
+    let mut builder = Builder {
+        schedule,
+        graph,
+        kinds: vec![Kind::Number; schedule.registers],
+        uses: uses(schedule),
+        series: FxHashMap::default(),
+        unused: Vec::new(),
+        slots: FxHashMap::default(),
+        unused_slots: Vec::new(),
+        temporary: Vec::new(),
+        taken: 0,
+        typed: Typed {
+            inputs: inputs.into(),
+            expected: expected.into(),
+            steps: Vec::with_capacity(schedule.instructions.len()),
+            items: Vec::new(),
+            arguments: Vec::new(),
+            calls: Vec::new(),
+            outputs: Vec::new(),
+            registers: schedule.registers,
+            slots: 0,
+            lanes: schedule.lanes,
+        },
+    };
+    for (index, instruction) in schedule.instructions.iter().enumerate() {
+        builder.taken = 0;
+        let kind = builder.instruction(index, instruction);
+        builder.kinds[instruction.target as usize] = kind;
+        builder.forget(instruction.target);
+    }
+    builder.typed.outputs = schedule
+        .outputs
+        .iter()
+        .map(|src| match src {
+            Src::Node(register) => match builder.kinds[*register as usize] {
+                Kind::Value => Out::Values(*register),
+                kind => Out::Lanes(*register, kind),
+            },
+            constant => Out::Constant(*constant),
+        })
+        .collect();
+    builder.typed
+}
+
+/// How often the result of each instruction is read, by instruction.
+fn uses(schedule: &Schedule) -> Vec<u32> {
+    let mut count = vec![0; schedule.instructions.len()];
+    let mut writer = vec![usize::MAX; schedule.registers];
+    let mut read = |writer: &[usize], src: &Src| {
+        if let Src::Node(register) = src
+            && let Some(count) = count.get_mut(writer[*register as usize])
+        {
+            *count += 1;
+        }
+    };
+    for (index, instruction) in schedule.instructions.iter().enumerate() {
+        for operand in schedule.operands_of(instruction) {
+            match operand {
+                Operand::Src(src) => read(&writer, src),
+                Operand::Array(array) => {
+                    if let Rectangle::Mixed { items, .. } = &schedule.arrays[*array as usize] {
+                        items.iter().for_each(|src| read(&writer, src));
+                    }
+                }
+                Operand::Omitted => {}
+            }
+        }
+        writer[instruction.target as usize] = index;
+    }
+    schedule.outputs.iter().for_each(|src| read(&writer, src));
+    count
+}
+
+struct Builder<'a> {
+    schedule: &'a Schedule,
+    graph: &'a Graph,
+    /// What each register holds now.
+    kinds: Vec<Kind>,
+    uses: Vec<u32>,
+    /// The series of powers of each base register, with its last exponent.
+    series: FxHashMap<u32, (Series, i32)>,
+    unused: Vec<Series>,
+    /// The slots of each register of places, by the length of the lines.
+    slots: FxHashMap<(u32, u8), u32>,
+    unused_slots: Vec<u32>,
+    /// Registers that live within one instruction.
+    temporary: Vec<u32>,
+    taken: usize,
+    typed: Typed,
+}
+
+impl<'a> Builder<'a> {
+    /// A register holds something else from now on.
+    fn forget(&mut self, register: u32) {
+        if let Some((series, _)) = self.series.remove(&register) {
+            self.unused.push(series);
+        }
+        let unused = &mut self.unused_slots;
+        self.slots.retain(|(places, _), slots| {
+            let keep = *places != register;
+            if !keep {
+                unused.push(*slots);
+            }
+            keep
+        });
+    }
+
+    fn register(&mut self) -> u32 {
+        self.typed.registers += 1;
+        self.typed.registers as u32 - 1
+    }
+
+    fn constant(&self, index: u32) -> &'a Value {
+        &self.graph.constants[index as usize]
+    }
+
+    fn kind(&self, src: Src) -> Kind {
+        match src {
+            Src::Node(register) => self.kinds[register as usize],
+            Src::Const(index) => Kind::of(self.constant(index)),
+        }
+    }
+
+    /// Whether a source is of numbers, or of booleans; errors count as either.
+    fn is(&self, src: Src, kind: Kind) -> bool {
+        match src {
+            Src::Node(register) => self.kinds[register as usize] == kind,
+            Src::Const(index) => kind.holds(self.constant(index)),
+        }
+    }
+
+    /// The kind of lanes that holds both sources.
+    fn common(&self, a: Src, b: Src) -> Option<Kind> {
+        [Kind::Number, Kind::Boolean].into_iter().find(|kind| self.is(a, *kind) && self.is(b, *kind))
+    }
+
+    /// A source as lanes, coerced as arithmetic does.
+    fn num(&mut self, src: Src) -> Num {
+        match src {
+            Src::Const(index) => Num::Constant(self.constant(index).to_lane()),
+            Src::Node(register) if self.kinds[register as usize] != Kind::Value => Num::Lanes(register),
+            Src::Node(values) => {
+                if self.taken == self.temporary.len() {
+                    let register = self.register();
+                    self.temporary.push(register);
+                }
+                let target = self.temporary[self.taken];
+                self.taken += 1;
+                self.typed.steps.push(Step::ToNumber { values, target });
+                Num::Lanes(target)
+            }
+        }
+    }
+
+    fn push(&mut self, step: Step, kind: Kind) -> Kind {
+        self.typed.steps.push(step);
+        kind
+    }
+
+    fn instruction(&mut self, index: usize, instruction: &Instruction) -> Kind {
+        let target = instruction.target;
+        let schedule = self.schedule;
+        let operands = schedule.operands_of(instruction);
+        let source = |i: usize| match operands.get(i) {
+            Some(Operand::Src(src)) => Some(*src),
+            _ => None,
+        };
+        let columnar = match (instruction.op, source(0), source(1)) {
+            (Op::Input(input), ..) => {
+                let place = schedule.inputs.binary_search(&input).unwrap_or(0);
+                let kind = self.typed.inputs.get(place).copied().unwrap_or(Kind::Value);
+                Some(self.push(Step::Load { input, kind, target }, kind))
+            }
+            (Op::Binary(operator), Some(a), Some(b)) => self.binary(operator, a, b, target),
+            (Op::Negate, Some(a), _) => {
+                let a = self.num(a);
+                Some(self.push(Step::One { op: One::Negate, a, target }, Kind::Number))
+            }
+            (Op::Percent, Some(a), _) => {
+                let (a, b) = (self.num(a), Num::Constant(100.0));
+                Some(self.push(Step::Two { op: Two::Divide, a, b, target }, Kind::Number))
+            }
+            (Op::If, Some(condition), Some(yes)) => {
+                source(2).and_then(|no| self.choice(index, condition, yes, no, target))
+            }
+            (Op::IfError | Op::IfNa, Some(a), Some(otherwise)) => self.common(a, otherwise).map(|kind| {
+                let (a, otherwise) = (self.num(a), self.num(otherwise));
+                self.push(Step::IfError { a, otherwise, only_na: instruction.op == Op::IfNa, target }, kind)
+            }),
+            (Op::Solid, Some(a @ Src::Node(register)), _) if self.kind(a) != Kind::Value => {
+                let kind = self.kind(a);
+                Some(self.push(Step::One { op: One::Copy, a: Num::Lanes(register), target }, kind))
+            }
+            (Op::Position(_), Some(key), _) => self.position(instruction.op, key, operands, target),
+            (Op::Pick, None, Some(row)) => {
+                source(2).and_then(|column| self.pick(operands, row, column, target))
+            }
+            (Op::Random(site), ..) => Some(self.push(Step::Random { site, target }, Kind::Number)),
+            (Op::Call(function), ..) => self.call(function, instruction.op, operands, target),
+            _ => None,
+        };
+        columnar.unwrap_or_else(|| {
+            let call = self.record(instruction.op, operands);
+            let kind = match instruction.op {
+                Op::Binary(Binary::Concat) => Kind::Value,
+                Op::Binary(_) => Kind::Boolean,
+                Op::Position(_) | Op::Between => Kind::Number,
+                _ => self.typed.expected.get(index).copied().unwrap_or(Kind::Value),
+            };
+            self.push(Step::Record { call, kind, target }, kind)
+        })
+    }
+
+    fn binary(&mut self, operator: Binary, a: Src, b: Src, target: u32) -> Option<Kind> {
+        let op = match operator {
+            Binary::Add => Two::Add,
+            Binary::Subtract => Two::Subtract,
+            Binary::Multiply => Two::Multiply,
+            Binary::Divide => Two::Divide,
+            Binary::Power => return Some(self.power(a, b, target)),
+            Binary::Concat => return None,
+            _ => return self.compare(operator, a, b, target),
+        };
+        let (a, b) = (self.num(a), self.num(b));
+        Some(self.push(Step::Two { op, a, b, target }, Kind::Number))
+    }
+
+    fn power(&mut self, a: Src, b: Src, target: u32) -> Kind {
+        let (a, b) = (self.num(a), self.num(b));
+        let step = match (a, b) {
+            (Num::Lanes(_), Num::Constant(1.0)) => Step::One { op: One::Copy, a, target },
+            (_, Num::Constant(2.0)) => Step::Two { op: Two::Multiply, a, b: a, target },
+            (Num::Lanes(base), Num::Constant(x)) if x != 0.0 && scalar::is_whole_exponent(x) => {
+                let exponent = x as i32;
+                let (series, next) = match self.series.get(&base) {
+                    Some((series, last)) => (*series, *last + 1 == exponent),
+                    None => {
+                        let unused = self.unused.pop();
+                        (
+                            unused.unwrap_or_else(|| Series { high: self.register(), low: self.register() }),
+                            false,
+                        )
+                    }
+                };
+                // A temporary register holds something else in the next instruction.
+                if (base as usize) < self.schedule.registers {
+                    self.series.insert(base, (series, exponent));
+                } else {
+                    self.unused.push(series);
+                }
+                Step::WholePower { base, exponent, series, next, target }
+            }
+            _ => Step::Power { a, b, target },
+        };
+        self.push(step, Kind::Number)
+    }
+
+    fn compare(&mut self, op: Binary, a: Src, b: Src, target: u32) -> Option<Kind> {
+        if self.common(a, b).is_some() {
+            let (a, b) = (self.num(a), self.num(b));
+            return Some(self.push(Step::Compare { op, a, b, target }, Kind::Boolean));
+        }
+        let equal = match op {
+            Binary::Equal => true,
+            Binary::NotEqual => false,
+            _ => return None,
+        };
+        let (Src::Node(values), Src::Const(text)) =
+            (if matches!(a, Src::Const(_)) { (b, a) } else { (a, b) })
+        else {
+            return None;
+        };
+        let fits =
+            self.kinds[values as usize] == Kind::Value && matches!(self.constant(text), Value::Text(_));
+        fits.then(|| self.push(Step::SameText { values, text, equal, target }, Kind::Boolean))
+    }
+
+    fn choice(&mut self, index: usize, condition: Src, yes: Src, no: Src, target: u32) -> Option<Kind> {
+        let Src::Node(register) = condition else { return None };
+        if self.kinds[register as usize] == Kind::Value {
+            return None;
+        }
+        let Some(kind) = self.common(yes, no) else {
+            let (yes, no) = (self.argument(yes), self.argument(no));
+            let condition = Num::Lanes(register);
+            return Some(self.push(Step::SelectValues { condition, yes, no, target }, Kind::Value));
+        };
+        let (yes, no) = (self.num(yes), self.num(no));
+        // A comparison that only this instruction reads is done in the same pass.
+        if let Some(Step::Compare { op, a, b, target: compared }) = self.typed.steps.last().copied()
+            && compared == register
+            && index.checked_sub(1).is_some_and(|before| self.uses[before] == 1)
+            && a != Num::Lanes(target)
+            && b != Num::Lanes(target)
+        {
+            self.typed.steps.pop();
+            return Some(self.push(Step::CompareSelect { op, a, b, yes, no, target }, kind));
+        }
+        Some(self.push(Step::Select { condition: Num::Lanes(register), yes, no, target }, kind))
+    }
+
+    fn position(&mut self, op: Op, key: Src, operands: &[Operand], target: u32) -> Option<Kind> {
+        let (Op::Position(search), Src::Node(key)) = (op, key) else { return None };
+        let Some(Operand::Array(table)) = operands.get(1).copied() else { return None };
+        let Rectangle::Constant(values) = &self.schedule.arrays[table as usize] else { return None };
+        let step = match self.kinds[key as usize] {
+            Kind::Boolean => return None,
+            Kind::Value => Step::PlaceText { search, values: key, table, target },
+            Kind::Number => match values.index().series() {
+                Some(first) if search.is_plain() => {
+                    Step::PlaceInSeries { key, first, count: values.values.len() as f64, target }
+                }
+                _ => Step::Place { search, key, table, target },
+            },
+        };
+        Some(self.push(step, Kind::Number))
+    }
+
+    fn pick(&mut self, operands: &[Operand], row: Src, column: Src, target: u32) -> Option<Kind> {
+        let Some(Operand::Array(table)) = operands.first().copied() else { return None };
+        let Rectangle::Constant(values) = &self.schedule.arrays[table as usize] else { return None };
+        if values.padded.is_some() {
+            let (row, column) = (self.num(row), self.num(column));
+            let places = match (row, column) {
+                (Num::Lanes(places), Num::Constant(1.0)) if values.columns == 1 => Some(places),
+                (Num::Constant(1.0), Num::Lanes(places)) if values.rows == 1 => Some(places),
+                _ => None,
+            };
+            if let Some(places) = places
+                && values.short.is_some()
+            {
+                let count = values.values.len() as u8;
+                let slots = self.slots(places, count);
+                return Some(self.push(Step::PickSlot { table, places, slots, target }, Kind::Number));
+            }
+            return Some(self.push(Step::Pick { table, row, column, target }, Kind::Number));
+        }
+        // Text of a single line, by a computed place along it.
+        let one = |src: Src| matches!(src, Src::Const(index) if *self.constant(index) == Value::Number(1.0));
+        let places = match (row, column) {
+            (places, other) if values.columns == 1 && one(other) => places,
+            (other, places) if values.rows == 1 && one(other) => places,
+            _ => return None,
+        };
+        let Num::Lanes(places) = self.num(places) else { return None };
+        Some(self.push(Step::PickValues { table, places, target }, Kind::Value))
+    }
+
+    /// The slots of places: those made for an earlier look-up, while the places are the same.
+    fn slots(&mut self, places: u32, count: u8) -> u32 {
+        let kept = (places as usize) < self.schedule.registers;
+        if let Some(slots) = self.slots.get(&(places, count)).filter(|_| kept) {
+            return *slots;
+        }
+        let slots = self.unused_slots.pop().unwrap_or_else(|| {
+            self.typed.slots += 1;
+            self.typed.slots as u32 - 1
+        });
+        self.typed.steps.push(Step::Slots { places, count, slots });
+        if kept {
+            self.slots.insert((places, count), slots);
+        } else {
+            self.unused_slots.push(slots);
+        }
+        slots
+    }
+
+    fn call(&mut self, function: u16, op: Op, operands: &[Operand], target: u32) -> Option<Kind> {
+        let info = by_index(function);
+        let source = |i: usize| match operands.get(i) {
+            Some(Operand::Src(src)) => Some(*src),
+            _ => None,
+        };
+        let one = match info.kernel {
+            Kernel::None => None,
+            Kernel::Abs => Some(One::Abs),
+            Kernel::Sqrt => Some(One::Sqrt),
+            Kernel::Int => Some(One::Floor),
+            Kernel::Not => Some(One::Not),
+            Kernel::Round | Kernel::RoundUp | Kernel::RoundDown => {
+                if let Some(kind) = self.round(info.kernel, operands, target) {
+                    return Some(kind);
+                }
+                None
+            }
+            Kernel::Sum => return self.many(Many::Sum, op, operands, target),
+            Kernel::Min => return self.many(Many::Min, op, operands, target),
+            Kernel::Max => return self.many(Many::Max, op, operands, target),
+            Kernel::And => return self.many(Many::And, op, operands, target),
+            Kernel::Or => return self.many(Many::Or, op, operands, target),
+            Kernel::SumProduct => return self.products(op, operands, target),
+        };
+        if let Some(one) = one {
+            let src = source(0)?;
+            if one == One::Not && self.kind(src) == Kind::Value {
+                return None;
+            }
+            let a = self.num(src);
+            let kind = if one == One::Not { Kind::Boolean } else { Kind::Number };
+            return Some(self.push(Step::One { op: one, a, target }, kind));
+        }
+        let step = match (info.kind, source(0), source(1)) {
+            (Body::Number1(f), Some(a), _) => Step::Call1 { f, a: self.num(a), target },
+            (Body::Number2(f), Some(a), Some(b)) => Step::Call2 { f, a: self.num(a), b: self.num(b), target },
+            (Body::Numbers(f), ..) if operands.len() <= MOST => {
+                let mut list = Vec::with_capacity(operands.len());
+                for operand in operands {
+                    list.push(match operand {
+                        Operand::Src(src) => self.num(*src),
+                        Operand::Omitted => Num::Constant(0.0),
+                        Operand::Array(_) => return None,
+                    });
+                }
+                Step::Calls { f, items: self.items(&list), target }
+            }
+            _ => return None,
+        };
+        Some(self.push(step, Kind::Number))
+    }
+
+    fn round(&mut self, kernel: Kernel, operands: &[Operand], target: u32) -> Option<Kind> {
+        let digits = match operands.get(1) {
+            None => 0.0,
+            Some(Operand::Src(Src::Const(index))) => match self.constant(*index) {
+                Value::Number(digits) => digits.trunc(),
+                _ => return None,
+            },
+            Some(_) => return None,
+        };
+        let rounding = match kernel {
+            Kernel::Round => Rounding::HalfAway,
+            Kernel::RoundUp => Rounding::Up,
+            _ => Rounding::Down,
+        };
+        let Some(Operand::Src(src)) = operands.first().copied() else { return None };
+        if !kernels::rounds_plainly(digits, rounding) {
+            return None;
+        }
+        let a = self.num(src);
+        Some(self.push(Step::Round { a, digits, rounding, target }, Kind::Number))
+    }
+
+    fn items(&mut self, list: &[Num]) -> Span {
+        let start = self.typed.items.len() as u32;
+        self.typed.items.extend_from_slice(list);
+        Span { start, length: list.len() as u32 }
+    }
+
+    fn many(&mut self, op: Many, operation: Op, operands: &[Operand], target: u32) -> Option<Kind> {
+        let logic = matches!(op, Many::And | Many::Or);
+        let list = self.numbers(operands, logic)?;
+        let kind = if logic { Kind::Boolean } else { Kind::Number };
+        match (op, list.as_slice()) {
+            (_, []) => return None,
+            (Many::Min | Many::Max, [a, b]) => {
+                let op = if op == Many::Min { Two::Min } else { Two::Max };
+                return Some(self.push(Step::Two { op, a: *a, b: *b, target }, kind));
+            }
+            _ => {}
+        }
+        let items = self.items(&list);
+        let call = self.record(operation, operands);
+        Some(self.push(Step::Many { op, items, call, target }, kind))
+    }
+
+    /// The columns of a call, flattened: those given directly, and the items of arrays, where only numbers count (and, for
+    /// conditions, booleans). `None` when values of other types may be among them.
+    fn numbers(&mut self, operands: &[Operand], logic: bool) -> Option<Vec<Num>> {
+        let mut list = Vec::new();
+        let counts = |value: &Value| {
+            matches!(value, Value::Number(_) | Value::Error(_))
+                || (logic && matches!(value, Value::Boolean(_)))
+        };
+        for operand in operands {
+            match operand {
+                Operand::Omitted => return None,
+                Operand::Src(src) => {
+                    if self.kind(*src) == Kind::Value {
+                        return None;
+                    }
+                    list.push(self.num(*src));
+                }
+                Operand::Array(array) => match &self.schedule.arrays[*array as usize] {
+                    Rectangle::Constant(table) => {
+                        let values = table.values.iter().filter(|value| counts(value));
+                        list.extend(values.map(|value| Num::Constant(value.to_lane())));
+                    }
+                    Rectangle::Mixed { items, .. } => {
+                        for src in items {
+                            match src {
+                                Src::Const(index) => {
+                                    let value = self.constant(*index);
+                                    list.extend(counts(value).then(|| Num::Constant(value.to_lane())));
+                                }
+                                Src::Node(register) => match self.kinds[*register as usize] {
+                                    Kind::Number => list.push(Num::Lanes(*register)),
+                                    Kind::Boolean if logic => list.push(Num::Lanes(*register)),
+                                    _ => return None,
+                                },
+                            }
+                        }
+                    }
+                },
+            }
+        }
+        Some(list)
+    }
+
+    fn products(&mut self, operation: Op, operands: &[Operand], target: u32) -> Option<Kind> {
+        let [first, rest @ ..] = operands else { return None };
+        let columns = |operand: &Operand| -> Option<((usize, usize), Vec<Num>)> {
+            let Operand::Array(array) = operand else { return None };
+            let of = |value: &Value| match value {
+                Value::Number(x) => Some(Num::Constant(*x)),
+                Value::Blank | Value::Text(_) | Value::Boolean(_) => Some(Num::Constant(0.0)),
+                Value::Error(_) => None,
+            };
+            match &self.schedule.arrays[*array as usize] {
+                Rectangle::Constant(table) => {
+                    let list = table.values.iter().map(of).collect::<Option<Vec<_>>>()?;
+                    Some(((table.rows, table.columns), list))
+                }
+                Rectangle::Mixed { rows, columns, items } => {
+                    let list = items.iter().map(|src| match src {
+                        Src::Const(index) => of(self.constant(*index)),
+                        Src::Node(register) => {
+                            let number = self.kinds[*register as usize] == Kind::Number;
+                            number.then_some(Num::Lanes(*register))
+                        }
+                    });
+                    Some(((*rows, *columns), list.collect::<Option<Vec<_>>>()?))
+                }
+            }
+        };
+        let (shape, first) = columns(first)?;
+        let (op, list) = match rest {
+            [] => (Many::Sum, first),
+            [second] => {
+                let (other, second) = columns(second)?;
+                if other != shape {
+                    return None;
+                }
+                (Many::Products, first.into_iter().zip(second).flat_map(|(a, b)| [a, b]).collect())
+            }
+            _ => return None,
+        };
+        if list.is_empty() {
+            return None;
+        }
+        let items = self.items(&list);
+        let call = self.record(operation, operands);
+        Some(self.push(Step::Many { op, items, call, target }, Kind::Number))
+    }
+
+    fn argument(&self, src: Src) -> Argument {
+        match src {
+            Src::Const(index) => Argument::Constant(index),
+            Src::Node(register) => match self.kinds[register as usize] {
+                Kind::Value => Argument::Values(register),
+                kind => Argument::Lanes(register, kind),
+            },
+        }
+    }
+
+    /// The operation with its arguments, to go record by record.
+    fn record(&mut self, op: Op, operands: &[Operand]) -> u32 {
+        let start = self.typed.arguments.len() as u32;
+        for operand in operands {
+            let argument = match operand {
+                Operand::Omitted => Argument::Omitted,
+                Operand::Src(src) => self.argument(*src),
+                Operand::Array(array) => match &self.schedule.arrays[*array as usize] {
+                    Rectangle::Constant(_) => Argument::Table(*array),
+                    Rectangle::Mixed { rows, columns, items } => {
+                        let head = Argument::Items { rows: *rows as u32, columns: *columns as u32 };
+                        self.typed.arguments.push(head);
+                        let items: Vec<Argument> = items.iter().map(|src| self.argument(*src)).collect();
+                        self.typed.arguments.extend(items);
+                        continue;
+                    }
+                },
+            };
+            self.typed.arguments.push(argument);
+        }
+        let length = self.typed.arguments.len() as u32 - start;
+        self.typed.calls.push(Call { op, arguments: Span { start, length } });
+        self.typed.calls.len() as u32 - 1
+    }
+}
+
+/// Arguments of a function of numbers that goes over lanes, at most.
+pub(super) const MOST: usize = 8;
