@@ -26,8 +26,7 @@ enum Quantity {
 }
 
 use Quantity::{
-    Area, Distance, Energy, Force, Information, Magnetism, Mass, Power, Pressure, Speed, Temperature, Time,
-    Volume,
+    Area, Distance, Energy, Force, Information, Magnetism, Mass, Power, Pressure, Speed, Temperature, Time, Volume,
 };
 
 /// A unit: its name, its quantity, its size in the quantity's base unit, and the power of its prefixes (0 for none).

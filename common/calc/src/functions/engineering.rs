@@ -69,8 +69,7 @@ fn read(text: &str, base: u32) -> Result<i64, ErrorValue> {
     if text.len() > 10 {
         return Err(ErrorValue::Num);
     }
-    let value =
-        if text.is_empty() { 0 } else { i64::from_str_radix(text, base).map_err(|_| ErrorValue::Num)? };
+    let value = if text.is_empty() { 0 } else { i64::from_str_radix(text, base).map_err(|_| ErrorValue::Num)? };
     if value < 0 || text.starts_with('+') {
         return Err(ErrorValue::Num);
     }
@@ -97,9 +96,7 @@ fn write(value: i64, base: u32, places: Option<f64>) -> Answer {
 fn digits_of(mut value: u64, base: u32) -> String {
     let mut digits = Vec::new();
     loop {
-        digits.push(
-            char::from_digit((value % u64::from(base)) as u32, base).unwrap_or('0').to_ascii_uppercase(),
-        );
+        digits.push(char::from_digit((value % u64::from(base)) as u32, base).unwrap_or('0').to_ascii_uppercase());
         value /= u64::from(base);
         if value == 0 {
             return digits.iter().rev().collect();

@@ -94,27 +94,17 @@ pub(super) fn arrays() -> Vec<FunctionInfo> {
     vec![
         form("AGGREGATE", 3, 255, Form::Aggregate, "One of nineteen aggregations, without errors if wanted.")
             .note("the function and the options must be constant"),
-        form("CHOOSECOLS", 2, 255, Form::ChooseColumns, "Some columns of an array.")
-            .note("the numbers must be constant"),
-        form("CHOOSEROWS", 2, 255, Form::ChooseRows, "Some rows of an array.")
-            .note("the numbers must be constant"),
+        form("CHOOSECOLS", 2, 255, Form::ChooseColumns, "Some columns of an array.").note("the numbers must be constant"),
+        form("CHOOSEROWS", 2, 255, Form::ChooseRows, "Some rows of an array.").note("the numbers must be constant"),
         form("DROP", 2, 3, Form::Drop, "An array without its first or last rows and columns.")
             .note("the numbers must be constant"),
         form("HSTACK", 1, 255, Form::HStack, "Arrays beside each other."),
-        form(
-            "SUBTOTAL",
-            2,
-            255,
-            Form::Subtotal,
-            "One of eleven aggregations, without other subtotals and hidden rows.",
-        )
-        .note("the function must be constant"),
+        form("SUBTOTAL", 2, 255, Form::Subtotal, "One of eleven aggregations, without other subtotals and hidden rows.")
+            .note("the function must be constant"),
         form("TAKE", 2, 3, Form::Take, "The first or last rows and columns of an array.")
             .note("the numbers must be constant"),
-        form("TOCOL", 1, 3, Form::ToColumn, "An array as one column.")
-            .note("takes every value, blanks and errors too"),
-        form("TOROW", 1, 3, Form::ToRow, "An array as one row.")
-            .note("takes every value, blanks and errors too"),
+        form("TOCOL", 1, 3, Form::ToColumn, "An array as one column.").note("takes every value, blanks and errors too"),
+        form("TOROW", 1, 3, Form::ToRow, "An array as one row.").note("takes every value, blanks and errors too"),
         form("VSTACK", 1, 255, Form::VStack, "Arrays below each other."),
         form("WRAPCOLS", 2, 3, Form::WrapColumns, "A row or column in columns of a length.")
             .note("the length must be constant"),

@@ -20,11 +20,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         one("ACOT", |x| std::f64::consts::FRAC_PI_2 - libm::atan(x), "The angle of a cotangent."),
         one("ASIN", libm::asin, "The angle of a sine."),
         one("ASINH", libm::asinh, "The inverse hyperbolic sine."),
-        one(
-            "ACOTH",
-            |x| if x.abs() <= 1.0 { NUM } else { libm::atanh(1.0 / x) },
-            "The inverse hyperbolic cotangent.",
-        ),
+        one("ACOTH", |x| if x.abs() <= 1.0 { NUM } else { libm::atanh(1.0 / x) }, "The inverse hyperbolic cotangent."),
         one("ATAN", libm::atan, "The angle of a tangent."),
         two("ATAN2", atan2, "The angle of a point."),
         one("ATANH", libm::atanh, "The inverse hyperbolic tangent."),

@@ -195,10 +195,8 @@ fn around(args: &[Arg<'_>], after: bool) -> Answer {
         return Ok(if (which > 0.0) == after { text.as_ref().into() } else { "".into() });
     }
     // Folding one character to one keeps places the same.
-    let simple =
-        |c: char| c.to_lowercase().next().filter(|f| folded && f.len_utf8() == c.len_utf8()).unwrap_or(c);
-    let (hay, needle): (String, String) =
-        (text.chars().map(simple).collect(), part.chars().map(simple).collect());
+    let simple = |c: char| c.to_lowercase().next().filter(|f| folded && f.len_utf8() == c.len_utf8()).unwrap_or(c);
+    let (hay, needle): (String, String) = (text.chars().map(simple).collect(), part.chars().map(simple).collect());
     let mut places: Vec<(usize, usize)> = hay.match_indices(&needle).map(|(i, m)| (i, i + m.len())).collect();
     if which < 0.0 {
         places = hay.rmatch_indices(&needle).map(|(i, m)| (i, i + m.len())).collect();

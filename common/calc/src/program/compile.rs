@@ -202,8 +202,7 @@ impl Compiler<'_> {
                     stack.pop();
                 }
                 Err(Stop::Assume(_)) => {
-                    let kind =
-                        CompileErrorKind::Unsupported("an array whose size depends on the inputs".to_owned());
+                    let kind = CompileErrorKind::Unsupported("an array whose size depends on the inputs".to_owned());
                     let error = self.error(key, kind);
                     self.obstacle(key, error)?;
                     stack.pop();

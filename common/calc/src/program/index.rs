@@ -55,9 +55,7 @@ impl Compiler<'_> {
             Src::Const(i) => return graph.constants[i as usize].to_number().is_ok_and(|x| x >= 1.0),
             Src::Node(i) => graph.nodes[i as usize],
         };
-        let operand = |i: usize| match graph.operands
-            [node.start as usize..(node.start + node.length) as usize]
-            .get(i)
+        let operand = |i: usize| match graph.operands[node.start as usize..(node.start + node.length) as usize].get(i)
         {
             Some(Operand::Src(src)) => self.at_least_one(*src),
             _ => false,
@@ -141,9 +139,10 @@ impl Compiler<'_> {
             Some(_) => own.checked_sub(first).filter(|i| (*i as usize) < count).map(|i| i as usize + 1),
         };
         let lines = base.map_or((0, 0), |b| (b.first_row, b.first_column));
-        for (place, count, across, own, first) in
-            [(&mut row, size.0, false, at.key.1, lines.0), (&mut column, size.1, true, at.key.2, lines.1)]
-        {
+        for (place, count, across, own, first) in [
+            (&mut row, size.0, false, at.key.1, lines.0),
+            (&mut column, size.1, true, at.key.2, lines.1),
+        ] {
             let own = here(own, first, count);
             if count == 1 || (mode == Mode::Scalar && own.is_none()) || !self.means_all(*place)? {
                 continue;
@@ -166,8 +165,7 @@ impl Compiler<'_> {
             }
             let blank = self.builder.constant(Value::Blank);
             let beyond = self.builder.constant(ErrorValue::Ref.into());
-            let (used, whole) =
-                (self.builder.number(used as f64 + 1.0), self.builder.number(whole as f64 + 1.0));
+            let (used, whole) = (self.builder.number(used as f64 + 1.0), self.builder.number(whole as f64 + 1.0));
             let inside = self.builder.add_src(Op::Binary(Binary::Less), &[place, whole])?;
             let in_use = self.builder.add_src(Op::Binary(Binary::Less), &[place, used])?;
             let rest = self.builder.add_src(Op::If, &[inside, blank, beyond])?;

@@ -345,9 +345,7 @@ impl Compiler<'_> {
                 Kind::Form(Form::Index) => self.index_reference(*index, args, at),
                 // One of several references, when it is known which.
                 Kind::Form(Form::Choose) => match self.known_number(args.first(), 0.0, at)? {
-                    Some(x) if x >= 1.0 && (x as usize) < args.len() => {
-                        self.reference_of(&args[x as usize], at)
-                    }
+                    Some(x) if x >= 1.0 && (x as usize) < args.len() => self.reference_of(&args[x as usize], at),
                     _ => Ok(None),
                 },
                 Kind::Form(Form::Indirect) => {
