@@ -42,6 +42,7 @@ async fn a_chunk_goes_through_a_lane_unchanged() {
                 epoch: 12,
                 records: u32::MAX,
                 charged_bytes: 1 << 40,
+                scan: millrace_calc::scan(b"{\"inputs\":[{}]}").ok(),
                 compressed: true,
                 body: Bytes::from((0..=255).collect::<Vec<u8>>()),
             },

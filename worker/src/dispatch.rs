@@ -299,6 +299,7 @@ mod tests {
             epoch: EPOCH,
             records: 1,
             charged_bytes: 1,
+            scan: None,
             compressed: false,
             body: Bytes::new(),
         };

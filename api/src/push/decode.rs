@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 use thiserror::Error;
+use millrace_calc::chunk::Scan;
 use uuid::Uuid;
 
 use super::{Format, bson, json};
@@ -23,6 +24,8 @@ pub struct Chunk {
     pub digest: [u8; 32],
     /// Records in `data`, as counted (never the caller's `size`).
     pub records: i32,
+    /// Where the parts of `data` are.
+    pub scan: Scan,
     /// The bytes of the chunk's `data` object, as JSON.
     pub data: Bytes,
 }
@@ -127,10 +130,9 @@ pub fn decode(
             let path = format!("chunks[{index}].data");
             return Err(DecodeError::ChunkTooLarge { path, bytes: data.len(), limit: chunk_bytes });
         }
-        let records = millrace_calc::scan(&data)
-            .map_err(|error| DecodeError::shape(format!("chunks[{index}].{}", error.path), error.message))?
-            .records;
-        let records = i32::try_from(records)
+        let scan = millrace_calc::scan(&data)
+            .map_err(|error| DecodeError::shape(format!("chunks[{index}].{}", error.path), error.message))?;
+        let records = i32::try_from(scan.records)
             .map_err(|_| DecodeError::shape(format!("chunks[{index}].data.inputs"), "too many records"))?;
         let id = match id {
             Some(id) => check_id(id, index)?,
@@ -142,7 +144,7 @@ pub fn decode(
             Entry::Vacant(entry) => {
                 let id = entry.key().clone();
                 entry.insert(push.chunks.len());
-                push.chunks.push(Chunk { id, digest, records, data });
+                push.chunks.push(Chunk { id, digest, records, scan, data });
             }
             Entry::Occupied(entry) => {
                 let same = push.chunks.get(*entry.get()).is_some_and(|chunk| chunk.digest == digest);

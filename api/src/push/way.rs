@@ -195,6 +195,7 @@ impl Pushes {
                     epoch,
                     records: chunk.records.unsigned_abs(),
                     charged_bytes,
+                    scan: Some(chunk.scan),
                     compressed: compressed.is_some(),
                     body: compressed.unwrap_or(chunk.data),
                 });

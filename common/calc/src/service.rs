@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::chunk::evaluate::{self, Plan};
 use crate::chunk::filter::{Filter, split_list};
 use crate::chunk::layout::Layout;
-use crate::chunk::{ChunkError, ChunkResult};
+use crate::chunk::{ChunkError, ChunkResult, Scan};
 use crate::describe::{defaults, first_results, interface, self_test};
 use crate::engine::Engine;
 use crate::interface::{DEFAULT_SUBSERVICE, Interface};
@@ -304,7 +304,22 @@ impl Prepared {
         deadline: Option<Instant>,
         scratch: &mut Scratch,
     ) -> Result<ChunkResult, ChunkError> {
-        evaluate::evaluate(self, data, deadline, scratch)
+        evaluate::evaluate(self, data, None, deadline, scratch)
+    }
+
+    /// [`Self::evaluate`] for data that was scanned before, unchanged since: its shape is not checked again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::evaluate`].
+    pub fn evaluate_scanned(
+        &self,
+        data: &[u8],
+        scan: Option<&Scan>,
+        deadline: Option<Instant>,
+        scratch: &mut Scratch,
+    ) -> Result<ChunkResult, ChunkError> {
+        evaluate::evaluate(self, data, scan, deadline, scratch)
     }
 
     /// The names of the outputs that a record answers, in order, keys aside.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
+use millrace_calc::chunk::Scan;
 use uuid::Uuid;
 
 /// Largest message body that is sent, in bytes: the default limit of RabbitMQ 4.x. The broker answers a larger one by
@@ -17,6 +18,7 @@ const CHUNK_ID: &str = "chunk-id";
 const EPOCH: &str = "lane-epoch";
 const RECORDS: &str = "records";
 const CHARGED: &str = "charged-bytes";
+const SCAN: &str = "scan";
 const ZSTD: &str = "zstd";
 
 /// One chunk on its way through a lane.
@@ -34,6 +36,8 @@ pub struct ChunkMessage {
     pub records: u32,
     /// Bytes that the chunk takes from its batch's input budget.
     pub charged_bytes: i64,
+    /// What the scan of the data found, so that nobody need scan it again. Whoever gets none scans.
+    pub scan: Option<Scan>,
     /// Whether `body` is compressed (content encoding `zstd`).
     pub compressed: bool,
     /// The chunk's `data` object, at most [`MAX_MESSAGE_BYTES`].
@@ -76,6 +80,9 @@ impl ChunkMessage {
         put(EPOCH, AMQPValue::LongLongInt(self.epoch));
         put(RECORDS, AMQPValue::LongLongInt(i64::from(self.records)));
         put(CHARGED, AMQPValue::LongLongInt(self.charged_bytes));
+        if let Some(scan) = &self.scan {
+            put(SCAN, AMQPValue::ByteArray(scan.to_bytes().into()));
+        }
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
             .with_content_type("application/json".into())
@@ -109,6 +116,10 @@ impl ChunkMessage {
             epoch: integer(EPOCH)?,
             records: u32::try_from(integer(RECORDS)?).map_err(|_| Malformed::Header(RECORDS))?,
             charged_bytes: integer(CHARGED)?,
+            scan: match headers.get(SCAN) {
+                Some(AMQPValue::ByteArray(bytes)) => Scan::from_bytes(bytes.as_slice()),
+                _ => None,
+            },
             compressed,
             body: Bytes::from(body),
         })
@@ -129,6 +140,7 @@ mod tests {
             epoch: 3,
             records: u32::MAX,
             charged_bytes: -1,
+            scan: millrace_calc::scan(br#"{"inputs":[["a"],[1]],"parameters":{}}"#).ok(),
             compressed: true,
             body: Bytes::from_static(b"secret"),
         }

@@ -7,7 +7,7 @@ use super::layout::{Layout, OutputSlot};
 use super::notes::Notes;
 use super::read::{Reader, Remarks};
 use super::result::ChunkResult;
-use super::scan::{Form, parts};
+use super::scan::{Form, Scan, parts};
 use super::summary::Summary;
 use super::write::{self, repeat};
 use crate::engine::Engine;
@@ -54,10 +54,14 @@ impl Plan {
 pub(crate) fn evaluate(
     prepared: &Prepared,
     data: &[u8],
+    scan: Option<&Scan>,
     deadline: Option<Instant>,
     scratch: &mut Scratch,
 ) -> Result<ChunkResult, ChunkError> {
-    let parts = parts(data)?;
+    let parts = match scan.and_then(|scan| scan.parts(data)) {
+        Some(parts) => parts,
+        None => parts(data)?,
+    };
     if parts.records == 0 {
         return Ok(ChunkResult {
             outputs: b"[]".to_vec(),

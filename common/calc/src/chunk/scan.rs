@@ -4,11 +4,62 @@ use thiserror::Error;
 
 use super::json::{Cursor, MAX_DEPTH, Syntax};
 
-/// What a chunk's `data` holds, as far as a push needs to know.
+/// What a chunk's `data` holds, as far as a push needs to know, and where its parts are, so that whoever evaluates the same
+/// bytes need not look for them again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
     /// Records in `inputs`; the header row does not count.
     pub records: u32,
+    form: Form,
+    inputs: Span,
+    parameters: Option<Span>,
+    summary: Option<Span>,
+}
+
+/// The first byte of a part, and the one behind its last.
+type Span = (u32, u32);
+
+impl Scan {
+    /// The scan as bytes that may travel with the data.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let none = (0, 0);
+        let spans = [self.inputs, self.parameters.unwrap_or(none), self.summary.unwrap_or(none)];
+        let numbers = spans.into_iter().flat_map(|(from, to)| [from, to]).chain([self.records]);
+        let form = u8::from(self.form == Form::Objects);
+        std::iter::once(form).chain(numbers.flat_map(u32::to_le_bytes)).collect()
+    }
+
+    /// What [`Self::to_bytes`] wrote; `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (form, rest) = bytes.split_first()?;
+        let (words, []) = rest.as_chunks::<4>() else { return None };
+        let numbers: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let [a, b, c, d, e, f, records] = numbers.as_slice() else { return None };
+        let some = |from: u32, to: u32| (to > from).then_some((from, to));
+        let form = match form {
+            0 => Form::Rows,
+            1 => Form::Objects,
+            _ => return None,
+        };
+        let inputs = some(*a, *b)?;
+        Some(Self { records: *records, form, inputs, parameters: some(*c, *d), summary: some(*e, *f) })
+    }
+
+    /// The parts of the data that was scanned; `None` when it surely is not that data.
+    pub(crate) fn parts<'a>(&self, data: &'a [u8]) -> Option<Parts<'a>> {
+        let part = |(from, to): Span| data.get(from as usize..to as usize);
+        let object = |span: Option<Span>| match span {
+            None => Some(None),
+            Some(span) => part(span).filter(|part| part.starts_with(b"{") && part.ends_with(b"}")).map(Some),
+        };
+        Some(Parts {
+            inputs: part(self.inputs).filter(|part| part.starts_with(b"[") && part.ends_with(b"]"))?,
+            parameters: object(self.parameters)?,
+            summary: object(self.summary)?,
+            form: self.form,
+            records: self.records,
+        })
+    }
 }
 
 /// Why a chunk's `data` is refused.
@@ -61,7 +112,20 @@ pub(crate) struct Parts<'a> {
 ///
 /// A [`ShapeError`] with the first offending place, for example `data.inputs[3]`.
 pub fn scan(data: &[u8]) -> Result<Scan, ShapeError> {
-    parts(data).map(|parts| Scan { records: parts.records })
+    let parts = parts(data)?;
+    let start = data.as_ptr().addr();
+    let span = |part: &[u8]| {
+        let from = u32::try_from(part.as_ptr().addr() - start).ok()?;
+        Some((from, from.checked_add(u32::try_from(part.len()).ok()?)?))
+    };
+    let large = || ShapeError::new("data", "more than 4294967295 bytes");
+    Ok(Scan {
+        records: parts.records,
+        form: parts.form,
+        inputs: span(parts.inputs).ok_or_else(large)?,
+        parameters: parts.parameters.and_then(span),
+        summary: parts.summary.and_then(span),
+    })
 }
 
 /// [`scan`], answering where the parts are.
@@ -208,6 +272,25 @@ mod tests {
         ] {
             assert_eq!(scan(text.as_bytes()).unwrap().records, records, "{text}");
         }
+    }
+
+    #[test]
+    fn a_scan_travels_with_its_data() {
+        for text in [
+            r#"{"inputs":[["a"],[1],[2]]}"#,
+            r#" { "parameters" : {"a":1} , "x" : 1, "inputs" : [ { } ], "summary": {"ignore_error":true} } "#,
+            r#"{"inputs":[["a"]],"parameters":null,"summary":null}"#,
+        ] {
+            let scanned = scan(text.as_bytes()).unwrap();
+            let read = Scan::from_bytes(&scanned.to_bytes()).unwrap();
+            assert_eq!(read, scanned);
+            let (there, here) = (read.parts(text.as_bytes()).unwrap(), parts(text.as_bytes()).unwrap());
+            assert_eq!((there.inputs, there.parameters, there.summary), (here.inputs, here.parameters, here.summary));
+            assert_eq!((there.form, there.records), (here.form, here.records));
+            assert!(read.parts(b"{}").is_none(), "other data");
+        }
+        assert_eq!(Scan::from_bytes(&[]), None);
+        assert_eq!(Scan::from_bytes(&[2; 29]), None);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::value::{ErrorValue, Value};
 
 /// Items that one step of a sum adds: a few columns are live at a time, and not all of a long range.
 const STEP: usize = 8;
+/// Known values that are added one by one, in one array at most.
+const KNOWN: usize = 4096;
 
 impl Compiler<'_> {
     pub(super) fn form(&mut self, form: Form, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Shape> {
@@ -256,9 +258,20 @@ impl Compiler<'_> {
                     pieces.push(Operand::Src(src));
                 }
                 Shape::Array(array) => match self.builder.graph.arrays[array as usize].clone() {
-                    Array::Constant(_) => {
+                    Array::Constant(table) if table.values.len() > KNOWN => {
                         self.flush(&mut run, &mut pieces)?;
                         pieces.push(Operand::Array(array));
+                    }
+                    // The pieces are the same whether or not the values are known, and so is the first error.
+                    Array::Constant(table) => {
+                        for value in table.values.iter() {
+                            if matches!(value, Value::Number(_) | Value::Error(_)) {
+                                run.push(self.builder.constant(value.clone()));
+                            }
+                            if run.len() == STEP {
+                                self.flush(&mut run, &mut pieces)?;
+                            }
+                        }
                     }
                     Array::Mixed { items, .. } => {
                         for item in items.iter() {

@@ -132,7 +132,17 @@ impl Compiler<'_> {
                 self.lift(&[inner], &mut |compiler, args| compiler.unary(*op, args[0]))
             }
             Expr::Binary(..) => self.chain(expr, at, Mode::Array),
-            Expr::Call(index, function, args) => self.call(*index, function, args, at, Mode::Array),
+            Expr::Call(index, function, args) => {
+                let shape = self.call(*index, function, args, at, Mode::Array)?;
+                let moved = matches!(function.kind, Kind::Form(Form::Index | Form::Offset));
+                match shape {
+                    // What is found through a reference is a reference, of which functions count numbers only.
+                    Shape::Src(src) if moved && self.refers(&args[0], at)? => {
+                        Ok(Shape::Array(self.builder.array(1, 1, vec![src])?))
+                    }
+                    shape => Ok(shape),
+                }
+            }
             Expr::Areas(list) => {
                 let mut items = Vec::new();
                 for range in list {
@@ -333,6 +343,16 @@ impl Compiler<'_> {
                 operands[*i] = Operand::Src(*src);
             }
             Ok(compiler.builder.add(Op::Call(index), &operands)?)
+        })
+    }
+
+    /// Whether an expression is a reference, wherever it leads.
+    fn refers(&mut self, expr: &Expr, at: &mut At) -> Lower<bool> {
+        Ok(match expr {
+            Expr::Call(_, function, args) if matches!(function.kind, Kind::Form(Form::Index | Form::Offset)) => {
+                self.refers(&args[0], at)?
+            }
+            expr => self.reference_of(expr, at)?.is_some(),
         })
     }
 
