@@ -9,4 +9,5 @@ mod store {
     mod lifecycle;
     mod outcomes;
     mod reaping;
+    mod totals;
 }

@@ -129,9 +129,12 @@ impl Failure {
 }
 
 /// How a chunk came out.
+#[derive(Default)]
 struct Evaluated {
     records_failed: u32,
     compute_ms: u64,
+    /// What it adds to the batch's totals.
+    totals: Option<Vec<u8>>,
 }
 
 impl Bench {
@@ -156,7 +159,7 @@ impl Bench {
             Err(Failure::Worker("the evaluation of this chunk ended unexpectedly".into()))
         });
         match result {
-            Ok(evaluated) => self.finish(day, message, Outcome::Completed, &evaluated),
+            Ok(evaluated) => self.finish(day, message, Outcome::Completed, evaluated),
             Err(error) => self.failed(day, message, &error),
         }
     }
@@ -169,7 +172,7 @@ impl Bench {
             day,
             message,
             Outcome::Failed,
-            &Evaluated { records_failed: message.records, compute_ms: 0 },
+            Evaluated { records_failed: message.records, ..Evaluated::default() },
         )
     }
 
@@ -179,7 +182,7 @@ impl Bench {
         day: NaiveDate,
         message: &ChunkMessage,
         outcome: Outcome,
-        evaluated: &Evaluated,
+        evaluated: Evaluated,
     ) -> FinishedChunk {
         let compressed = (self.json.len() >= COMPRESS_FROM).then(|| self.compressor.compress(&self.json));
         let (compressed, body) = match compressed {
@@ -209,7 +212,11 @@ impl Bench {
         let deadline = Instant::now() + self.chunk_timeout;
         let result = prepared.evaluate(data, Some(deadline), &mut self.scratch)?;
         result.write_json(&message.chunk_id, &mut self.json);
-        Ok(Evaluated { records_failed: result.records_failed, compute_ms: result.compute_time_ms })
+        Ok(Evaluated {
+            records_failed: result.records_failed,
+            compute_ms: result.compute_time_ms,
+            totals: result.totals,
+        })
     }
 }
 
@@ -217,18 +224,13 @@ impl Bench {
 pub fn failed_chunk(day: NaiveDate, message: &ChunkMessage, reason: &str) -> FinishedChunk {
     let mut body = Vec::new();
     Failure::Worker(Cow::Owned(reason.to_owned())).write_json(message, &mut body);
-    let evaluated = Evaluated { records_failed: message.records, compute_ms: 0 };
+    let evaluated = Evaluated { records_failed: message.records, ..Evaluated::default() };
     let output_bytes = i32::try_from(body.len()).unwrap_or(i32::MAX);
-    FinishedChunk { output_bytes, body, ..unfilled(day, message, Outcome::Failed, &evaluated) }
+    FinishedChunk { output_bytes, body, ..unfilled(day, message, Outcome::Failed, evaluated) }
 }
 
 /// A finished chunk without its body.
-fn unfilled(
-    day: NaiveDate,
-    message: &ChunkMessage,
-    outcome: Outcome,
-    evaluated: &Evaluated,
-) -> FinishedChunk {
+fn unfilled(day: NaiveDate, message: &ChunkMessage, outcome: Outcome, evaluated: Evaluated) -> FinishedChunk {
     let saturated = |records: u32| i32::try_from(records).unwrap_or(i32::MAX);
     FinishedChunk {
         batch_id: message.batch_id,
@@ -243,5 +245,6 @@ fn unfilled(
         compressed: false,
         body: Vec::new(),
         compute_ms: i64::try_from(evaluated.compute_ms).unwrap_or(i64::MAX),
+        totals: evaluated.totals,
     }
 }

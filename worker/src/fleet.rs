@@ -116,6 +116,7 @@ async fn load(worker: Arc<Worker>, view: BatchView) {
                         seed: batch.seed.cast_unsigned(),
                     },
                     default_warnings: false,
+                    totals: batch.totals.clone(),
                 };
                 break Calculation::Ready(Arc::new(service.prepare(&options)));
             }

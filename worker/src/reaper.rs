@@ -62,6 +62,10 @@ async fn round(worker: &Worker, rounds: u64) -> Result<(), StoreError> {
     for id in store.settle_batches().await? {
         tracing::info!(batch.id = %id, "batch finished");
     }
+    let (_, broken) = store.fold_totals().await?;
+    for (id, error) in broken {
+        tracing::error!(batch.id = %id, %error, "the batch's totals cannot be added up");
+    }
     store.release_reservations(seconds(clocks.cool_off_seconds)).await?;
     let silent = Duration::from_millis(worker.config.worker.silent_after_ms).as_secs_f64();
     for id in store.remove_silent_workers(silent).await? {

@@ -8,3 +8,4 @@ mod folders;
 mod identity;
 mod server;
 mod services;
+mod validation;

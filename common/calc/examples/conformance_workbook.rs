@@ -52,10 +52,14 @@ fn main() -> Result<(), XlsxError> {
                 continue;
             }
             calc.write(row, 0, format!("{}:{}", case.file, case.line))?;
-            calc.write(row, 1, match &case.expected {
-                Value::Error(e) => e.as_str().to_owned(),
-                other => other.to_text().unwrap().into_owned(),
-            })?;
+            calc.write(
+                row,
+                1,
+                match &case.expected {
+                    Value::Error(e) => e.as_str().to_owned(),
+                    other => other.to_text().unwrap().into_owned(),
+                },
+            )?;
             let formula = Formula::new(format!("={}", case.formula));
             calc.write_array_formula(row, 2, row, 2, formula)?;
             calc.write(row, 3, &case.formula)?;

@@ -21,6 +21,30 @@ pub struct Interface {
     pub properties: Properties,
 }
 
+impl Interface {
+    /// The output of this name, with or without its subservice, compared without case, among those of the named subservices
+    /// (contract 5.3; none named, or a service without any: all).
+    pub fn output(&self, name: &str, subservices: &[String]) -> Option<&OutputField> {
+        let folded = name.to_lowercase();
+        let places = self.inputs.iter().map(|field| &field.place);
+        let divided = places
+            .chain(self.outputs.iter().map(|field| &field.place))
+            .any(|place| place.subservice.is_some());
+        let wanted = |place: &Place| {
+            let own = place.subservice_or_default();
+            subservices.is_empty()
+                || !divided
+                || subservices.iter().any(|name| name.eq_ignore_ascii_case(own))
+        };
+        let find = |named: &dyn Fn(&Place) -> &str| {
+            self.outputs
+                .iter()
+                .find(|field| wanted(&field.place) && named(&field.place).to_lowercase() == folded)
+        };
+        find(&|place| &place.name).or_else(|| find(&|place| place.short_name()))
+    }
+}
+
 /// The kind of value that a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,8 +110,8 @@ pub struct InputField {
     pub data_type: DataType,
     /// The value used when a record does not give one. A table's default is a list of objects.
     pub default: Json,
-    /// What the workbook's data validation, or the document's bounds, allow. Reported, never enforced on batch records
-    /// (contract 5.5).
+    /// What the workbook's data validation, or the document's bounds, allow. Enforced by v3 calls, never on batch
+    /// records (contract 5.5).
     pub validation: Option<Validation>,
 }
 
@@ -115,7 +139,7 @@ pub struct Validation {
     pub first: Option<String>,
     /// The upper bound, as written.
     pub second: Option<String>,
-    /// The allowed values, when they are listed by value.
+    /// The allowed values of a list, for the service's defaults; `None` for very long lists.
     pub options: Option<Vec<Json>>,
     /// Whether a blank is allowed.
     pub ignore_blank: bool,
@@ -129,6 +153,12 @@ pub struct Validation {
     pub error_title: Option<String>,
     /// The text of the refusal.
     pub error: Option<String>,
+    /// The lower bound for the service's defaults; a date as ISO text.
+    pub minimum: Option<Json>,
+    /// The upper bound for the service's defaults.
+    pub maximum: Option<Json>,
+    /// Other inputs that bounds or options depend on.
+    pub depends_on: Vec<String>,
 }
 
 /// How large a service is (contract 4.3: `no_of_…`).

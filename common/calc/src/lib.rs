@@ -21,8 +21,11 @@ pub mod number;
 pub mod program;
 pub mod reference;
 mod route;
+pub mod schema;
 pub mod service;
 mod source;
+pub mod totals;
+pub mod validation;
 pub mod value;
 pub mod workbook;
 

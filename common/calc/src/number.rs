@@ -107,6 +107,15 @@ fn printed_decimal(x: f64) -> (i64, i32) {
     (mantissa, exponent.parse::<i32>().unwrap_or(0) - 14)
 }
 
+/// The number that the text of a number says: 15 digits of it.
+pub(crate) fn digits(x: f64) -> f64 {
+    if x.fract() == 0.0 && x.abs() < 1e15 {
+        return x;
+    }
+    let (mantissa, exponent) = decimal(x);
+    from_decimal(mantissa, exponent)
+}
+
 /// The double nearest to `mantissa × 10^exponent`.
 pub(crate) fn from_decimal(mantissa: i64, exponent: i32) -> f64 {
     let exact = mantissa.unsigned_abs() <= 1 << 53;

@@ -20,7 +20,9 @@ use crate::load::LoadError;
 use crate::program::{self, Column, Volatile};
 use crate::reference::{Check, Difference, Fallback, Obstacle};
 use crate::route::{compare, failed, route};
-use crate::{document, workbook};
+use crate::totals::TotalRequest;
+use crate::validation::Rules;
+use crate::{document, validation, workbook};
 
 /// What kind of file a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +120,8 @@ pub struct Options {
     pub volatile: Volatile,
     /// Warn about every input that a record does not give (sync calls only, contract 2.1).
     pub default_warnings: bool,
+    /// Totals to compute beside the records; names that no output has count nothing.
+    pub totals: Vec<TotalRequest>,
 }
 
 /// A loaded service. Immutable; clones share it.
@@ -133,6 +137,7 @@ struct Inner {
     report: Report,
     engine: Engine,
     layout: Layout,
+    rules: Rules,
 }
 
 /// Memory that one thread reuses from chunk to chunk.
@@ -163,7 +168,7 @@ impl Service {
         limits: &Limits,
         engines: &Engines,
     ) -> Result<Self, LoadError> {
-        let source = match kind {
+        let mut source = match kind {
             SourceKind::Workbook => workbook::read(bytes, limits)?,
             SourceKind::FormulaDocument => document::read(bytes, limits)?,
         };
@@ -178,13 +183,15 @@ impl Service {
         }
         let defaults = defaults(&source, limits, &mut report);
         let results = first_results(&engine, &defaults).map_err(|error| failed(&report, error))?;
-        let interface = interface(&source, &defaults, &results);
+        let rules = validation::build(&mut source, limits, &mut report.warnings);
+        let mut interface = interface(&source, &defaults, &results);
+        rules.describe(&defaults, &mut interface);
         if kind == SourceKind::Workbook {
             self_test(&source, &results, &mut report);
         }
         compare(&source, &engine, &defaults, limits, engines, &mut report);
         let layout = Layout::new(&source.inputs, &source.outputs, defaults);
-        Ok(Self { inner: Arc::new(Inner { kind, interface, report, engine, layout }) })
+        Ok(Self { inner: Arc::new(Inner { kind, interface, report, engine, layout, rules }) })
     }
 
     /// What kind of file it came from.
@@ -236,7 +243,16 @@ impl Service {
             warnings.push(format!("no output matches {}", options.output.join(", ")));
         }
         let names = layout.lookup(|slot| is_in(slot.subservice.as_deref()));
-        let plan = Plan::new(&self.inner.engine, layout, selected.iter().copied());
+        let totals: Vec<Option<usize>> = options
+            .totals
+            .iter()
+            .map(|total| layout.output(&total.output_name, |output| allowed.get(output) == Some(&true)))
+            .collect();
+        let mut computed: Vec<usize> =
+            selected.iter().copied().chain(totals.iter().flatten().copied()).collect();
+        computed.sort_unstable();
+        computed.dedup();
+        let plan = Plan::new(&self.inner.engine, layout, computed.into_iter());
         Prepared {
             inner: self.inner.clone(),
             options: options.clone(),
@@ -244,6 +260,7 @@ impl Service {
             allowed,
             filtered: !filter.is_empty(),
             selected,
+            totals,
             warnings,
             plan,
             full_plan: OnceLock::new(),
@@ -263,6 +280,8 @@ pub struct Prepared {
     filtered: bool,
     /// Outputs to answer, in order.
     selected: Vec<usize>,
+    /// By total that is asked for: its output.
+    totals: Vec<Option<usize>>,
     warnings: Vec<String>,
     plan: Plan,
     /// All outputs, for summaries over outputs that the filter hides.
@@ -296,6 +315,14 @@ impl Prepared {
             .map(|slot| slot.name.as_str())
     }
 
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.inner.rules
+    }
+
+    pub(crate) fn interface(&self) -> &Interface {
+        &self.inner.interface
+    }
+
     pub(crate) fn layout(&self) -> &Layout {
         &self.inner.layout
     }
@@ -318,6 +345,10 @@ impl Prepared {
 
     pub(crate) fn selected(&self) -> &[usize] {
         &self.selected
+    }
+
+    pub(crate) fn totals(&self) -> &[Option<usize>] {
+        &self.totals
     }
 
     pub(crate) fn chunk_warnings(&self) -> &[String] {

@@ -12,6 +12,8 @@ pub(crate) struct Source {
     pub book: Book,
     pub inputs: Vec<SourceField>,
     pub outputs: Vec<SourceField>,
+    /// Cells that give messages about the inputs.
+    pub checks: Vec<Check>,
     pub properties: Properties,
     pub warnings: Vec<String>,
     /// Formulas of the whole book.
@@ -19,6 +21,14 @@ pub(crate) struct Source {
     /// Cells that stand for a refused construct, with its name, sorted out when the compiler meets them.
     pub refused: Vec<(Range, &'static str)>,
     pub date_1904: bool,
+}
+
+/// A cell marked by `Xvalidate_<name>`.
+#[derive(Debug, Clone)]
+pub(crate) struct Check {
+    /// The name after the prefix: the input that the message is about, as a rule.
+    pub name: String,
+    pub cell: Range,
 }
 
 /// An input or output of a [`Source`].

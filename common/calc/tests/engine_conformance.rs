@@ -35,7 +35,8 @@ fn with_inputs(book: &Book, scratch: &mut Scratch) -> Result<Option<Value>, Stri
     let mut values = Vec::new();
     for row in 0..=rows {
         for column in 0..=columns {
-            values.push(book.sheets[0].cells.get(&(row, column)).map(|c| c.value.clone()).unwrap_or_default());
+            values
+                .push(book.sheets[0].cells.get(&(row, column)).map(|c| c.value.clone()).unwrap_or_default());
         }
     }
     values.push(Value::from(1.0));
@@ -64,11 +65,14 @@ fn check(case: &Case, cells: &[((u32, u32), Value)]) -> Result<bool, String> {
     let mut whole = true;
     let hidden = book(&hoisted(&case.formula), cells);
     for (what, book) in [("inputs", &plain), ("hidden literals", &hidden)] {
-        for (kind, mut scratch) in [("columns", Scratch::default()), ("records", Scratch::record_by_record())] {
+        for (kind, mut scratch) in [("columns", Scratch::default()), ("records", Scratch::record_by_record())]
+        {
             match with_inputs(book, &mut scratch) {
                 Ok(None) => whole = false,
                 Ok(Some(value)) if alike(&value, &values[0]) => {}
-                Ok(Some(value)) => return Err(format!("{what} by {kind} give {value:?}, constants {:?}", values[0])),
+                Ok(Some(value)) => {
+                    return Err(format!("{what} by {kind} give {value:?}, constants {:?}", values[0]));
+                }
                 Err(error) => return Err(format!("{what} by {kind}: {error}")),
             }
         }
@@ -85,7 +89,9 @@ fn known_results() {
             assert!(!case.source.is_empty(), "{}:{} has no source", case.file, case.line);
             match check(case, &family.cells) {
                 Ok(whole) => known_only += usize::from(!whole),
-                Err(error) => failures.push(format!("{}:{}: {}: {error}", case.file, case.line, case.formula)),
+                Err(error) => {
+                    failures.push(format!("{}:{}: {}: {error}", case.file, case.line, case.formula))
+                }
             }
         }
     }
@@ -105,7 +111,10 @@ fn every_function_is_in_the_table() {
             }
         }
     }
-    let seldom: Vec<_> =
-        functions().iter().filter(|f| !f.volatile && words.get(f.name).copied().unwrap_or(0) < 2).map(|f| f.name).collect();
+    let seldom: Vec<_> = functions()
+        .iter()
+        .filter(|f| !f.volatile && words.get(f.name).copied().unwrap_or(0) < 2)
+        .map(|f| f.name)
+        .collect();
     assert!(seldom.is_empty(), "functions with fewer than 2 cases: {seldom:?}");
 }

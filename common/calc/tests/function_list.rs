@@ -8,29 +8,58 @@ use std::fmt::Write;
 use millrace_calc::functions::functions;
 use millrace_calc::reference::reference_only_functions;
 
+/// One line of a table: function, arguments, path, what it computes, notes, source.
+type Row = [String; 6];
+
+fn rows() -> BTreeMap<&'static str, Vec<Row>> {
+    let mut categories: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
+    for function in functions() {
+        let arguments = match (function.min, function.max) {
+            (min, 255) => format!("{min} or more"),
+            (min, max) if min == max => min.to_string(),
+            (min, max) => format!("{min} to {max}"),
+        };
+        let mut notes = Vec::new();
+        if function.volatile {
+            notes.push("fixed for a batch, or for a single call");
+        }
+        if !function.note.is_empty() {
+            notes.push(function.note);
+        }
+        categories.entry(function.category).or_default().push([
+            format!("`{}`", function.name),
+            arguments,
+            function.path().to_owned(),
+            function.summary.to_owned(),
+            notes.join("; "),
+            format!("Microsoft Support: {}", function.name),
+        ]);
+    }
+    for list in categories.values_mut() {
+        list.sort();
+    }
+    categories
+}
+
 #[test]
 fn the_list_of_functions_is_what_the_code_has() {
-    let mut categories: BTreeMap<&str, Vec<_>> = BTreeMap::new();
-    for function in functions() {
-        categories.entry(function.category).or_default().push(function);
-    }
     let mut text = format!(
-        "# Supported functions\n\nGenerated from the code; {} functions are compiled. Volatile ones are fixed for a batch, or for a single call.\n",
+        "# Supported functions\n\nGenerated from the code; {} functions compile.\n\n\
+         The path says how a compiled function runs: *columns* is a loop over the records of a block where the types of its\n\
+         arguments allow one; *columns, by other operations* means that the compiler writes it as operations that do; *record by\n\
+         record* evaluates one record after the other. All give the same bits. Each function is tested against known results in\n\
+         [tests/data/conformance](tests/data/conformance), where every case names its source.\n",
         functions().len()
     );
-    for (category, mut list) in categories {
-        list.sort_by_key(|function| function.name);
-        write!(text, "\n## {category}\n\n| function | arguments | what it computes |\n| --- | --- | --- |\n")
-            .unwrap();
-        for function in list {
-            let arguments = match (function.min, function.max) {
-                (min, 255) => format!("{min} or more"),
-                (min, max) if min == max => min.to_string(),
-                (min, max) => format!("{min} to {max}"),
-            };
-            let volatile = if function.volatile { " (volatile)" } else { "" };
-            let summary = function.summary.replace('|', "\\|");
-            writeln!(text, "| `{}` | {arguments} | {summary}{volatile} |", function.name).unwrap();
+    for (category, list) in rows() {
+        write!(
+            text,
+            "\n## {category}\n\n| function | arguments | path | what it computes | notes | source |\n"
+        )
+        .unwrap();
+        text.push_str("| --- | --- | --- | --- | --- | --- |\n");
+        for row in list {
+            writeln!(text, "| {} |", row.map(|cell| cell.replace('|', "\\|")).join(" | ")).unwrap();
         }
     }
     let only = reference_only_functions();

@@ -157,6 +157,60 @@ fn faults_are_told_with_their_place() {
 }
 
 #[test]
+fn rules_of_texts_and_messages_are_checked() {
+    let with = |key: &str, value: Value| {
+        let mut document = premium();
+        document["inputs"][3].as_object_mut().unwrap().remove("options");
+        document["inputs"][3][key] = value;
+        document
+    };
+    let plan = |key: &str, value: Value| {
+        let service = document(&with(key, value));
+        service.interface().inputs[3].validation.clone()
+    };
+    let length = plan("maximum_length", json!(8)).unwrap();
+    assert_eq!(
+        (length.kind.as_str(), length.operator.as_deref(), length.maximum),
+        ("textLength", Some("lessThanOrEqual"), Some(json!(8.0)))
+    );
+    assert_eq!(plan("maximum_length", json!(null)), None);
+    assert_eq!(plan("error", json!("No such plan.")).unwrap().error.as_deref(), Some("No such plan."));
+    for (key, value, start) in [
+        ("maximum_length", json!(0), "inputs[3].maximum_length: must be a whole number from 1"),
+        ("maximum_length", json!("8"), "inputs[3].maximum_length: must be a whole number"),
+        ("maximum_length", json!(4), "inputs[3].default: is longer than maximum_length"),
+        ("error", json!(5), "inputs[3].error: must be text"),
+        ("minimum", json!("a"), "inputs[3].minimum: only numbers"),
+    ] {
+        let message = document_error(&with(key, value));
+        assert!(message.starts_with(start), "{message}");
+    }
+    let mut both = premium();
+    both["inputs"][3]["maximum_length"] = json!(9);
+    assert!(document_error(&both).starts_with("inputs[3].maximum_length: says nothing beside options"));
+    both["inputs"][3]["maximum_length"] = json!(null);
+    both["inputs"][0]["maximum_length"] = json!(9);
+    assert!(document_error(&both).starts_with("inputs[0].maximum_length: only text has a length"));
+    let mut described = premium();
+    described["$schema"] = json!("x");
+    described["tables"][0]["description"] = json!("By age");
+    described["formulas"][0]["description"] = json!("By age");
+    document(&described);
+    described["tables"][0]["description"] = json!(1);
+    assert!(document_error(&described).starts_with("tables[0].description: must be text"));
+}
+
+#[test]
+fn the_example_of_the_format_is_what_it_says() {
+    let text = include_str!("../FORMULAS.md");
+    let example = text.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let service = document(&serde_json::from_str(example).unwrap());
+    let answer = outputs(&service, json!({"inputs": [{}, {"age": "66", "plan": "PLUS"}]}));
+    assert_eq!(answer[0], json!({"premium": 1900.0, "first_year": 2026.0}));
+    assert_eq!(answer[1]["premium"], 6450.0);
+}
+
+#[test]
 fn limits_hold() {
     let text = premium().to_string();
     let base = Limits::default();

@@ -5,8 +5,9 @@
 mod support;
 
 use millrace_calc::service::{Options, Service};
+use millrace_calc::totals::{TotalRequest, Totals};
 use serde_json::{Value, json};
-use support::{answer, document, filtered, keyed, sales};
+use support::{answer, document, filtered, keyed, run, sales};
 
 fn ask(aggregation: Value) -> Value {
     json!({"inputs": [["id", "price", "quantity", "tax"], [1, 20, 65, 0.1], [2, 55.02, 100, 0.08]], "summary": {"aggregation": aggregation}})
@@ -166,4 +167,77 @@ fn a_header_only_chunk_has_nothing_to_aggregate() {
     let data = json!({"inputs": [["price"]], "summary": {"aggregation": sum()}});
     let answer = answer(&sales(), &Options::default(), &data);
     assert_eq!((&answer["outputs"], &answer["summary_output"]), (&json!([]), &json!([[]])));
+}
+
+#[test]
+fn results_that_are_no_numbers_say_why() {
+    let none = aggregate(&[-1.0], "AVERAGE", false);
+    assert_eq!(none["summary_output"], json!([[["q_AVERAGE"], ["#DIV/0!"]]]));
+    assert_eq!(none["summary_errors"], json!([["q_AVERAGE: no record has a number"]]));
+    let large = aggregate(&[1e-200, 1e-200], "PRODUCT", false);
+    assert_eq!(large["summary_output"], json!([[["q_PRODUCT"], ["#NUM!"]]]));
+    assert!(large["summary_errors"][0][0].as_str().unwrap().contains("too large"));
+    for (operator, value) in [("MIN", 0.0), ("MAX", 0.0), ("COUNT", 0.0), ("COUNTA", 1.0), ("PRODUCT", 0.0)] {
+        assert_eq!(
+            aggregate(&[-1.0], operator, false)["summary_output"][0][1][0],
+            value,
+            "{operator}, as Excel has it"
+        );
+    }
+    for operator in ["AVERAGE", "MIN", "MAX", "COUNT", "COUNTA", "PRODUCT"] {
+        assert_eq!(aggregate(&[0.0], operator, true)["summary_output"][0][1], json!([null]), "{operator}");
+        assert_eq!(
+            aggregate(&[0.0], operator, false)["summary_output"][0][1],
+            json!(["#DIV/0!"]),
+            "{operator}"
+        );
+        assert_eq!(aggregate(&[2.0, 0.0], operator, true)["summary_errors"], json!([[]]), "{operator}");
+    }
+}
+
+#[test]
+fn the_other_spelling_is_there_when_it_says_something() {
+    let asked = answer(&sales(), &Options::default(), &ask(sum()));
+    assert_eq!(asked["summary_outputs"], asked["summary_output"]);
+    let silent = answer(&sales(), &Options::default(), &ask(json!([])));
+    assert!(silent.get("summary_outputs").is_none());
+}
+
+#[test]
+fn totals_cover_hidden_outputs_and_leave_the_answer_alone() {
+    let requests = vec![
+        TotalRequest { output_name: "Q".into(), quantiles: vec![0.5] },
+        TotalRequest { output_name: "nope".into(), ..TotalRequest::default() },
+    ];
+    let data = json!({"inputs": [["x"], [1], [2], [0], [-1], [4]]});
+    let plain = run(&fragile(), &filtered(&["s"]), &data).unwrap();
+    let options = Options { totals: requests.clone(), ..filtered(&["s"]) };
+    let asked = run(&fragile(), &options, &data).unwrap();
+    assert_eq!((plain.totals, &plain.outputs, &plain.warnings), (None, &asked.outputs, &asked.warnings));
+    let report = Totals::decode(&asked.totals.unwrap()).unwrap().report(&requests);
+    assert_eq!((&report["chunks"], &report["records"]), (&json!(1), &json!(5)));
+    let q = &report["outputs"][0];
+    assert_eq!((&q["count"], &q["errors"], &q["non_numeric"]), (&json!(3), &json!(1), &json!(1)));
+    assert_eq!((&q["sum"], &q["min"], &q["max"]), (&json!(1.75), &json!(0.25), &json!(1.0)));
+    assert_eq!(report["outputs"][1]["count"], 0);
+}
+
+#[test]
+fn totals_do_not_depend_on_how_records_are_cut() {
+    let requests = vec![TotalRequest { output_name: "q".into(), quantiles: vec![0.1, 0.99] }];
+    let options = Options { totals: requests.clone(), ..Options::default() };
+    let of = |rows: std::ops::Range<i32>| {
+        let mut inputs = vec![json!(["x"])];
+        inputs.extend(rows.map(|row| json!([f64::from(row) * 0.37])));
+        run(&fragile(), &options, &json!({"inputs": inputs})).unwrap().totals
+    };
+    let whole = Totals::decode(&of(0..700).unwrap()).unwrap().report(&requests);
+    let mut cut = Totals::default();
+    for rows in [300..301, 0..300, 690..700, 301..690] {
+        cut.merge(&Totals::decode(&of(rows).unwrap()).unwrap()).unwrap();
+    }
+    let cut = cut.report(&requests);
+    assert_eq!(whole["outputs"], cut["outputs"]);
+    assert_eq!((&cut["chunks"], &cut["records"]), (&json!(4), &json!(700)));
+    assert!(of(0..0).is_none(), "a header alone has no records to count");
 }

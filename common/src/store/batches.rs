@@ -1,6 +1,7 @@
 //! Batches: creation, views, and every change of state (control plane).
 
 use chrono::{DateTime, Utc};
+use millrace_calc::totals::TotalRequest;
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
@@ -46,6 +47,8 @@ pub struct NewBatch {
     pub input_bytes: i64,
     /// Output buffer in bytes.
     pub output_bytes: i64,
+    /// Totals to keep over the whole batch; none, as a rule.
+    pub totals: Vec<TotalRequest>,
 }
 
 /// Why a batch could not be created.
@@ -121,15 +124,17 @@ impl Store {
         let max_workers = new.max_workers.unwrap_or(tenant.max_workers).clamp(1, tenant.max_workers);
         let initial_workers = new.initial_workers.unwrap_or(tenant.initial_workers).clamp(1, max_workers);
 
+        let totals = (!new.totals.is_empty()).then(|| serde_json::to_value(&new.totals)).transpose();
+        let totals = totals.map_err(|error| StoreError::Corrupt(error.to_string()))?;
         let id = Uuid::new_v4();
         let lane = lease_lane(&mut tx).await?;
         sqlx::query!(
             r#"INSERT INTO batches (id, tenant_id, version_id, service_id, service_uri, version, compiler_version, created_by,
                    day, lane_id, lane_epoch, unique_record_key, output_filter, subservices, version_by_timestamp,
                    call_purpose, source_system, correlation_id, initial_workers, max_workers, chunks_per_request,
-                   runner_thread_count, acceptable_error_percentage, input_allocated, output_allocated, seed)
+                   runner_thread_count, acceptable_error_percentage, input_allocated, output_allocated, seed, totals)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (now() AT TIME ZONE 'UTC')::date, $9, $10, $11, $12, $13, $14, $15, $16,
-                   $17, $18, $19, $20, $21, $22, $23, $24, $25)"#,
+                   $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"#,
             id,
             new.tenant_id,
             new.version_id,
@@ -155,6 +160,7 @@ impl Store {
             input,
             output,
             rand::random::<i64>(),
+            totals,
         )
         .execute(&mut *tx)
         .await

@@ -55,6 +55,8 @@ pub struct FinishedChunk {
     pub body: Vec<u8>,
     /// Sum of the records' process times.
     pub compute_ms: i64,
+    /// What the chunk adds to its batch's totals; `None` when nobody asked, or the chunk failed.
+    pub totals: Option<Vec<u8>>,
 }
 
 /// What a commit left behind, per batch of the group.
@@ -84,20 +86,32 @@ const LOCK: &str = "
 -- commit: lock
 SELECT batch_id FROM batch_counters WHERE batch_id = ANY($1) AND slot = $2 ORDER BY batch_id FOR UPDATE";
 
-/// A result that is there already, or a batch that is no longer live, leaves everything as it is.
-const COMMIT: &str = "
--- commit: results
+/// The statement that stores a group, with what is said of totals filled in. A result that is there already, or a batch that
+/// is no longer live, leaves everything as it is.
+macro_rules! commit_statement {
+    ($name:literal, $array:literal, $column:literal, $totals:literal) => {
+        concat!(
+            "
+-- commit: ",
+            $name,
+            "
 WITH input AS (
     SELECT * FROM unnest($1::uuid[], $2::date[], $3::int8[], $4::text[], $5::text[], $6::int4[], $7::int4[], $8::int4[],
-                         $9::int4[], $10::bool[], $11::bytea[], $12::int8[])
-        AS t (batch_id, day, chunk_no, chunk_id, outcome, records, records_failed, charged, bytes, compressed, body, compute_ms)
+                         $9::int4[], $10::bool[], $11::bytea[], $12::int8[]",
+            $array,
+            ")
+        AS t (batch_id, day, chunk_no, chunk_id, outcome, records, records_failed, charged, bytes, compressed, body, compute_ms",
+            $column,
+            ")
 ), inserted AS (
     INSERT INTO results (day, chunk_no, batch_id, chunk_id, outcome, records, bytes, compressed, body)
     SELECT i.day, i.chunk_no, i.batch_id, i.chunk_id, i.outcome, i.records, i.bytes, i.compressed, i.body
     FROM input i JOIN batches b ON b.id = i.batch_id AND b.state IN ('open', 'closed', 'closed_by_timeout')
     ON CONFLICT DO NOTHING
     RETURNING chunk_no
-), sums AS (
+), ",
+            $totals,
+            "sums AS (
     SELECT i.batch_id,
            count(*) FILTER (WHERE i.outcome = 'completed') AS completed,
            count(*) FILTER (WHERE i.outcome = 'failed') AS failed,
@@ -115,7 +129,24 @@ UPDATE batch_counters c SET
     output_bytes = output_bytes + s.bytes,
     output_total = output_total + s.bytes,
     compute_ms = c.compute_ms + s.compute_ms
-FROM sums s WHERE c.batch_id = s.batch_id AND c.slot = $13";
+FROM sums s WHERE c.batch_id = s.batch_id AND c.slot = $13"
+        )
+    };
+}
+
+/// For groups without totals: it knows nothing of them.
+const COMMIT: &str = commit_statement!("results", "", "", "");
+
+/// Totals are stored with the result that was inserted, so a chunk that is computed twice counts once.
+const COMMIT_WITH_TOTALS: &str = commit_statement!(
+    "results with totals",
+    ", $14::bytea[]",
+    ", totals",
+    "totals AS (
+    INSERT INTO chunk_totals (batch_id, chunk_no, state)
+    SELECT i.batch_id, i.chunk_no, i.totals FROM input i JOIN inserted USING (chunk_no) WHERE i.totals IS NOT NULL
+), "
+);
 
 const SUMS: &str = "
 -- commit: sums
@@ -154,13 +185,14 @@ impl Store {
         finished: &[FinishedChunk],
     ) -> Result<Vec<Committed>, StoreError> {
         let client = self.data.get().await?;
+        let with_totals = finished.iter().any(|chunk| chunk.totals.is_some());
         let (lock, commit, sums) = tokio::try_join!(
             client.prepare_cached(LOCK),
-            client.prepare_cached(COMMIT),
+            client.prepare_cached(if with_totals { COMMIT_WITH_TOTALS } else { COMMIT }),
             client.prepare_cached(SUMS)
         )?;
         let batches = batch_ids(finished.iter().map(|chunk| chunk.batch_id));
-        let group = Group::new(finished);
+        let group = Group::new(finished, with_totals);
         let locked: [&(dyn ToSql + Sync); 2] = [&batches, &slot.0];
         let stored = group.parameters(&slot.0);
         let summed: [&(dyn ToSql + Sync); 1] = [&batches];
@@ -220,10 +252,12 @@ struct Group<'a> {
     compressed: Vec<bool>,
     bodies: Vec<&'a [u8]>,
     compute: Vec<i64>,
+    /// `None` when no chunk of the group has totals.
+    totals: Option<Vec<Option<&'a [u8]>>>,
 }
 
 impl<'a> Group<'a> {
-    fn new(finished: &'a [FinishedChunk]) -> Self {
+    fn new(finished: &'a [FinishedChunk], with_totals: bool) -> Self {
         // A chunk that was published twice may finish twice in one group; it counts once.
         let mut chunks: Vec<&FinishedChunk> = finished.iter().collect();
         chunks.sort_by_key(|chunk| chunk.chunk_no);
@@ -241,11 +275,12 @@ impl<'a> Group<'a> {
             compressed: chunks.iter().map(|chunk| chunk.compressed).collect(),
             bodies: chunks.iter().map(|chunk| chunk.body.as_slice()).collect(),
             compute: chunks.iter().map(|chunk| chunk.compute_ms).collect(),
+            totals: with_totals.then(|| chunks.iter().map(|chunk| chunk.totals.as_deref()).collect()),
         }
     }
 
-    fn parameters<'b>(&'b self, slot: &'b i16) -> [&'b (dyn ToSql + Sync); 13] {
-        [
+    fn parameters<'b>(&'b self, slot: &'b i16) -> Vec<&'b (dyn ToSql + Sync)> {
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
             &self.batch_ids,
             &self.days,
             &self.numbers,
@@ -259,7 +294,11 @@ impl<'a> Group<'a> {
             &self.bodies,
             &self.compute,
             slot,
-        ]
+        ];
+        if let Some(totals) = &self.totals {
+            parameters.push(totals);
+        }
+        parameters
     }
 }
 

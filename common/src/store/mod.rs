@@ -17,6 +17,7 @@ mod partitions;
 mod reaper;
 mod services;
 mod tenants;
+mod totals;
 mod views;
 
 use std::str::FromStr;

@@ -1,6 +1,7 @@
 //! Batches as they are read: the row, the sums of its counters, and what follows from both.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use millrace_calc::totals::TotalRequest;
 use uuid::Uuid;
 
 use super::StoreError;
@@ -45,6 +46,8 @@ pub struct Batch {
     pub output_allocated: i64,
     pub priority: i32,
     pub seed: i64,
+    /// Totals that are kept over the whole batch.
+    pub totals: Vec<TotalRequest>,
 }
 
 /// The sums of a batch's counters.
@@ -170,6 +173,7 @@ pub(super) struct ViewRow {
     pub(super) output_allocated: i64,
     pub(super) priority: i32,
     pub(super) seed: i64,
+    pub(super) totals: Option<serde_json::Value>,
     pub(super) chunks_submitted: i64,
     pub(super) records_submitted: i64,
     pub(super) chunks_queued: i64,
@@ -206,7 +210,7 @@ macro_rules! select_views {
                 initial_workers AS "initial_workers!", max_workers AS "max_workers!",
                 chunks_per_request AS "chunks_per_request!", runner_thread_count AS "runner_thread_count!",
                 acceptable_error_percentage AS "acceptable_error_percentage!", input_allocated AS "input_allocated!",
-                output_allocated AS "output_allocated!", priority AS "priority!", seed AS "seed!",
+                output_allocated AS "output_allocated!", priority AS "priority!", seed AS "seed!", totals,
                 chunks_submitted AS "chunks_submitted!", records_submitted AS "records_submitted!",
                 chunks_queued AS "chunks_queued!", chunks_completed AS "chunks_completed!",
                 chunks_failed AS "chunks_failed!", records_completed AS "records_completed!",
@@ -264,6 +268,11 @@ impl TryFrom<ViewRow> for BatchView {
                 output_allocated: row.output_allocated,
                 priority: row.priority,
                 seed: row.seed,
+                totals: match row.totals {
+                    Some(totals) => serde_json::from_value(totals)
+                        .map_err(|error| StoreError::Corrupt(error.to_string()))?,
+                    None => Vec::new(),
+                },
             },
             counters: Counters {
                 chunks_submitted: row.chunks_submitted,

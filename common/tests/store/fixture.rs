@@ -80,6 +80,7 @@ impl Database {
             acceptable_error_percentage: 0.0,
             input_bytes,
             output_bytes,
+            totals: vec![],
         }
     }
 
@@ -160,5 +161,6 @@ pub fn finished(batch: &Batch, chunk_id: &str, chunk_no: i64, outcome: Outcome) 
         compressed: false,
         body: format!("{{\"id\":\"{chunk_id}\"}}").into_bytes(),
         compute_ms: 3,
+        totals: None,
     }
 }

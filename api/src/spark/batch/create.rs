@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use chrono::{DateTime, Utc};
+use millrace_calc::totals::TotalRequest;
 use millrace_common::broker::{ControlEvent, LaneId};
 use millrace_common::model::{Caller, Transition};
 use millrace_common::store::{CreateBatchError, CreatedBatch, NewBatch, ServiceVersion};
@@ -11,13 +12,13 @@ use uuid::Uuid;
 
 use super::access::visible_view;
 use super::fields::{FieldError, Fields, read_object};
-use super::to_the_end;
 use super::wire::{BatchBody, BatchData, MEGABYTE, OBJECT, StatusFields};
+use super::{to_the_end, totals};
 use crate::auth::Auth;
 use crate::body::{Media, read_body};
 use crate::error::ApiError;
 use crate::middleware;
-use crate::spark::services::resolve_version;
+use crate::spark::services::{inspect, resolve_version};
 use crate::state::AppState;
 
 /// `call_purpose` of a batch that names none.
@@ -50,6 +51,8 @@ pub(super) struct CreateRequest {
     input_bytes: i64,
     output_bytes: i64,
     acceptable_error_percentage: f64,
+    /// Totals to keep over the whole batch.
+    totals: Vec<TotalRequest>,
 }
 
 impl CreateRequest {
@@ -96,6 +99,7 @@ impl CreateRequest {
                     "a number from 0 to 100",
                 )?
                 .unwrap_or(0.0),
+            totals: Vec::new(),
         })
     }
 
@@ -124,6 +128,7 @@ impl CreateRequest {
             acceptable_error_percentage: self.acceptable_error_percentage,
             input_bytes: self.input_bytes,
             output_bytes: self.output_bytes,
+            totals: self.totals,
         }
     }
 }
@@ -141,8 +146,10 @@ pub(super) async fn create(
     }
     let object =
         read_object(&body.bytes).map_err(|message| ApiError::bad_request("MALFORMED_JSON", message, None))?;
-    let wanted = CreateRequest::read(Fields::new(&object))
-        .map_err(|error| ApiError::unprocessable("INVALID_VALUE", error.to_string(), error.path))?;
+    let refuse_field =
+        |error: FieldError| ApiError::unprocessable("INVALID_VALUE", error.to_string(), error.path);
+    let mut wanted = CreateRequest::read(Fields::new(&object)).map_err(refuse_field)?;
+    let requested = totals::read(&object).map_err(refuse_field)?;
     drop(body);
     let version = resolve_version(
         &state,
@@ -152,6 +159,10 @@ pub(super) async fn create(
         wanted.version_by_timestamp,
     )
     .await?;
+    if !requested.is_empty() {
+        let (interface, _) = inspect::interface(&state, &version).await?;
+        wanted.totals = totals::resolve(requested, &interface, &wanted.subservice).map_err(refuse_field)?;
+    }
     let new = wanted.into_new_batch(&caller, &version);
     to_the_end(async move {
         let CreatedBatch { batch, lane_declared } = state.store.create_batch(&new).await.map_err(refuse)?;
@@ -222,6 +233,7 @@ mod tests {
             input_bytes: 70_000_000,
             output_bytes: 80_000_000,
             acceptable_error_percentage: 0.0,
+            totals: Vec::new(),
         };
         assert_eq!(read(r#"{"service":"a/b"}"#).unwrap(), defaults);
         // The first SDK sends every field as null; unknown ones are its extras.

@@ -8,6 +8,7 @@ mod overview;
 mod pull;
 mod push;
 mod read;
+mod totals;
 pub mod wire;
 
 use axum::Router;

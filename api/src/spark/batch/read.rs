@@ -28,5 +28,9 @@ pub(super) async fn info(
     BatchId(id): BatchId,
 ) -> Result<Json<InfoBody>, ApiError> {
     let view = visible_view(&state, &caller, id).await?;
-    Ok(Json(InfoBody::new(&view)))
+    let totals = match view.batch.totals.as_slice() {
+        [] => None,
+        requests => Some(state.store.batch_totals(id).await?.report(requests)),
+    };
+    Ok(Json(InfoBody::new(&view, totals)))
 }

@@ -350,6 +350,8 @@ pub struct InfoData {
     pub batch: BatchData,
     /// Sums.
     pub summary: Summary,
+    /// Statistics over all completed chunks; `null` for a batch that was created without `summary_total`.
+    pub summary_total: Option<serde_json::Value>,
     /// What is in force.
     pub configuration: Configuration,
 }
@@ -358,14 +360,15 @@ pub struct InfoData {
 pub const OBJECT: &str = "batch";
 
 impl InfoBody {
-    /// All about a batch.
-    pub fn new(view: &BatchView) -> Self {
+    /// All about a batch, and its totals if it keeps any.
+    pub fn new(view: &BatchView, summary_total: Option<serde_json::Value>) -> Self {
         Self {
             object: OBJECT,
             id: view.batch.id,
             data: InfoData {
                 batch: BatchData::new(view),
                 summary: Summary::new(view),
+                summary_total,
                 configuration: Configuration::new(&view.batch),
             },
         }

@@ -51,6 +51,7 @@ pub(in super::super) fn view() -> BatchView {
             output_allocated: 80_000_000,
             priority: 0,
             seed: 1,
+            totals: Vec::new(),
         },
         counters: Counters {
             chunks_submitted: 10,
@@ -118,7 +119,7 @@ fn the_status_has_every_field_of_the_contract() {
 
 #[test]
 fn information_separates_what_failed() {
-    let body = serde_json::to_value(InfoBody::new(&view())).unwrap();
+    let body = serde_json::to_value(InfoBody::new(&view(), None)).unwrap();
     assert_eq!(
         body,
         json!({

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use millrace_calc::chunk::{ChunkError, ChunkResult};
 use millrace_calc::program::Volatile;
 use millrace_calc::reference::FallbackError;
-use millrace_calc::service::{Options, Scratch};
+use millrace_calc::service::{Options, Prepared, Scratch};
+use millrace_calc::validation::Violation;
 use millrace_common::store::ServiceVersion;
 use serde_json::value::RawValue;
 
@@ -25,12 +26,39 @@ pub(super) async fn run(
     options: Options,
     data: Vec<u8>,
 ) -> Result<ChunkResult, ApiError> {
+    within_limit(state, version, options, move |prepared, deadline| {
+        prepared.evaluate(&data, Some(deadline), &mut Scratch::default())
+    })
+    .await
+}
+
+/// Evaluates one record, a JSON object, and says what of it the service does not allow (contract 5.5).
+pub(super) async fn run_validated(
+    state: &AppState,
+    version: &ServiceVersion,
+    options: Options,
+    record: String,
+) -> Result<(ChunkResult, Vec<Violation>), ApiError> {
+    within_limit(state, version, options, move |prepared, deadline| {
+        let data = data(&format!("[{record}]"), None, None);
+        let result = prepared.evaluate(&data, Some(deadline), &mut Scratch::default())?;
+        Ok((result, prepared.violations(record.as_bytes())?))
+    })
+    .await
+}
+
+/// Does `work` on a thread of its own.
+pub(super) async fn within_limit<T: Send + 'static>(
+    state: &AppState,
+    version: &ServiceVersion,
+    options: Options,
+    work: impl FnOnce(&Prepared, Instant) -> Result<T, ChunkError> + Send + 'static,
+) -> Result<T, ApiError> {
     let limit = Duration::from_millis(state.config.http.execute_timeout_ms);
     let deadline = Instant::now() + limit;
     let work = async {
         let service = state.programs.get(version.id).await?;
-        let evaluate =
-            move || service.prepare(&options).evaluate(&data, Some(deadline), &mut Scratch::default());
+        let evaluate = move || work(&service.prepare(&options), deadline);
         state.programs.on_core(evaluate).await?.map_err(refuse)
     };
     match tokio::time::timeout(limit + GRACE, work).await {

@@ -4,13 +4,14 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use millrace_calc::chunk::ChunkResult;
 use millrace_calc::service::Options;
+use millrace_calc::validation::Violation;
 use millrace_common::model::Caller;
 use millrace_common::store::{ServiceVersion, VersionSelector};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::run::{data, run, volatile};
+use super::run::{run_validated, volatile};
 use super::texts::{Texts, scalar};
 use super::v4::{read_id, read_time};
 use crate::auth::Auth;
@@ -25,37 +26,38 @@ use crate::state::AppState;
 
 /// The body; unknown keys are ignored.
 #[derive(Debug, Deserialize)]
-struct Body<'a> {
+pub(super) struct Body<'a> {
     #[serde(borrow, default)]
-    request_data: Option<RequestData<'a>>,
+    pub(super) request_data: Option<RequestData<'a>>,
     #[serde(default)]
-    request_meta: Option<RequestMeta>,
+    pub(super) request_meta: Option<RequestMeta>,
 }
 
 #[derive(Debug, Deserialize)]
-struct RequestData<'a> {
+pub(super) struct RequestData<'a> {
     #[serde(borrow, default)]
-    inputs: Option<&'a RawValue>,
+    pub(super) inputs: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct RequestMeta {
+pub(super) struct RequestMeta {
     version_id: Option<Value>,
     service_id: Option<Value>,
     service_uri: Option<Value>,
     version: Option<Value>,
     transaction_date: Option<Value>,
-    correlation_id: Option<Value>,
+    pub(super) correlation_id: Option<Value>,
     requested_output: Option<Texts>,
     requested_output_regex: Option<Texts>,
     array_outputs: Option<Texts>,
     service_category: Option<Texts>,
     response_data_inputs: Option<Value>,
+    pub(super) validation_type: Option<Value>,
 }
 
 /// What the path says about the service.
-enum Target {
+pub(super) enum Target {
     Body,
     Locator(Locator),
 }
@@ -98,7 +100,7 @@ pub(super) async fn execute_version(
 }
 
 /// The version that path and body mean together: the body may narrow what the path says down to a version.
-async fn version(
+pub(super) async fn version(
     state: &AppState,
     caller: &Caller,
     target: Target,
@@ -163,19 +165,20 @@ async fn answer(
         unique_record_key: Vec::new(),
         volatile: volatile(middleware::current().received_at),
         default_warnings: true,
+        totals: Vec::new(),
     };
-    let result =
-        run(state, &version, options, data(&format!("[{record}]"), None, None)).await.map_err(|error| {
-            match error.source_path().and_then(|path| path.strip_prefix("inputs[0]")) {
-                Some(rest) => {
-                    let path = format!("request_data.inputs{rest}");
-                    error.at(path)
-                }
-                None => error,
-            }
-        })?;
+    let run = run_validated(state, &version, options, record.to_owned());
+    let (result, violations) = run.await.map_err(of_the_record)?;
     answer_meta.process_time = result.compute_time_ms;
-    let (mut outputs, warnings, mut errors) = read_result(&result)?;
+    let (mut outputs, mut warnings, mut errors) = read_result(&result)?;
+    for violation in violations {
+        // What is no error in Excel is none here.
+        if violation.style == "stop" {
+            push(&mut errors, broken_rule(&violation));
+        } else {
+            push(&mut warnings, json!({"source_path": path_of(&violation), "message": violation.message}));
+        }
+    }
     let arrays = Texts::list(meta.array_outputs);
     if !arrays.is_empty() {
         let service = state.programs.get(version.id).await?;
@@ -195,10 +198,7 @@ async fn answer(
             "bad_request",
             "request_data.inputs is missing: the defaults of the service were used",
         );
-        match &mut errors {
-            Value::Array(errors) => errors.push(error),
-            other => *other = json!([error]),
-        }
+        push(&mut errors, error);
     }
     let mut data = response_data(outputs, warnings, errors);
     if matches!(meta.response_data_inputs, Some(Value::Bool(true))) {
@@ -207,8 +207,40 @@ async fn answer(
     Ok(v3(data, &answer_meta))
 }
 
+/// The place of an error in the body of a v3 call.
+pub(super) fn of_the_record(error: ApiError) -> ApiError {
+    match error.source_path().and_then(|path| path.strip_prefix("inputs[0]")) {
+        Some(rest) => {
+            let path = format!("request_data.inputs{rest}");
+            error.at(path)
+        }
+        None => error,
+    }
+}
+
+/// Adds to a list that may be `null`.
+fn push(list: &mut Value, entry: Value) {
+    match list {
+        Value::Array(list) => list.push(entry),
+        other => *other = json!([entry]),
+    }
+}
+
+fn path_of(violation: &Violation) -> String {
+    format!("request_data.inputs.{}", violation.input)
+}
+
+/// An input that breaks a rule of the service (contract 5.5).
+fn broken_rule(violation: &Violation) -> Value {
+    let mut error = error_object(&path_of(violation), "validation_error", &violation.message);
+    if let Some(title) = &violation.title {
+        error["additional_details"] = json!({"title": title});
+    }
+    error
+}
+
 /// The one record of a v3 call: an object, or a list with one object in it.
-fn one_record(inputs: Option<&RawValue>) -> Result<&str, ApiError> {
+pub(super) fn one_record(inputs: Option<&RawValue>) -> Result<&str, ApiError> {
     let refuse = |message: &str| {
         Err(ApiError::bad_request("INVALID_INPUTS", message, "request_data.inputs".to_owned()))
     };
@@ -237,7 +269,7 @@ fn read_result(result: &ChunkResult) -> Result<(Map<String, Value>, Value, Value
     Ok((first(&result.outputs)?, first(&result.warnings)?, first(&result.errors)?))
 }
 
-fn response_data(outputs: Map<String, Value>, warnings: Value, errors: Value) -> Value {
+pub(super) fn response_data(outputs: Map<String, Value>, warnings: Value, errors: Value) -> Value {
     json!({"outputs": outputs, "warnings": warnings, "errors": errors, "service_chain": null})
 }
 

@@ -62,6 +62,7 @@ pub(super) async fn execute(
         unique_record_key: Texts::list(wanted.unique_record_key),
         volatile: volatile(received_at),
         default_warnings: true,
+        totals: Vec::new(),
     };
     // Without inputs: one record of defaults. A single object: one record.
     let inputs = wanted.inputs.map_or("[{}]", RawValue::get).trim();

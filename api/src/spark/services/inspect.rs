@@ -2,8 +2,12 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use millrace_calc::document;
 use millrace_calc::interface::Interface;
+use millrace_calc::schema::of_service;
+use millrace_calc::service::SourceKind;
 use millrace_common::model::Caller;
+use millrace_common::programs::source_kind;
 use millrace_common::store::{ServiceVersion, VersionSelector};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -61,7 +65,7 @@ pub(super) async fn exists(
 }
 
 /// The interface as the compiler stored it, and its report.
-pub(super) async fn interface(
+pub(crate) async fn interface(
     state: &AppState,
     version: &ServiceVersion,
 ) -> Result<(Interface, Value), ApiError> {
@@ -96,6 +100,46 @@ pub(super) async fn schema_of_version(
     answer["message"] = Value::Null;
     answer["errorCode"] = Value::Null;
     Ok(Json(answer))
+}
+
+/// The JSON Schema of a service's inputs. (Not of the protocol: its own description is [`schema`].)
+pub(super) async fn json_schema(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, folder, service)): Path<(String, String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let version = by_name(&state, &caller, &folder, &service).await?;
+    json_schema_answer(&state, &version).await
+}
+
+pub(super) async fn json_schema_of_service(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let locator = Locator::Service(path_id(&id)?, VersionSelector::Latest);
+    json_schema_answer(&state, &resolve(&state, &caller, &locator, None).await?).await
+}
+
+pub(super) async fn json_schema_of_version(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let version = resolve(&state, &caller, &Locator::Version(path_id(&id)?), None).await?;
+    json_schema_answer(&state, &version).await
+}
+
+async fn json_schema_answer(state: &AppState, version: &ServiceVersion) -> Result<Json<Value>, ApiError> {
+    let (interface, _) = interface(state, version).await?;
+    let kind = source_kind(&version.kind).unwrap_or(SourceKind::Workbook);
+    let id = format!("urn:uuid:{}", version.id);
+    Ok(Json(of_service(&interface, kind, &id, &version.uri())))
+}
+
+/// The JSON Schema of formula documents, for editors: the same for everybody, without credentials.
+pub(super) async fn document_schema() -> Json<Value> {
+    Json(document::schema())
 }
 
 pub(super) async fn metadata(

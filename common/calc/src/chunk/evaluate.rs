@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::program::Column;
 use crate::reference::FallbackError;
 use crate::service::{Prepared, Scratch};
+use crate::totals::Totals;
 use crate::value::ErrorValue;
 
 /// What evaluates blocks, and where it puts the columns of each output.
@@ -89,6 +90,8 @@ pub(crate) fn evaluate(
         remarks.warnings.warn(0, None, warning);
     }
 
+    let requests = &prepared.options().totals;
+    let mut totals = (!requests.is_empty()).then(|| Totals::of_chunk(requests, parts.records));
     let mut columns = reader.columns();
     let mut writer = Writer::new(layout, emitted, parts.form, &reader, no_outputs, parts.records);
     let mut times = Times::default();
@@ -124,6 +127,12 @@ pub(crate) fn evaluate(
         if summary.is_active() {
             summary.add(rows, |output| plan.columns(layout, output, &scratch.outputs));
         }
+        if let Some(totals) = &mut totals {
+            totals.add(rows, |request| {
+                let output = prepared.totals().get(request).copied().flatten();
+                output.map_or(&[][..], |output| plan.columns(layout, output, &scratch.outputs))
+            });
+        }
         done += u32::try_from(rows).unwrap_or(0);
         let now = Instant::now();
         times.add(rows, now.duration_since(started).as_millis());
@@ -137,6 +146,7 @@ pub(crate) fn evaluate(
     remarks.warnings.write(parts.records, &mut result.warnings);
     result.records_failed = remarks.errors.write(parts.records, &mut result.errors);
     result.compute_time_ms = times.write(&mut result.process_time);
+    result.totals = totals.map(|totals| totals.encode());
     Ok(result)
 }
 

@@ -119,6 +119,16 @@ impl Layout {
             || self.outputs.iter().any(|slot| slot.subservice.is_some())
     }
 
+    /// The output of this name, with or without its subservice, among those that `allowed` accepts; compared without case.
+    pub(crate) fn output(&self, name: &str, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+        let folded = name.to_lowercase();
+        let find = |named: &dyn Fn(&OutputSlot) -> &str| {
+            let mut outputs = self.outputs.iter().enumerate();
+            outputs.position(|(index, slot)| allowed(index) && named(slot).to_lowercase() == folded)
+        };
+        find(&|slot| &slot.name).or_else(|| find(&|slot| &slot.short))
+    }
+
     /// Names in lower case → input, for the inputs that `allowed` accepts. A name in a subservice is also known without its
     /// prefix where that is unambiguous.
     pub(crate) fn lookup(&self, allowed: impl Fn(&InputSlot) -> bool) -> FxHashMap<String, usize> {

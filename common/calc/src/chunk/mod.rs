@@ -13,6 +13,7 @@ pub(crate) mod lanes;
 pub(crate) mod layout;
 pub(crate) mod notes;
 pub(crate) mod read;
+pub(crate) mod record;
 pub mod result;
 pub mod scan;
 pub(crate) mod summary;

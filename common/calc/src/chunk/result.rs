@@ -23,6 +23,8 @@ pub struct ChunkResult {
     pub process_time: Vec<u8>,
     /// The sum of `process_time`.
     pub compute_time_ms: u64,
+    /// What this chunk adds to the batch's totals ([`crate::totals::Totals::encode`]); `None` when none are asked for.
+    pub totals: Option<Vec<u8>>,
 }
 
 impl ChunkResult {
@@ -42,6 +44,11 @@ impl ChunkResult {
         for (name, part) in parts {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(part);
+        }
+        if self.summary_output != b"[[]]" {
+            // The other spelling that the documentation has (contract 2.6), only where it says something.
+            out.extend_from_slice(b",\"summary_outputs\":");
+            out.extend_from_slice(&self.summary_output);
         }
         out.extend_from_slice(b",\"status\":\"completed\",\"size\":");
         out.extend_from_slice(self.records.to_string().as_bytes());

@@ -4,7 +4,6 @@ use serde_json::Value as Json;
 
 use super::layout::Layout;
 use super::write::{self, text};
-use crate::number;
 use crate::program::Column;
 use crate::value::{ErrorValue, Value};
 
@@ -176,17 +175,7 @@ fn aggregate(entry: &Json, layout: &Layout, allowed: impl Fn(usize) -> bool) -> 
     let known = Operator::parse(operator).ok_or_else(|| {
         format!("the operator {operator:?} is none of SUM, AVERAGE, MIN, MAX, COUNT, COUNTA, PRODUCT")
     })?;
-    let folded = name.to_lowercase();
-    let find = |matches: &dyn Fn(&super::layout::OutputSlot) -> bool| {
-        layout
-            .outputs
-            .iter()
-            .enumerate()
-            .find(|(index, slot)| allowed(*index) && matches(slot))
-            .map(|(index, _)| index)
-    };
-    let output = find(&|slot| slot.name.to_lowercase() == folded)
-        .or_else(|| find(&|slot| slot.short.to_lowercase() == folded));
+    let output = layout.output(name, allowed);
     Ok(Aggregate {
         label: format!("{name}_{}", operator.to_ascii_uppercase()),
         operator: known,
@@ -239,16 +228,8 @@ impl Aggregate {
         }
         #[expect(clippy::cast_precision_loss, reason = "counts of records stay far below 2^53")]
         let (numbers, filled) = (self.numbers as f64, self.filled as f64);
-        let error = match self.error {
-            None if self.operator == Operator::Average && self.numbers == 0 && self.skipped == 0 => {
-                Some(ErrorValue::Div0)
-            }
-            error => error,
-        };
-        if let Some(error) = error {
-            text(error.as_str(), out);
-            let message = format!("{}: a record has the error {error}", self.label);
-            return Some(super::layout::json(&message));
+        if let Some(error) = self.error {
+            return Some(self.fault(error, &format!("a record has the error {error}"), out));
         }
         if self.skipped > 0 && self.filled == 0 {
             out.extend_from_slice(b"null");
@@ -257,11 +238,23 @@ impl Aggregate {
         let value = match self.operator {
             Operator::Count => numbers,
             Operator::CountA => filled,
+            Operator::Average if self.numbers == 0 => {
+                return Some(self.fault(ErrorValue::Div0, "no record has a number", out));
+            }
             Operator::Average => self.value / numbers,
             Operator::Product if self.numbers == 0 => 0.0,
             _ => self.value,
         };
-        write::number(if value.is_finite() { value } else { number::error(ErrorValue::Num) }, out);
+        if !value.is_finite() {
+            return Some(self.fault(ErrorValue::Num, "the result is too large for a number", out));
+        }
+        write::number(value, out);
         None
+    }
+
+    /// Appends an error value as the result; answers its entry for `summary_errors`.
+    fn fault(&self, error: ErrorValue, why: &str, out: &mut Vec<u8>) -> Vec<u8> {
+        text(error.as_str(), out);
+        super::layout::json(&format!("{}: {why}", self.label))
     }
 }

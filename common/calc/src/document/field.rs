@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::format::TYPES;
 use super::{Object, wrong};
 use crate::interface::{DataType, Validation};
 use crate::limits::Limits;
@@ -22,16 +23,10 @@ pub(super) struct Field {
 
 impl Field {
     pub(super) fn read(object: &Object<'_>, limits: &Limits) -> Result<Self, LoadError> {
-        let kind = match object.required("type")?.as_str() {
-            "number" => DataType::Number,
-            "integer" => DataType::Integer,
-            "text" => DataType::Text,
-            "boolean" => DataType::Boolean,
-            "date" => DataType::Date,
-            other => {
-                let message = format!("{other:?} is none of number, integer, text, boolean, date");
-                return Err(wrong(object.at("type"), message));
-            }
+        let written = object.required("type")?;
+        let Some((_, kind)) = TYPES.into_iter().find(|(name, _)| *name == written) else {
+            let message = format!("{written:?} is none of {}", TYPES.map(|(name, _)| name).join(", "));
+            return Err(wrong(object.at("type"), message));
         };
         let typed =
             |key: &str| object.get(key).map(|json| value(json, kind, &object.at(key), limits)).transpose();
@@ -66,14 +61,70 @@ impl Field {
                 return Err(wrong(at, "is none of the options"));
             }
         }
+        let most = maximum_length(object, kind, &options, default.as_ref())?;
         let shown = object.get("default").filter(|_| kind == DataType::Date).cloned();
-        let validation = validation(object, kind)?;
+        let mut validation = validation(object, kind, most)?;
+        let error = object.text("error")?;
+        if error.is_some() {
+            // A type alone can be disobeyed as well, and then has something to say.
+            validation.get_or_insert_with(|| of_type(kind)).error = error;
+        }
         Ok(Self { kind, default: default.unwrap_or_default(), shown, validation })
     }
 }
 
+/// The bound on the length of text, which the default and the options must obey.
+fn maximum_length(
+    object: &Object<'_>,
+    kind: DataType,
+    options: &[Value],
+    default: Option<&Value>,
+) -> Result<Option<u64>, LoadError> {
+    let Some(json) = object.get("maximum_length") else { return Ok(None) };
+    let at = object.at("maximum_length");
+    if kind != DataType::Text {
+        return Err(wrong(at, "only text has a length"));
+    }
+    if !options.is_empty() {
+        return Err(wrong(at, "says nothing beside options"));
+    }
+    let most = json.as_u64().filter(|most| (1..=32_767).contains(most));
+    let most = most.ok_or_else(|| wrong(at, "must be a whole number from 1 to 32767"))?;
+    match default {
+        Some(Value::Text(text)) if text.encode_utf16().count() as u64 > most => {
+            Err(wrong(object.at("default"), "is longer than maximum_length"))
+        }
+        _ => Ok(Some(most)),
+    }
+}
+
+/// The rule that a mere type makes.
+fn of_type(kind: DataType) -> Validation {
+    let kind = match kind {
+        DataType::Integer => "whole",
+        DataType::Date => "date",
+        DataType::Boolean => "boolean",
+        DataType::Text | DataType::Table => "none",
+        DataType::Number => "decimal",
+    };
+    Validation { kind: kind.into(), ignore_blank: true, ..Validation::default() }
+}
+
 /// The bounds as data validation would state them.
-fn validation(object: &Object<'_>, kind: DataType) -> Result<Option<Validation>, LoadError> {
+fn validation(
+    object: &Object<'_>,
+    kind: DataType,
+    most: Option<u64>,
+) -> Result<Option<Validation>, LoadError> {
+    if let Some(most) = most {
+        return Ok(Some(Validation {
+            kind: "textLength".into(),
+            operator: Some("lessThanOrEqual".into()),
+            first: Some(most.to_string()),
+            ignore_blank: true,
+            ..Validation::default()
+        }));
+    }
     let written =
         |key: &str| object.get(key).map(|json| json.as_str().map_or_else(|| json.to_string(), str::to_owned));
     let options = object.list("options")?;
@@ -93,19 +144,7 @@ fn validation(object: &Object<'_>, kind: DataType) -> Result<Option<Validation>,
         (Some(first), None) => ("greaterThanOrEqual", Some(first), None),
         (None, Some(second)) => ("lessThanOrEqual", Some(second), None),
     };
-    let kind = match kind {
-        DataType::Integer => "whole",
-        DataType::Date => "date",
-        _ => "decimal",
-    };
-    Ok(Some(Validation {
-        kind: kind.into(),
-        operator: Some(operator.into()),
-        first,
-        second,
-        ignore_blank: true,
-        ..Validation::default()
-    }))
+    Ok(Some(Validation { operator: Some(operator.into()), first, second, ..of_type(kind) }))
 }
 
 /// A value of the declared type.

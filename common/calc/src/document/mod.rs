@@ -1,72 +1,10 @@
-//! Formula documents: small calculations without a spreadsheet.
-//!
-//! A formula document is a JSON object. It names its inputs, looks things up in its tables, and computes its outputs with the
-//! same formulas, functions and rules as Excel:
-//!
-//! ```json
-//! {
-//!   "millrace": "formula-document/1",
-//!   "name": "Premium",
-//!   "description": "Yearly premium by age",
-//!   "inputs": [
-//!     { "name": "age", "type": "integer", "default": 40, "minimum": 18, "maximum": 99 },
-//!     { "name": "sum_insured", "type": "number", "default": 100000, "description": "In euros" }
-//!   ],
-//!   "tables": [
-//!     { "name": "rates", "columns": ["age", "rate"], "rows": [[18, 0.011], [40, 0.019], [65, 0.043]] }
-//!   ],
-//!   "formulas": [
-//!     { "name": "rate", "formula": "VLOOKUP(age, rates, 2, TRUE)" }
-//!   ],
-//!   "outputs": [
-//!     { "name": "premium", "formula": "ROUND(sum_insured * rate, 2)", "description": "Per year" }
-//!   ]
-//! }
-//! ```
-//!
-//! # Keys
-//!
-//! Unknown keys are refused, so that a misspelt one is not silently without effect. `?` marks what may be left out.
-//!
-//! | place | key | value |
-//! |---|---|---|
-//! | document | `millrace`? | `"formula-document/1"`, the version of this format |
-//! | | `name`?, `description`? | text |
-//! | | `inputs`? | list, in any order |
-//! | | `tables`? | list |
-//! | | `formulas`? | list: intermediate results, computed when an output needs them |
-//! | | `outputs` | list, at least one; the order of the result's columns |
-//! | input | `name` | see *Names* |
-//! | | `type` | `number`, `integer`, `text`, `boolean` or `date` |
-//! | | `default`? | used when a record gives no value; without it the input is blank (0 in arithmetic, `""` in text). A date is `"YYYY-MM-DD"` |
-//! | | `minimum`?, `maximum`? | for `number`, `integer` (numbers) and `date` (dates) |
-//! | | `options`? | list of allowed values |
-//! | | `description`? | text |
-//! | table | `name` | see *Names* |
-//! | | `columns` | list of unique headings |
-//! | | `rows` | list of lists, each as long as `columns`: numbers, text, booleans, `null` |
-//! | formula | `name`, `formula` | |
-//! | output | `name`, `formula`, `description`? | |
-//!
-//! `minimum`, `maximum` and `options` describe the input (`validation`, `get_schema`); the default must obey them, records are not
-//! rejected (contract 5.5).
-//!
-//! # Types
-//!
-//! The type of an input says how *text* is read, so that callers whose values are all text (CSV) get numbers: `"20"` is 20 for
-//! `number` and `integer`, `"2026-01-31"` is its serial number for `date`, `"true"` is `TRUE` for `boolean`. Text that does not
-//! fit stays text, and arithmetic with it gives `#VALUE!`, as in Excel. Values of other JSON types are taken as they are.
-//!
-//! # Names
-//!
-//! Inputs, tables, formulas and outputs share one space of names, compared without case: letters, digits and `_`, not
-//! beginning with a digit, at most 255 characters, nothing that Excel reads as a cell (`A1`, `R1C1`, `R`) and neither `TRUE` nor
-//! `FALSE`. Formulas refer to inputs, to other formulas, and to other outputs by name, and to tables by structured references:
-//! `rates` is the table's body, `rates[rate]` one column, `rates[#Headers]` the headings. A chain of formulas must not come back
-//! to itself.
+#![doc = include_str!("../../FORMULAS.md")]
 
 mod field;
+mod format;
 mod name;
+
+pub use format::schema;
 
 use std::sync::Arc;
 
@@ -101,12 +39,13 @@ struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    fn new(path: impl Into<String>, json: &'a Json, known: &[&str]) -> Result<Self, LoadError> {
+    fn new(path: impl Into<String>, json: &'a Json, known: &[format::Key]) -> Result<Self, LoadError> {
         let path = path.into();
         let Json::Object(map) = json else { return Err(wrong(path, "must be an object")) };
-        match map.keys().find(|key| !known.contains(&key.as_str())) {
+        match map.keys().find(|key| !known.iter().any(|known| known.name == key.as_str())) {
             Some(key) => {
                 let place = if path == "document" { key.clone() } else { format!("{path}.{key}") };
+                let known: Vec<&str> = known.iter().map(|known| known.name).collect();
                 Err(wrong(place, format!("unknown key; known are {}", known.join(", "))))
             }
             None => Ok(Self { path, map }),
@@ -163,8 +102,8 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
     }
     let json: Json =
         serde_json::from_slice(bytes).map_err(|error| wrong("document", format!("invalid JSON: {error}")))?;
-    let known = ["millrace", "name", "description", "inputs", "tables", "formulas", "outputs"];
-    let document = Object::new("document", &json, &known)?;
+    let document = Object::new("document", &json, format::DOCUMENT)?;
+    document.text("$schema")?;
     if let Some(format) = document.text("millrace")?.filter(|format| format != FORMAT) {
         return Err(wrong("millrace", format!("the format {format:?} is not known; this is {FORMAT:?}")));
     }
@@ -208,8 +147,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
 impl Reader<'_> {
     fn input(&mut self, index: usize, json: &Json) -> Result<(), LoadError> {
         let path = format!("inputs[{index}]");
-        let known = ["name", "type", "default", "minimum", "maximum", "options", "description"];
-        let object = Object::new(&path, json, &known)?;
+        let object = Object::new(&path, json, format::INPUT)?;
         let name = self.name(&object)?;
         let field = field::Field::read(&object, self.limits)?;
         let row = self.row(&path, index)?;
@@ -226,7 +164,8 @@ impl Reader<'_> {
 
     fn table(&mut self, index: usize, json: &Json) -> Result<(), LoadError> {
         let path = format!("tables[{index}]");
-        let object = Object::new(&path, json, &["name", "columns", "rows"])?;
+        let object = Object::new(&path, json, format::TABLE)?;
+        object.text("description")?;
         let name = self.name(&object)?;
         let number = u32::try_from(self.source.book.sheets.len()).unwrap_or(u32::MAX);
         if self.source.book.sheets.len() >= self.limits.sheets {
@@ -288,8 +227,8 @@ impl Reader<'_> {
     fn formula(&mut self, list: &str, index: usize, json: &Json) -> Result<(), LoadError> {
         let path = format!("{list}[{index}]");
         let output = list == OUTPUTS;
-        let known: &[&str] = if output { &["name", "formula", "description"] } else { &["name", "formula"] };
-        let object = Object::new(&path, json, known)?;
+        let object = Object::new(&path, json, if output { format::OUTPUT } else { format::FORMULA })?;
+        let description = object.text("description")?;
         let name = self.name(&object)?;
         let formula = object.required("formula")?;
         let formula = formula.trim();
@@ -314,7 +253,6 @@ impl Reader<'_> {
         self.define(&name, list, row);
         self.put(&path, sheet, (row, 0), Cell { value: Value::Blank, formula: Some(formula.to_owned()) })?;
         if output {
-            let description = object.text("description")?;
             let field = self.field(name, OUTPUTS, sheet, row, description);
             self.source.outputs.push(field);
         }

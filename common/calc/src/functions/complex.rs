@@ -22,11 +22,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             "IMCOS",
             1,
             1,
-            |_, a| {
-                map(a, |z| {
-                    Ok((libm::cos(z.re) * libm::cosh(z.im), -libm::sin(z.re) * libm::sinh(z.im)))
-                })
-            },
+            |_, a| map(a, |z| Ok((libm::cos(z.re) * libm::cosh(z.im), -libm::sin(z.re) * libm::sinh(z.im)))),
             "The cosine of a complex number.",
         ),
         general("IMDIV", 2, 2, divide, "The quotient of two complex numbers."),
@@ -71,11 +67,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             "IMSIN",
             1,
             1,
-            |_, a| {
-                map(a, |z| {
-                    Ok((libm::sin(z.re) * libm::cosh(z.im), libm::cos(z.re) * libm::sinh(z.im)))
-                })
-            },
+            |_, a| map(a, |z| Ok((libm::sin(z.re) * libm::cosh(z.im), libm::cos(z.re) * libm::sinh(z.im)))),
             "The sine of a complex number.",
         ),
         general("IMSQRT", 1, 1, |_, a| raise(a, 0.5), "The square root of a complex number."),
@@ -123,9 +115,7 @@ impl Complex {
         let split = body
             .char_indices()
             .rev()
-            .find(|(i, c)| {
-                matches!(c, '+' | '-') && !body[..*i].ends_with(['e', 'E'])
-            })
+            .find(|(i, c)| matches!(c, '+' | '-') && !body[..*i].ends_with(['e', 'E']))
             .map_or(0, |(i, _)| i);
         let (re, im) = body.split_at(split);
         let im = match im {
@@ -234,11 +224,7 @@ fn divide(_: &Env, args: &[Arg<'_>]) -> Answer {
     if scale == 0.0 {
         return Err(ErrorValue::Num);
     }
-    show(
-        (x.re * y.re + x.im * y.im) / scale,
-        (x.im * y.re - x.re * y.im) / scale,
-        x.unit.or(y.unit),
-    )
+    show((x.re * y.re + x.im * y.im) / scale, (x.im * y.re - x.re * y.im) / scale, x.unit.or(y.unit))
 }
 
 fn logarithm(args: &[Arg<'_>], base: f64) -> Answer {

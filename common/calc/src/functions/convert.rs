@@ -26,7 +26,8 @@ enum Quantity {
 }
 
 use Quantity::{
-    Area, Distance, Energy, Force, Information, Magnetism, Mass, Power, Pressure, Speed, Temperature, Time, Volume,
+    Area, Distance, Energy, Force, Information, Magnetism, Mass, Power, Pressure, Speed, Temperature, Time,
+    Volume,
 };
 
 /// A unit: its name, its quantity, its size in the quantity's base unit, and the power of its prefixes (0 for none).
@@ -108,8 +109,8 @@ const UNITS: &[Unit] = &[
     ("cal", Energy, 4.1868, 1),
     ("eV", Energy, 1.602_176_487e-19, 1),
     ("ev", Energy, 1.602_176_487e-19, 1),
-    ("HPh", Energy, 2_684_519.537_696_172_8, 0),
-    ("hh", Energy, 2_684_519.537_696_172_8, 0),
+    ("HPh", Energy, 2_684_519.537_696_173, 0),
+    ("hh", Energy, 2_684_519.537_696_173, 0),
     ("Wh", Energy, 3600.0, 1),
     ("wh", Energy, 3600.0, 1),
     ("flb", Energy, 1.355_817_948_331_400_4, 0),

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use super::argument::Grid;
 use super::lookup::Pattern;
 use super::{Answer, Arg, Env, FunctionInfo};
+use crate::formula::Binary;
 use crate::number;
 use crate::value::{ErrorValue, Value, compare_text, text_to_number};
 
@@ -19,7 +20,9 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             .arrays(0b101),
         general("AVERAGEIFS", 3, 255, average_ifs, "The mean of the numbers where every criterion is met.")
             .arrays(in_pairs_after_one),
-        general("COUNTIF", 2, 2, count_if, "How many cells meet a criterion.").arrays(0b1),
+        general("COUNTIF", 2, 2, count_if, "How many cells meet a criterion.")
+            .note("whole columns end at the last used cell")
+            .arrays(0b1),
         general("COUNTIFS", 2, 255, count_ifs, "How many places meet every criterion.").arrays(in_pairs),
         general("MAXIFS", 3, 255, max_ifs, "The greatest number where every criterion is met.")
             .arrays(in_pairs_after_one),
@@ -170,6 +173,40 @@ fn count_ifs(_: &Env, args: &[Arg<'_>]) -> Answer {
 fn count_if(_: &Env, args: &[Arg<'_>]) -> Answer {
     let criterion = Criterion::new(args[1].value());
     Ok(Value::Number(args[0].grid().items.iter().filter(|v| criterion.meets(v)).count() as f64))
+}
+
+/// The operator as a criterion has it before its value.
+pub(crate) const fn relation(text: &str) -> Option<Binary> {
+    Some(match text.as_bytes() {
+        b"<>" => Binary::NotEqual,
+        b"<=" => Binary::LessEqual,
+        b">=" => Binary::GreaterEqual,
+        b"<" => Binary::Less,
+        b">" => Binary::Greater,
+        b"=" => Binary::Equal,
+        _ => return None,
+    })
+}
+
+const fn spelling(relation: Binary) -> &'static str {
+    match relation {
+        Binary::NotEqual => "<>",
+        Binary::LessEqual => "<=",
+        Binary::GreaterEqual => ">=",
+        Binary::Less => "<",
+        Binary::Greater => ">",
+        _ => "=",
+    }
+}
+
+/// `COUNTIF(range, operator & operand)`. A number in the operand is what its text says: 15 digits of it.
+pub(crate) fn count_where(relation: Binary, range: Option<&Arg<'_>>, operand: &Value) -> Value {
+    let criterion = match crate::program::concatenated(&spelling(relation).into(), operand) {
+        Value::Error(e) => Criterion::new(&Value::Error(e)),
+        text => Criterion::new(&text),
+    };
+    let items = range.map_or(&[][..], |range| range.grid().items);
+    Value::Number(items.iter().filter(|value| criterion.meets(value)).count() as f64)
 }
 
 /// The numbers beside the cells of a range that meet a criterion. The values start at the corner of their own range.

@@ -22,7 +22,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             "The date of a year, month and day.",
         ),
         general("DATEDIF", 3, 3, date_dif, "The whole years, months or days between two dates."),
-        general("DATEVALUE", 1, 1, date_value, "The date that a text names."),
+        general("DATEVALUE", 1, 1, date_value, "The date that a text names.")
+            .note("ISO, US and spelled English dates, with the year"),
         one("DAY", |x| part(x, |d| d.day), "The day of the month."),
         two("DAYS", |end, start| end.floor() - start.floor(), "The days between two dates."),
         many("DAYS360", 2, 3, days_360, "The days between two dates in a year of 360 days."),

@@ -35,7 +35,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             |a| negative_binomial(&[a[0], a[1], a[2], 0.0]),
             "The negative binomial distribution.",
         ),
-        general("PROB", 3, 4, probability, "The probability that values lie between two bounds.").arrays(0b11),
+        general("PROB", 3, 4, probability, "The probability that values lie between two bounds.")
+            .arrays(0b11),
         general("T.TEST", 4, 4, t_test, "Student's t test.").arrays(0b11),
         general("TTEST", 4, 4, t_test, "Student's t test.").arrays(0b11),
         general("Z.TEST", 2, 3, z_test, "The one-tailed z test.").arrays(1),
@@ -111,7 +112,11 @@ fn binomial_inverse(a: &[f64]) -> f64 {
 fn hypergeometric(a: &[f64]) -> f64 {
     let (k, drawn, marked, all) = (a[0].trunc(), a[1].trunc(), a[2].trunc(), a[3].trunc());
     let valid = k >= 0.0 && all > 0.0 && drawn > 0.0 && drawn <= all && marked > 0.0 && marked <= all;
-    if !valid || k > drawn.min(marked) || (a[4] == 0.0 && k < (drawn - all + marked).max(0.0)) || k > 100_000.0 {
+    if !valid
+        || k > drawn.min(marked)
+        || (a[4] == 0.0 && k < (drawn - all + marked).max(0.0))
+        || k > 100_000.0
+    {
         return NUM;
     }
     let term = |k: f64| {

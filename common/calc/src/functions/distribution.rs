@@ -27,14 +27,24 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         many("CHISQ.DIST", 3, 3, chi_dist, "The chi-squared distribution."),
         two("CHISQ.DIST.RT", chi_right, "The upper tail of the chi-squared distribution."),
         two("CHISQ.INV", chi_inverse, "The inverse of the chi-squared distribution."),
-        two("CHISQ.INV.RT", chi_right_inverse, "The inverse of the upper tail of the chi-squared distribution."),
+        two(
+            "CHISQ.INV.RT",
+            chi_right_inverse,
+            "The inverse of the upper tail of the chi-squared distribution.",
+        ),
         many("CONFIDENCE", 3, 3, confidence_normal, "Half the width of a confidence interval."),
         many("CONFIDENCE.NORM", 3, 3, confidence_normal, "Half the width of a confidence interval."),
         many("CONFIDENCE.T", 3, 3, confidence_t, "Half the width of a confidence interval, by Student's t."),
         many("F.DIST", 4, 4, f_dist, "The F distribution."),
         many("F.DIST.RT", 3, 3, f_right, "The upper tail of the F distribution."),
         many("F.INV", 3, 3, |a| f_inverse(a, false), "The inverse of the F distribution."),
-        many("F.INV.RT", 3, 3, |a| f_inverse(a, true), "The inverse of the upper tail of the F distribution."),
+        many(
+            "F.INV.RT",
+            3,
+            3,
+            |a| f_inverse(a, true),
+            "The inverse of the upper tail of the F distribution.",
+        ),
         many("FDIST", 3, 3, f_right, "The upper tail of the F distribution."),
         many("FINV", 3, 3, |a| f_inverse(a, true), "The inverse of the upper tail of the F distribution."),
         many("GAMMA.DIST", 4, 4, gamma_dist, "The gamma distribution."),
@@ -52,7 +62,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         many("T.DIST", 3, 3, t_dist, "Student's t distribution."),
         two("T.DIST.2T", |x, n| if x < 0.0 { NUM } else { t_tails(x, n, 2.0) }, "Both tails of Student's t."),
         two("T.DIST.RT", t_right, "The upper tail of Student's t distribution."),
-        two("T.INV", t_inverse, "The inverse of Student's t distribution."),
+        two("T.INV", t_inverse, "The inverse of Student's t distribution.")
+            .note("within a few of the last bits"),
         two("T.INV.2T", t_two_inverse, "The inverse of both tails of Student's t distribution."),
         many(
             "TDIST",
@@ -117,7 +128,13 @@ fn chi_dist(a: &[f64]) -> f64 {
         return gamma(n / 2.0, a[0] / 2.0).0;
     }
     if a[0] == 0.0 {
-        return if n < 2.0 { NUM } else if n == 2.0 { 0.5 } else { 0.0 };
+        return if n < 2.0 {
+            NUM
+        } else if n == 2.0 {
+            0.5
+        } else {
+            0.0
+        };
     }
     gamma_density(n / 2.0, a[0] / 2.0) / 2.0
 }
@@ -165,7 +182,13 @@ fn gamma_dist(a: &[f64]) -> f64 {
         return gamma(a[1], a[0] / a[2]).0;
     }
     if a[0] == 0.0 {
-        return if a[1] < 1.0 { NUM } else if a[1] == 1.0 { 1.0 / a[2] } else { 0.0 };
+        return if a[1] < 1.0 {
+            NUM
+        } else if a[1] == 1.0 {
+            1.0 / a[2]
+        } else {
+            0.0
+        };
     }
     gamma_density(a[1], a[0] / a[2]) / a[2]
 }
@@ -193,7 +216,13 @@ fn f_dist(a: &[f64]) -> f64 {
         return f_parts(x, d1, d2).0;
     }
     if x == 0.0 {
-        return if d1 < 2.0 { NUM } else if d1 == 2.0 { 1.0 } else { 0.0 };
+        return if d1 < 2.0 {
+            NUM
+        } else if d1 == 2.0 {
+            1.0
+        } else {
+            0.0
+        };
     }
     let whole = d1 * x + d2;
     beta_density(d1 / 2.0, d2 / 2.0, d1 * x / whole) * d1 * d2 / (whole * whole)

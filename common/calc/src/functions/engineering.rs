@@ -18,7 +18,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("BIN2HEX", 1, 2, |_, a| between(a, 2, 16), "A binary number as a hexadecimal one."),
         general("BIN2OCT", 1, 2, |_, a| between(a, 2, 8), "A binary number as an octal one."),
         two("BITAND", |a, b| bits(a, b, |a, b| a & b), "The bits that two numbers have in common."),
-        two("BITLSHIFT", |a, n| shifted(a, n), "A number with its bits moved to the left."),
+        two("BITLSHIFT", shifted, "A number with its bits moved to the left."),
         two("BITOR", |a, b| bits(a, b, |a, b| a | b), "The bits that either of two numbers has."),
         two("BITRSHIFT", |a, n| shifted(a, -n), "A number with its bits moved to the right."),
         two("BITXOR", |a, b| bits(a, b, |a, b| a ^ b), "The bits that only one of two numbers has."),
@@ -69,7 +69,8 @@ fn read(text: &str, base: u32) -> Result<i64, ErrorValue> {
     if text.len() > 10 {
         return Err(ErrorValue::Num);
     }
-    let value = if text.is_empty() { 0 } else { i64::from_str_radix(text, base).map_err(|_| ErrorValue::Num)? };
+    let value =
+        if text.is_empty() { 0 } else { i64::from_str_radix(text, base).map_err(|_| ErrorValue::Num)? };
     if value < 0 || text.starts_with('+') {
         return Err(ErrorValue::Num);
     }
@@ -96,7 +97,9 @@ fn write(value: i64, base: u32, places: Option<f64>) -> Answer {
 fn digits_of(mut value: u64, base: u32) -> String {
     let mut digits = Vec::new();
     loop {
-        digits.push(char::from_digit((value % u64::from(base)) as u32, base).unwrap_or('0').to_ascii_uppercase());
+        digits.push(
+            char::from_digit((value % u64::from(base)) as u32, base).unwrap_or('0').to_ascii_uppercase(),
+        );
         value /= u64::from(base);
         if value == 0 {
             return digits.iter().rev().collect();

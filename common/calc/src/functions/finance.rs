@@ -25,7 +25,9 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         ),
         general("FVSCHEDULE", 2, 2, schedule, "The future value under changing rates.").arrays(0b10),
         many("IPMT", 4, 6, interest, "The interest in one period of an annuity."),
-        general("IRR", 1, 2, irr, "The rate at which payments are worth nothing.").arrays(1),
+        general("IRR", 1, 2, irr, "The rate at which payments are worth nothing.")
+            .note("100 steps, then a search for a change of sign; Excel stops after 20")
+            .arrays(1),
         many(
             "ISPMT",
             4,
@@ -53,7 +55,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         many("PMT", 3, 5, |a| payment(a[0], a[1], a[2], at(a, 3), due(a, 4)), "The payment of an annuity."),
         many("PPMT", 4, 6, principal, "The principal in one period of an annuity."),
         many("PV", 3, 5, present, "The present value of an annuity."),
-        many("RATE", 3, 6, rate, "The rate of an annuity."),
+        many("RATE", 3, 6, rate, "The rate of an annuity.")
+            .note("100 steps, then a search for a change of sign; Excel stops after 20"),
         many(
             "RRI",
             3,
@@ -61,7 +64,9 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             |a| if a[0] <= 0.0 || a[1] == 0.0 { NUM } else { libm::pow(a[2] / a[1], 1.0 / a[0]) - 1.0 },
             "The rate of a growth.",
         ),
-        general("XIRR", 2, 3, xirr, "The rate at which payments on dates are worth nothing.").arrays(0b11),
+        general("XIRR", 2, 3, xirr, "The rate at which payments on dates are worth nothing.")
+            .note("100 steps, then a search for a change of sign")
+            .arrays(0b11),
         general("XNPV", 3, 3, xnpv, "The present value of payments on dates.").arrays(0b110),
     ]
 }

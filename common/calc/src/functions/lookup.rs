@@ -10,9 +10,7 @@ use crate::program::table::Index;
 use crate::value::{ErrorValue, Value, compare_text};
 
 pub(super) fn functions() -> Vec<FunctionInfo> {
-    vec![
-        FunctionInfo::general("ADDRESS", 2, 5, address, "The text of a reference from its row and column."),
-    ]
+    vec![FunctionInfo::general("ADDRESS", 2, 5, address, "The text of a reference from its row and column.")]
 }
 
 fn address(_: &Env, args: &[Arg<'_>]) -> Answer {
@@ -54,7 +52,8 @@ fn address(_: &Env, args: &[Arg<'_>]) -> Answer {
     let sheet = sheet.text()?;
     let plain = sheet.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
     let plain = plain && !sheet.starts_with(|c: char| c.is_ascii_digit());
-    Ok(if plain { format!("{sheet}!{text}") } else { format!("'{}'!{text}", sheet.replace('\'', "''")) }.into())
+    Ok(if plain { format!("{sheet}!{text}") } else { format!("'{}'!{text}", sheet.replace('\'', "''")) }
+        .into())
 }
 
 /// The zero-based place of a key in a row or column.

@@ -20,7 +20,11 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         one("ACOT", |x| std::f64::consts::FRAC_PI_2 - libm::atan(x), "The angle of a cotangent."),
         one("ASIN", libm::asin, "The angle of a sine."),
         one("ASINH", libm::asinh, "The inverse hyperbolic sine."),
-        one("ACOTH", |x| if x.abs() <= 1.0 { NUM } else { libm::atanh(1.0 / x) }, "The inverse hyperbolic cotangent."),
+        one(
+            "ACOTH",
+            |x| if x.abs() <= 1.0 { NUM } else { libm::atanh(1.0 / x) },
+            "The inverse hyperbolic cotangent.",
+        ),
         one("ATAN", libm::atan, "The angle of a tangent."),
         two("ATAN2", atan2, "The angle of a point."),
         one("ATANH", libm::atanh, "The inverse hyperbolic tangent."),
@@ -54,7 +58,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         one("LN", |x| if x <= 0.0 { NUM } else { libm::log(x) }, "The natural logarithm."),
         many("LOG", 1, 2, log, "The logarithm to a base, 10 if none is given."),
         one("LOG10", |x| if x <= 0.0 { NUM } else { libm::log10(x) }, "The logarithm to base 10."),
-        two("MOD", modulo, "The rest of a division, with the divisor's sign."),
+        two("MOD", modulo, "The rest of a division, with the divisor's sign.")
+            .note("quotients from 1.1259E12 on are #NUM!, as in Excel 2010 and later"),
         two("MROUND", mround, "The nearest multiple."),
         general("MULTINOMIAL", 1, 255, multinomial, "The factorial of a sum by the factorials of its parts.")
             .all_arrays(),

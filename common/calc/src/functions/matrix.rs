@@ -14,7 +14,11 @@ pub(crate) enum Known<'a> {
     /// A single value; `None` when it depends on the inputs.
     Value(Option<&'a Value>),
     /// A rectangle, with its items when all of them are constant.
-    Array { rows: usize, columns: usize, items: Option<&'a [Value]> },
+    Array {
+        rows: usize,
+        columns: usize,
+        items: Option<&'a [Value]>,
+    },
 }
 
 impl<'a> Known<'a> {
@@ -60,14 +64,24 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         matrix("FILTER", 2, 3, filter_size, filter, "The rows or columns for which a condition holds.")
             .all_arrays()
             .note("the condition must be constant: it decides the size of the result"),
-        matrix("FREQUENCY", 2, 2, frequency_size, frequency, "How many values lie between bounds.").all_arrays(),
-        FunctionInfo::general("MDETERM", 1, 1, determinant, "The determinant of a matrix.").all_arrays(),
+        matrix("FREQUENCY", 2, 2, frequency_size, frequency, "How many values lie between bounds.")
+            .all_arrays(),
+        FunctionInfo::general("MDETERM", 1, 1, determinant, "The determinant of a matrix.")
+            .note("up to 60 rows")
+            .all_arrays(),
         matrix("MINVERSE", 1, 1, inverse_size, inverse, "The inverse of a matrix.").all_arrays(),
         matrix("MMULT", 2, 2, product_size, product, "The product of two matrices.").all_arrays(),
         matrix("MUNIT", 1, 1, unit_size, unit, "The unit matrix.").note("its size must be constant"),
         matrix("SORT", 1, 4, sort_size, sort, "The rows or columns of an array in order.").arrays(1),
-        matrix("SORTBY", 2, 255, sort_by_size, sort_by, "The rows or columns of an array in the order of others.")
-            .arrays(0x5555_5557),
+        matrix(
+            "SORTBY",
+            2,
+            255,
+            sort_by_size,
+            sort_by,
+            "The rows or columns of an array in the order of others.",
+        )
+        .arrays(0x5555_5557),
         matrix("UNIQUE", 1, 3, unique_size, unique, "The rows or columns of an array, each once.")
             .arrays(1)
             .note("the array must be constant: it decides the size of the result"),
@@ -314,7 +328,11 @@ fn sort_by(_: &Env, args: &[Arg<'_>]) -> Answer {
 }
 
 /// Which lines `FILTER` keeps, and whether they are columns.
-fn kept(condition: &[Value], size: (usize, usize), of: (usize, usize)) -> Result<(Vec<usize>, bool), ErrorValue> {
+fn kept(
+    condition: &[Value],
+    size: (usize, usize),
+    of: (usize, usize),
+) -> Result<(Vec<usize>, bool), ErrorValue> {
     let across = match size {
         (n, 1) if n == of.0 => false,
         (1, n) if n == of.1 => true,
@@ -363,16 +381,21 @@ fn distinct(items: &[Value], (rows, columns): (usize, usize), across: bool, once
     let (lines, length) = if across { (columns, rows) } else { (rows, columns) };
     let same = |a: usize, b: usize| {
         (0..length).all(|k| {
-            let at = |line: usize| if across { &items[k * columns + line] } else { &items[line * columns + k] };
+            let at =
+                |line: usize| if across { &items[k * columns + line] } else { &items[line * columns + k] };
             match (at(a), at(b)) {
                 (Value::Error(x), Value::Error(y)) => x == y,
                 (Value::Number(x), Value::Number(y)) => x == y,
-                (x, y) => std::mem::discriminant(x) == std::mem::discriminant(y) && x.compare(y) == Ok(Ordering::Equal),
+                (x, y) => {
+                    std::mem::discriminant(x) == std::mem::discriminant(y)
+                        && x.compare(y) == Ok(Ordering::Equal)
+                }
             }
         })
     };
     (0..lines)
-        .filter(|i| !(0..*i).any(|j| same(*i, j)) && !(once && (i + 1..lines).any(|j| same(*i, j))))
+        .filter(|i| !(0..*i).any(|j| same(*i, j)))
+        .filter(|i| !once || !(i + 1..lines).any(|j| same(*i, j)))
         .collect()
 }
 

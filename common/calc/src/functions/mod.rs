@@ -158,7 +158,18 @@ pub(crate) enum Kernel {
 
 impl FunctionInfo {
     const fn new(name: &'static str, min: u8, max: u8, kind: Kind, summary: &'static str) -> Self {
-        Self { name, category: "", summary, min, max, volatile: false, note: "", kind, arrays: 0, kernel: Kernel::None }
+        Self {
+            name,
+            category: "",
+            summary,
+            min,
+            max,
+            volatile: false,
+            note: "",
+            kind,
+            arrays: 0,
+            kernel: Kernel::None,
+        }
     }
 
     pub(crate) const fn number1(name: &'static str, f: fn(f64) -> f64, summary: &'static str) -> Self {

@@ -39,13 +39,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         ),
         one("GAUSS", |x| standard(x) - 0.5, "The standard normal distribution less one half."),
         many("LOGNORM.DIST", 4, 4, log_normal, "The lognormal distribution."),
-        many(
-            "LOGNORM.INV",
-            3,
-            3,
-            log_normal_inverse,
-            "The inverse of the lognormal distribution.",
-        ),
+        many("LOGNORM.INV", 3, 3, log_normal_inverse, "The inverse of the lognormal distribution."),
         many("NORM.DIST", 4, 4, normal, "The normal distribution."),
         many(
             "NORM.INV",

@@ -18,7 +18,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("PERCENTILE.INC", 2, 2, |_, a| percentile(a, false), "The k-th percentile, ends included.")
             .arrays(1),
         general("PERCENTRANK", 2, 3, percent_rank, "The rank of a value as a part of all.").arrays(1),
-        general("PERCENTRANK.EXC", 2, 3, percent_rank_exclusive, "The rank of a value, ends excluded.").arrays(1),
+        general("PERCENTRANK.EXC", 2, 3, percent_rank_exclusive, "The rank of a value, ends excluded.")
+            .arrays(1),
         general("PERCENTRANK.INC", 2, 3, percent_rank, "The rank of a value as a part of all.").arrays(1),
         general("QUARTILE", 2, 2, |_, a| quartile(a, false), "A quartile, ends included.").arrays(1),
         general("QUARTILE.EXC", 2, 2, |_, a| quartile(a, true), "A quartile, ends excluded.").arrays(1),

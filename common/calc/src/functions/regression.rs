@@ -9,16 +9,44 @@ use crate::value::{ErrorValue, Value};
 pub(super) fn functions() -> Vec<FunctionInfo> {
     let matrix = FunctionInfo::matrix;
     vec![
-        matrix("GROWTH", 1, 4, trend_size, |_, a| trend(a, true), "Values on an exponential curve through points.")
-            .arrays(0b111),
-        matrix("LINEST", 1, 4, line_size, |_, a| line(a, false), "The straight line through points, with its statistics.")
-            .arrays(0b11)
-            .note("whether statistics are wanted must be constant"),
-        matrix("LOGEST", 1, 4, line_size, |_, a| line(a, true), "The exponential curve through points, with its statistics.")
-            .arrays(0b11)
-            .note("whether statistics are wanted must be constant"),
-        matrix("TREND", 1, 4, trend_size, |_, a| trend(a, false), "Values on the straight line through points.")
-            .arrays(0b111),
+        matrix(
+            "GROWTH",
+            1,
+            4,
+            trend_size,
+            |_, a| trend(a, true),
+            "Values on an exponential curve through points.",
+        )
+        .arrays(0b111),
+        matrix(
+            "LINEST",
+            1,
+            4,
+            line_size,
+            |_, a| line(a, false),
+            "The straight line through points, with its statistics.",
+        )
+        .arrays(0b11)
+        .note("whether statistics are wanted must be constant"),
+        matrix(
+            "LOGEST",
+            1,
+            4,
+            line_size,
+            |_, a| line(a, true),
+            "The exponential curve through points, with its statistics.",
+        )
+        .arrays(0b11)
+        .note("whether statistics are wanted must be constant"),
+        matrix(
+            "TREND",
+            1,
+            4,
+            trend_size,
+            |_, a| trend(a, false),
+            "Values on the straight line through points.",
+        )
+        .arrays(0b111),
     ]
 }
 
@@ -44,7 +72,9 @@ fn variables(ys: &Grid<'_>, xs: &Grid<'_>) -> Result<Vec<Vec<f64>>, ErrorValue> 
         return Ok(vec![items]);
     }
     if ys.columns == 1 && xs.rows == ys.rows {
-        return Ok((0..xs.columns).map(|c| (0..xs.rows).map(|r| items[r * xs.columns + c]).collect()).collect());
+        return Ok((0..xs.columns)
+            .map(|c| (0..xs.rows).map(|r| items[r * xs.columns + c]).collect())
+            .collect());
     }
     if ys.rows == 1 && xs.columns == ys.columns {
         return Ok(items.chunks(xs.columns).map(<[f64]>::to_vec).collect());
@@ -146,7 +176,8 @@ impl Fit {
             (1, _) => {
                 let mut sum = 1.0 / self.count as f64;
                 for k in 0..self.rank {
-                    let part = self.inverse.iter().zip(&self.means).fold(0.0, |sum, (row, x)| sum + row[k] * x);
+                    let part =
+                        self.inverse.iter().zip(&self.means).fold(0.0, |sum, (row, x)| sum + row[k] * x);
                     sum += part * part;
                 }
                 (variance * sum).sqrt()

@@ -81,16 +81,46 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             .all_arrays(),
         general("STDEV.S", 1, 255, |_, a| spread(a, sample_deviation), "The standard deviation of a sample.")
             .all_arrays(),
-        general("STDEVA", 1, 255, |_, a| spread_all(a, sample_deviation), "As STDEV, with text as 0 and booleans as 0 and 1.")
-            .all_arrays(),
-        general("STDEVPA", 1, 255, |_, a| spread_all(a, deviation), "As STDEVP, with text as 0 and booleans as 0 and 1.")
-            .all_arrays(),
-        general("STEYX", 2, 2, |_, a| line(a, Line::error), "The standard error of values on a line through points.")
-            .all_arrays(),
-        general("VARA", 1, 255, |_, a| spread_all(a, sample_variance), "As VAR, with text as 0 and booleans as 0 and 1.")
-            .all_arrays(),
-        general("VARPA", 1, 255, |_, a| spread_all(a, ratio), "As VARP, with text as 0 and booleans as 0 and 1.")
-            .all_arrays(),
+        general(
+            "STDEVA",
+            1,
+            255,
+            |_, a| spread_all(a, sample_deviation),
+            "As STDEV, with text as 0 and booleans as 0 and 1.",
+        )
+        .all_arrays(),
+        general(
+            "STDEVPA",
+            1,
+            255,
+            |_, a| spread_all(a, deviation),
+            "As STDEVP, with text as 0 and booleans as 0 and 1.",
+        )
+        .all_arrays(),
+        general(
+            "STEYX",
+            2,
+            2,
+            |_, a| line(a, Line::error),
+            "The standard error of values on a line through points.",
+        )
+        .all_arrays(),
+        general(
+            "VARA",
+            1,
+            255,
+            |_, a| spread_all(a, sample_variance),
+            "As VAR, with text as 0 and booleans as 0 and 1.",
+        )
+        .all_arrays(),
+        general(
+            "VARPA",
+            1,
+            255,
+            |_, a| spread_all(a, ratio),
+            "As VARP, with text as 0 and booleans as 0 and 1.",
+        )
+        .all_arrays(),
         general("STDEVP", 1, 255, |_, a| spread(a, deviation), "The standard deviation of a population.")
             .all_arrays(),
         general("VAR", 1, 255, |_, a| spread(a, sample_variance), "The variance of a sample.").all_arrays(),

@@ -29,7 +29,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             "Whether two texts are the same, with case.",
         ),
         general("FIND", 2, 3, find, "The place of a text in another, with case."),
-        general("HYPERLINK", 1, 2, |_, a| Ok(a[a.len() - 1].value().clone()), "The text that a link shows."),
+        general("HYPERLINK", 1, 2, hyperlink, "The text that a link shows."),
         general("LEFT", 1, 2, left, "The first characters."),
         general(
             "LEN",
@@ -56,7 +56,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("UNICHAR", 1, 1, unichar, "The character of a Unicode number."),
         general("UNICODE", 1, 1, unicode, "The Unicode number of the first character."),
         general("UPPER", 1, 1, |_, a| map(a, str::to_uppercase), "Text in upper case."),
-        general("VALUE", 1, 1, value, "The number that a text shows."),
+        general("VALUE", 1, 1, value, "The number that a text shows.").note("English separators"),
     ]
 }
 
@@ -175,6 +175,16 @@ fn substitute(_: &Env, args: &[Arg<'_>]) -> Answer {
     }
 }
 
+/// The value that a cell shows for it: 0 for blank.
+fn solid(value: &Value) -> Value {
+    if *value == Value::Blank { Value::Number(0.0) } else { value.clone() }
+}
+
+fn hyperlink(_: &Env, args: &[Arg<'_>]) -> Answer {
+    args[0].text()?;
+    Ok(solid(args[args.len() - 1].value()))
+}
+
 /// `TEXTBEFORE` and `TEXTAFTER`: text, part, which one, without case, whether the end counts as a part, otherwise.
 fn around(args: &[Arg<'_>], after: bool) -> Answer {
     let (text, part) = (args[0].text()?, args[1].text()?);
@@ -188,15 +198,17 @@ fn around(args: &[Arg<'_>], after: bool) -> Answer {
     }
     let missing = || match args.get(5) {
         None | Some(Arg::Omitted) => Err(ErrorValue::NA),
-        Some(arg) => Ok(arg.value().clone()),
+        Some(arg) => Ok(solid(arg.value())),
     };
     if part.is_empty() {
         // Nothing is found at once, at the near end.
         return Ok(if (which > 0.0) == after { text.as_ref().into() } else { "".into() });
     }
     // Folding one character to one keeps places the same.
-    let simple = |c: char| c.to_lowercase().next().filter(|f| folded && f.len_utf8() == c.len_utf8()).unwrap_or(c);
-    let (hay, needle): (String, String) = (text.chars().map(simple).collect(), part.chars().map(simple).collect());
+    let simple =
+        |c: char| c.to_lowercase().next().filter(|f| folded && f.len_utf8() == c.len_utf8()).unwrap_or(c);
+    let (hay, needle): (String, String) =
+        (text.chars().map(simple).collect(), part.chars().map(simple).collect());
     let mut places: Vec<(usize, usize)> = hay.match_indices(&needle).map(|(i, m)| (i, i + m.len())).collect();
     if which < 0.0 {
         places = hay.rmatch_indices(&needle).map(|(i, m)| (i, i + m.len())).collect();

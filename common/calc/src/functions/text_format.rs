@@ -11,7 +11,8 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
     vec![
         general("DOLLAR", 1, 2, dollar, "A number as an amount of dollars."),
         general("FIXED", 1, 3, fixed, "A number as text with fixed digits."),
-        general("TEXT", 2, 2, text, "A value as text, by a format."),
+        general("TEXT", 2, 2, text, "A value as text, by a format.")
+            .note("English formats; no colours; dates in the Gregorian calendar"),
     ]
 }
 

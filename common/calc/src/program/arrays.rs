@@ -54,7 +54,10 @@ impl Compiler<'_> {
             Extent::Of(rows, columns) => (rows, columns),
             Extent::Error(e) => return Ok(Shape::Src(self.builder.constant(e.into()))),
             Extent::Unknown => {
-                return Err(unsupported(&format!("{} with a size that depends on the inputs", function.name)));
+                return Err(unsupported(&format!(
+                    "{} with a size that depends on the inputs",
+                    function.name
+                )));
             }
         };
         let (rows, columns) = if mode == Mode::Scalar { (1, 1) } else { (rows, columns) };
@@ -199,7 +202,8 @@ impl Compiler<'_> {
     pub(super) fn aggregate(&mut self, subtotal: bool, args: &[Expr], at: &mut At) -> Lower<Shape> {
         let computed = || unsupported("SUBTOTAL or AGGREGATE with a function that depends on the inputs");
         let code = self.known_number(args.first(), 0.0, at)?.ok_or_else(computed)?.trunc();
-        let options = if subtotal { 0.0 } else { self.known_number(args.get(1), 0.0, at)?.ok_or_else(computed)? };
+        let options =
+            if subtotal { 0.0 } else { self.known_number(args.get(1), 0.0, at)?.ok_or_else(computed)? };
         let (code, hidden) = if subtotal && code > 100.0 { (code - 100.0, true) } else { (code, false) };
         let most = if subtotal { 11.0 } else { 19.0 };
         if !(1.0..=most).contains(&code) || !(0.0..8.0).contains(&options) {

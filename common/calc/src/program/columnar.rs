@@ -4,12 +4,12 @@ use super::column::{Column, lane};
 use super::graph::{Graph, Src};
 use super::lanes::{Bank, Num, Splat, WIDTH};
 use super::schedule::{Rectangle, Schedule};
-use super::steps::{Argument, Kind, Many, One, Step, Two, Typed};
+use super::steps::{Argument, Kind, Many, One, Step, Two, Typed, Values};
 use super::{Volatile, kernels, scalar};
 use crate::formula::Binary;
 use crate::functions::{Env, lookup};
 use crate::number::{self, POWERS, Rounding};
-use crate::value::{ErrorValue, Value, compare_text};
+use crate::value::{ErrorValue, Value};
 
 /// What a run reads besides its registers.
 #[derive(Debug, Clone, Copy)]
@@ -318,24 +318,13 @@ impl Run<'_> {
     fn rare(&self, step: &Step, state: &mut State<'_>, width: usize) {
         let n = self.n;
         match *step {
-            Step::Load { input, kind: Kind::Value, target } => {
-                let mut values = std::mem::take(&mut state.bank.values[target as usize]);
-                values.clear();
-                let blank = Column::default();
-                let column = self.inputs.get(input as usize).unwrap_or(&blank);
-                values.extend((self.offset..self.offset + n).map(|i| match column.get(i) {
-                    Value::Number(x) => number::value(x),
-                    value => value,
-                }));
-                state.bank.values[target as usize] = values;
-            }
             Step::Load { input, kind, target } => {
                 let mut out = state.bank.take(target);
                 self.load(input, kind, &mut state.odd, &mut out);
                 state.bank.put(target, out);
             }
             Step::ToNumber { values, target } => {
-                self.fill(state, target, width, |state, i| state.bank.values[values as usize][i].to_lane())
+                self.fill(state, target, width, |state, i| self.value_of(values, state.bank, i).to_lane())
             }
             Step::Power { a, b, target } => self.fill(state, target, width, |state, i| {
                 scalar::power(state.bank.lane(a, i), state.bank.lane(b, i))
@@ -372,17 +361,34 @@ impl Run<'_> {
                         .map_or(number::error(ErrorValue::NA), |place| place as f64 + 1.0)
                 });
             }
+            Step::CountWhere { relation, key, table, target } => {
+                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
+                let index = table.index();
+                self.fill(state, target, width, |state, i| {
+                    let key = state.bank.lanes(key)[i];
+                    match number::decode(key) {
+                        Some(error) => {
+                            let same = |value: &&Value| **value == Value::Error(error);
+                            table.values.iter().filter(same).count() as f64
+                        }
+                        None => {
+                            let around = index.around(number::digits(key));
+                            count_where(relation, table.values.len(), index.numbers.len(), around)
+                        }
+                    }
+                });
+            }
             Step::PlaceText { search, values, table, target } => {
                 let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
                 let grid = table.grid(true);
                 self.fill(state, target, width, |state, i| {
-                    scalar::position_in(search, &state.bank.values[values as usize][i], &grid)
+                    scalar::position_in(search, self.value_of(values, state.bank, i), &grid)
                 });
             }
             Step::SameText { values, text, equal, target } => {
                 let text = &self.graph.constants[text as usize];
                 self.fill(state, target, width, |state, i| {
-                    same_text(&state.bank.values[values as usize][i], text, equal)
+                    same_text(self.value_of(values, state.bank, i), text, equal)
                 });
             }
             Step::SelectValues { condition, yes, no, target } => {
@@ -507,9 +513,14 @@ impl Run<'_> {
             *out = short[usize::from(*slot)];
         }
         if !inside {
-            let (row, column) = (Num::Lanes(places), Num::Constant(1.0));
-            let (row, column) = if table.columns == 1 { (row, column) } else { (column, row) };
-            pick_one_by_one(table.rows, table.columns, &padded[1..], bank, row, column, out);
+            let lanes = bank.lanes(places).iter().zip(slots).zip(out);
+            for ((place, _), out) in lanes.filter(|((_, slot), _)| **slot == 0) {
+                let (row, column) = if table.columns == 1 { (*place, 1.0) } else { (1.0, *place) };
+                *out = match scalar::place(table.rows, table.columns, row, column) {
+                    Ok(place) => padded[place + 1],
+                    Err(e) => number::error(e),
+                };
+            }
         }
     }
 
@@ -580,9 +591,23 @@ impl Run<'_> {
         match argument {
             Argument::Lanes(register, Kind::Boolean) => number::boolean(bank.lanes(register)[i]),
             Argument::Lanes(register, _) => number::value(bank.lanes(register)[i]),
-            Argument::Values(register) => bank.values[register as usize][i].clone(),
+            Argument::Values(values) => self.value_of(values, bank, i).clone(),
             Argument::Constant(index) => self.graph.constants[index as usize].clone(),
             Argument::Omitted | Argument::Table(_) | Argument::Items { .. } => Value::Blank,
+        }
+    }
+
+    /// One of many values, where they are.
+    pub fn value_of<'v>(&'v self, values: Values, bank: &'v Bank, i: usize) -> &'v Value {
+        let input = match values {
+            Values::Register(register) => return &bank.values[register as usize][i],
+            Values::Input(input) => self.inputs.get(input as usize),
+        };
+        match input {
+            Some(Column::Value(values)) => values.get(self.offset + i).unwrap_or(&Value::Blank),
+            Some(Column::Constant(value)) => value,
+            // Columns of lanes that are too short are values before they come here.
+            Some(Column::Number(_) | Column::Boolean(_)) | None => &Value::Blank,
         }
     }
 
@@ -598,18 +623,33 @@ impl Run<'_> {
 /// `=` or `<>` of a value and a text, as a lane.
 fn same_text(value: &Value, text: &Value, equal: bool) -> f64 {
     let same = match (value, text) {
-        (Value::Text(a), Value::Text(b)) => {
-            a.len() == b.len() && compare_text(a, b).is_eq() || {
-                // Only text beyond ASCII may change its length with its case.
-                a.len() != b.len() && !(a.is_ascii() && b.is_ascii()) && compare_text(a, b).is_eq()
-            }
-        }
+        (Value::Text(a), Value::Text(b)) if a.is_ascii() && b.is_ascii() => a.eq_ignore_ascii_case(b),
         (a, b) => match a.compare(b) {
             Ok(ordering) => ordering.is_eq(),
             Err(e) => return number::error(e),
         },
     };
     f64::from(u8::from(same == equal))
+}
+
+/// How many of `all` values stand so to a number, of which some lie below and some not above.
+fn count_where(relation: Binary, all: usize, numbers: usize, (below, up_to): (usize, usize)) -> f64 {
+    let count = match relation {
+        Binary::Equal => up_to - below,
+        Binary::NotEqual => all - (up_to - below),
+        Binary::Less => below,
+        Binary::LessEqual => up_to,
+        Binary::Greater => numbers - up_to,
+        _ => numbers - below,
+    };
+    count as f64
+}
+
+fn if_na(bank: &Bank, a: Num, otherwise: Num, out: &mut [f64]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let x = bank.lane(a, i);
+        *out = if number::decode(x) == Some(ErrorValue::NA) { bank.lane(otherwise, i) } else { x };
+    }
 }
 
 #[cold]
@@ -620,13 +660,6 @@ fn repair_floor(bank: &Bank, a: Num, out: &mut [f64]) {
         if kernels::floor_is_doubtful(x) {
             *out = if x.is_nan() { x } else { number::floor(x) };
         }
-    }
-}
-
-fn if_na(bank: &Bank, a: Num, otherwise: Num, out: &mut [f64]) {
-    for (i, out) in out.iter_mut().enumerate() {
-        let x = bank.lane(a, i);
-        *out = if number::decode(x) == Some(ErrorValue::NA) { bank.lane(otherwise, i) } else { x };
     }
 }
 

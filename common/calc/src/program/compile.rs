@@ -202,7 +202,8 @@ impl Compiler<'_> {
                     stack.pop();
                 }
                 Err(Stop::Assume(_)) => {
-                    let kind = CompileErrorKind::Unsupported("an array whose size depends on the inputs".to_owned());
+                    let kind =
+                        CompileErrorKind::Unsupported("an array whose size depends on the inputs".to_owned());
                     let error = self.error(key, kind);
                     self.obstacle(key, error)?;
                     stack.pop();

@@ -11,7 +11,7 @@ use super::graph::{Graph, Src};
 use super::lanes::Bank;
 use super::records::{Census, Record};
 use super::schedule::Schedule;
-use super::steps::{Kind, Out, Typed};
+use super::steps::{Kind, Out, Typed, Values};
 use super::typing::typed;
 use super::{BLOCK, Volatile};
 use crate::number;
@@ -91,6 +91,11 @@ impl<'a> Block<'a> {
         if scratch.execution == Execution::Records {
             return self.record_by_record(scratch, outputs);
         }
+        if self.schedule.inputs.iter().any(|input| self.is_short(*input)) {
+            let column = |column: &Column| Column::Value((0..self.rows).map(|i| column.get(i)).collect());
+            let inputs: Vec<Column> = self.inputs.iter().map(column).collect();
+            return Block { inputs: &inputs, ..self }.run(scratch, outputs);
+        }
         self.kinds(&mut scratch.kinds);
         let mut typed = self.typing(scratch);
         let mut offset = 0;
@@ -104,6 +109,14 @@ impl<'a> Block<'a> {
                 }
             }
             offset += n;
+        }
+    }
+
+    /// Whether a column of lanes ends before the block: it is blank from there.
+    fn is_short(&self, input: u32) -> bool {
+        match self.inputs.get(input as usize) {
+            Some(Column::Number(lanes) | Column::Boolean(lanes)) => lanes.len() < self.rows,
+            _ => false,
         }
     }
 
@@ -136,18 +149,13 @@ impl<'a> Block<'a> {
     fn kinds(&self, kinds: &mut Vec<Kind>) {
         kinds.clear();
         kinds.extend(self.schedule.inputs.iter().map(|input| match self.inputs.get(*input as usize) {
-            Some(Column::Number(lanes)) if lanes.len() >= self.rows => Kind::Number,
-            Some(Column::Boolean(lanes)) if lanes.len() >= self.rows => Kind::Boolean,
+            Some(Column::Number(_)) => Kind::Number,
+            Some(Column::Boolean(_)) => Kind::Boolean,
             Some(Column::Constant(value)) => Kind::of(value),
             None => Kind::Value,
             Some(Column::Value(values)) => {
                 let mut census = Census::default();
                 values.iter().take(self.rows).for_each(|value| census.count(value));
-                census.kind()
-            }
-            Some(column) => {
-                let mut census = Census::default();
-                (0..self.rows).for_each(|i| census.count(&column.get(i)));
                 census.kind()
             }
         }));
@@ -224,8 +232,21 @@ impl<'a> Block<'a> {
         for (out, column) in typed.outputs.iter().zip(outputs) {
             match *out {
                 Out::Constant(src) => append(column, offset, &Part::Constant(run.constant(src))),
-                Out::Values(register) => {
+                // A register that is an output is read by nobody else after the last step.
+                Out::Values(Values::Register(register), true) if n == self.rows => {
+                    let values = &mut scratch.bank.values[register as usize];
+                    match column {
+                        Column::Value(out) => std::mem::swap(out, values),
+                        column => *column = Column::Value(std::mem::take(values)),
+                    }
+                }
+                Out::Values(Values::Register(register), _) => {
                     append(column, offset, &Part::Values(&scratch.bank.values[register as usize][..n]));
+                }
+                Out::Values(values @ Values::Input(_), _) => {
+                    let values: Vec<Value> =
+                        (0..n).map(|i| run.value_of(values, &scratch.bank, i).clone()).collect();
+                    append(column, offset, &Part::Values(&values));
                 }
                 Out::Lanes(register, kind) => {
                     append(column, offset, &Part::Lanes(&scratch.bank.lanes(register)[..n], kind));

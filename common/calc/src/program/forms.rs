@@ -165,7 +165,9 @@ impl Compiler<'_> {
             let sure = self.builder.add_src(Op::If, &[src, yes_holds, not])?;
             let sure = self.builder.add_src(Op::IfError, &[sure, not])?;
             let taken = if self.assume(sure)? { yes } else { no };
-            return self.lift(&[condition, taken], &mut |c, s| Ok(c.builder.add_src(Op::If, &[s[0], s[1], s[1]])?));
+            return self.lift(&[condition, taken], &mut |c, s| {
+                Ok(c.builder.add_src(Op::If, &[s[0], s[1], s[1]])?)
+            });
         }
         self.lift(&[condition, yes, no], &mut |c, s| Ok(c.builder.add_src(Op::If, s)?))
     }

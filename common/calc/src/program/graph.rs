@@ -82,6 +82,8 @@ pub(crate) enum Op {
     Position(Search),
     /// The value of an array at a one-based row and column.
     Pick,
+    /// How many values of an array stand so to a value: `COUNTIF(array, ">"&value)`.
+    CountWhere(Binary),
     /// A random number from 0 to 1 that depends on the seed, the record and this place in the program.
     Random(u32),
     /// A whole number between two bounds, from a random number.

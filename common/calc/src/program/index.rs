@@ -4,12 +4,63 @@ use super::compile::{Compiler, Lower, Stop};
 use super::graph::{Array, Op, Operand, Src};
 use super::lower::{At, Mode, Shape, unsupported};
 use crate::book::Range;
-use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW};
-use crate::functions::{self, by_index};
+use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW, Unary};
+use crate::functions::{self, Form, Kind, by_index};
 use crate::value::{ErrorValue, Value};
 
 /// Conditions on the inputs that one formula may be compiled for, one by one.
 const CASES: usize = 6;
+
+/// Whether an expression may have several values where arrays are evaluated. Such a place refers to no single cell or line.
+pub(super) fn may_be_array(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) | Expr::Omitted => false,
+        Expr::Reference(range) => !range.is_cell(),
+        Expr::Areas(_) | Expr::Span(..) | Expr::Local(_) | Expr::Array { .. } => true,
+        Expr::Unary(Unary::Intersect, _) => false,
+        Expr::Unary(_, inner) => may_be_array(inner),
+        Expr::Binary(..) => {
+            let mut node = expr;
+            while let Expr::Binary(_, left, right) = node {
+                if may_be_array(right) {
+                    return true;
+                }
+                node = left;
+            }
+            may_be_array(node)
+        }
+        Expr::Call(_, function, args) => match function.kind {
+            Kind::Matrix(..) => true,
+            Kind::Form(form) => match form {
+                Form::Match | Form::XMatch | Form::Lookup => args.first().is_some_and(may_be_array),
+                Form::VLookup | Form::HLookup => args.iter().step_by(2).any(may_be_array),
+                Form::Index => {
+                    let zero = |arg: &Expr| match arg {
+                        Expr::Omitted => true,
+                        Expr::Value(value) => value.to_number().is_ok_and(|x| x.trunc() == 0.0),
+                        other => may_be_array(other),
+                    };
+                    args.len() < 2 || args[1..].iter().any(zero)
+                }
+                Form::Rows | Form::Columns | Form::Areas | Form::IsRef | Form::IsFormula | Form::Single => {
+                    false
+                }
+                Form::Aggregate | Form::Subtotal | Form::Rand => false,
+                Form::If
+                | Form::IfError
+                | Form::IfNa
+                | Form::Ifs
+                | Form::Switch
+                | Form::Choose
+                | Form::Row
+                | Form::Column
+                | Form::RandBetween => args.iter().any(may_be_array),
+                _ => true,
+            },
+            _ => args.iter().enumerate().any(|(i, arg)| !function.takes_array(i) && may_be_array(arg)),
+        },
+    }
+}
 
 impl Compiler<'_> {
     /// Whether a condition holds, in the case that is being compiled. A condition that no case has yet stops the formula, which
@@ -55,7 +106,9 @@ impl Compiler<'_> {
             Src::Const(i) => return graph.constants[i as usize].to_number().is_ok_and(|x| x >= 1.0),
             Src::Node(i) => graph.nodes[i as usize],
         };
-        let operand = |i: usize| match graph.operands[node.start as usize..(node.start + node.length) as usize].get(i)
+        let operand = |i: usize| match graph.operands
+            [node.start as usize..(node.start + node.length) as usize]
+            .get(i)
         {
             Some(Operand::Src(src)) => self.at_least_one(*src),
             _ => false,
@@ -139,10 +192,9 @@ impl Compiler<'_> {
             Some(_) => own.checked_sub(first).filter(|i| (*i as usize) < count).map(|i| i as usize + 1),
         };
         let lines = base.map_or((0, 0), |b| (b.first_row, b.first_column));
-        for (place, count, across, own, first) in [
-            (&mut row, size.0, false, at.key.1, lines.0),
-            (&mut column, size.1, true, at.key.2, lines.1),
-        ] {
+        for (place, count, across, own, first) in
+            [(&mut row, size.0, false, at.key.1, lines.0), (&mut column, size.1, true, at.key.2, lines.1)]
+        {
             let own = here(own, first, count);
             if count == 1 || (mode == Mode::Scalar && own.is_none()) || !self.means_all(*place)? {
                 continue;
@@ -165,7 +217,8 @@ impl Compiler<'_> {
             }
             let blank = self.builder.constant(Value::Blank);
             let beyond = self.builder.constant(ErrorValue::Ref.into());
-            let (used, whole) = (self.builder.number(used as f64 + 1.0), self.builder.number(whole as f64 + 1.0));
+            let (used, whole) =
+                (self.builder.number(used as f64 + 1.0), self.builder.number(whole as f64 + 1.0));
             let inside = self.builder.add_src(Op::Binary(Binary::Less), &[place, whole])?;
             let in_use = self.builder.add_src(Op::Binary(Binary::Less), &[place, used])?;
             let rest = self.builder.add_src(Op::If, &[inside, blank, beyond])?;

@@ -48,8 +48,10 @@ impl Compiler<'_> {
             let up = c.position(Search::Ascending, s[0], array)?;
             let down = c.position(Search::Descending, s[0], array)?;
             let zero = c.builder.number(0.0);
-            let positive = c.builder.add_src(Op::Binary(Binary::Greater), &[s[1], zero])?;
-            let negative = c.builder.add_src(Op::Binary(Binary::Less), &[s[1], zero])?;
+            // A comparison would put a boolean above every number.
+            let kind = c.builder.add_src(Op::Binary(Binary::Add), &[s[1], zero])?;
+            let positive = c.builder.add_src(Op::Binary(Binary::Greater), &[kind, zero])?;
+            let negative = c.builder.add_src(Op::Binary(Binary::Less), &[kind, zero])?;
             let rest = c.builder.add_src(Op::If, &[negative, down, exact])?;
             Ok(c.builder.add_src(Op::If, &[positive, up, rest])?)
         })

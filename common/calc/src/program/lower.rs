@@ -3,9 +3,10 @@
 use super::compile::{Compiler, Key, Lower, Stop};
 use super::error::CompileErrorKind;
 use super::graph::{Array, Op, Operand, Src};
+use super::index::may_be_array;
 use crate::book::Range;
 use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW, Unary};
-use crate::functions::{Form, FunctionInfo, Kernel, Kind};
+use crate::functions::{Form, FunctionInfo, Kernel, Kind, criteria};
 use crate::value::{ErrorValue, Value};
 
 /// Cells that one array expression may have.
@@ -70,6 +71,9 @@ impl Compiler<'_> {
                 },
                 _ => return true,
             },
+            Op::Call(index) => {
+                return matches!(crate::functions::by_index(index).kind, Kind::Matrix(..));
+            }
             op => return matches!(op, Op::Input(_)),
         };
         choices.iter().any(|choice| match choice {
@@ -288,6 +292,17 @@ impl Compiler<'_> {
         if let Kind::Matrix(size, _) = function.kind {
             return self.matrix(index, function, size, args, at, mode);
         }
+        if let ("COUNTIF", [tested, Expr::Binary(Binary::Concat, operator, operand)]) = (function.name, args)
+            && let Expr::Value(Value::Text(operator)) = &**operator
+            && let Some(relation) = criteria::relation(operator)
+        {
+            let tested = self.array_argument(tested, at)?;
+            let operand = self.argument(operand, at, mode)?;
+            return self.lift(&[operand], &mut |compiler, sources| {
+                let operands = [Operand::Array(tested), Operand::Src(sources[0])];
+                Ok(compiler.builder.add(Op::CountWhere(relation), &operands)?)
+            });
+        }
         let mut operands = Vec::with_capacity(args.len());
         let mut lifted = Vec::new();
         let mut arrays = false;
@@ -344,8 +359,11 @@ impl Compiler<'_> {
                 }
                 Kind::Form(Form::Index) => self.index_reference(*index, args, at),
                 // One of several references, when it is known which.
+                Kind::Form(Form::Choose) if may_be_array(&args[0]) => Ok(None),
                 Kind::Form(Form::Choose) => match self.known_number(args.first(), 0.0, at)? {
-                    Some(x) if x >= 1.0 && (x as usize) < args.len() => self.reference_of(&args[x as usize], at),
+                    Some(x) if x >= 1.0 && (x as usize) < args.len() => {
+                        self.reference_of(&args[x as usize], at)
+                    }
                     _ => Ok(None),
                 },
                 Kind::Form(Form::Indirect) => {
@@ -410,6 +428,9 @@ impl Compiler<'_> {
     fn index_reference(&mut self, index: u16, args: &[Expr], at: &mut At) -> Lower<Option<Range>> {
         let Expr::Reference(base) = &args[0] else { return Ok(None) };
         let base = *base;
+        if args[1..].iter().any(may_be_array) {
+            return Ok(None);
+        }
         let first = self.known_number(args.get(1), 0.0, at)?;
         let second = self.known_number(args.get(2), 0.0, at)?;
         let (Some(first), Some(second)) = (first, second) else { return Ok(None) };

@@ -27,7 +27,7 @@ mod typing;
 pub use column::Column;
 pub use error::{CompileError, CompileErrorKind};
 pub use execute::Scratch;
-pub(crate) use scalar::{MAX_TEXT, power, random};
+pub(crate) use scalar::{MAX_TEXT, concatenated, power, random};
 
 use std::sync::Arc;
 

@@ -54,7 +54,7 @@ impl Run<'_> {
                     taken += 1;
                     Arg::Value(&store[taken - 1])
                 }
-                Argument::Values(register) => Arg::Value(&bank.values[register as usize][i]),
+                Argument::Values(values) => Arg::Value(self.value_of(values, bank, i)),
                 Argument::Constant(index) => Arg::Value(&self.graph.constants[index as usize]),
                 Argument::Table(array) => match &self.schedule.arrays[array as usize] {
                     Rectangle::Constant(table) => Arg::Array(table.grid(matches!(call.op, Op::Position(_)))),

@@ -3,7 +3,7 @@
 use super::graph::{Op, Search};
 use super::power::{MOST, whole_power};
 use crate::formula::Binary;
-use crate::functions::{Arg, Env, Grid, Kind, by_index, lookup};
+use crate::functions::{Arg, Env, Grid, Kind, by_index, criteria, lookup};
 use crate::number::{self, decode, error};
 use crate::value::{ErrorValue, Value};
 
@@ -141,9 +141,15 @@ pub(crate) fn evaluate(op: Op, args: &[Arg<'_>], env: &Env) -> Value {
                 Err(e) => e.into(),
             }
         }
+        Op::CountWhere(relation) => criteria::count_where(relation, args.first(), value(1)),
         Op::Random(site) => Value::Number(random(site, env)),
         Op::Between => number::value(checked(&[lane(0), lane(1), lane(2)], between)),
     }
+}
+
+/// `a & b`.
+pub(crate) fn concatenated(a: &Value, b: &Value) -> Value {
+    binary(Binary::Concat, a, b)
 }
 
 fn binary(operator: Binary, a: &Value, b: &Value) -> Value {
@@ -163,10 +169,7 @@ fn binary(operator: Binary, a: &Value, b: &Value) -> Value {
             (Ok(a), Ok(b))
                 if a.len() + b.len() <= MAX_TEXT || a.chars().count() + b.chars().count() <= MAX_TEXT =>
             {
-                let mut text = String::with_capacity(a.len() + b.len());
-                text.push_str(&a);
-                text.push_str(&b);
-                Value::from(text)
+                joined(&a, &b)
             }
             _ => ErrorValue::Value.into(),
         },
@@ -177,6 +180,21 @@ fn binary(operator: Binary, a: &Value, b: &Value) -> Value {
         Binary::Greater => compare(|o| o.is_gt()),
         Binary::GreaterEqual => compare(|o| o.is_ge()),
     }
+}
+
+/// Two texts as one; short ones are put together without memory of their own.
+fn joined(a: &str, b: &str) -> Value {
+    let mut buffer = [0_u8; 128];
+    let length = a.len() + b.len();
+    if let Some(place) = buffer.get_mut(..length) {
+        let (front, back) = place.split_at_mut(a.len());
+        front.copy_from_slice(a.as_bytes());
+        back.copy_from_slice(b.as_bytes());
+        if let Ok(text) = std::str::from_utf8(place) {
+            return Value::from(text);
+        }
+    }
+    Value::from([a, b].concat())
 }
 
 /// Characters of one text, at most, as in Excel.

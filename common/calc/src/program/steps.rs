@@ -78,14 +78,23 @@ pub(super) struct Series {
     pub low: u32,
 }
 
+/// Where values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    /// A register of values.
+    Register(u32),
+    /// An input column of values, read where it is.
+    Input(u32),
+}
+
 /// An argument of an operation that goes record by record.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Argument {
     Omitted,
     /// A register of lanes.
     Lanes(u32, Kind),
-    /// A register of values.
-    Values(u32),
+    /// Values.
+    Values(Values),
     /// A constant of the graph.
     Constant(u32),
     /// A constant array of the schedule.
@@ -121,7 +130,7 @@ pub(super) struct Call {
 /// One step. `target` is the register that it writes; no step reads its own target.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
-    /// An input column, by its place.
+    /// The lanes of an input column, by its place.
     Load {
         input: u32,
         kind: Kind,
@@ -129,7 +138,7 @@ pub(super) enum Step {
     },
     /// The numbers of values, as arithmetic coerces them.
     ToNumber {
-        values: u32,
+        values: Values,
         target: u32,
     },
     Two {
@@ -221,6 +230,13 @@ pub(super) enum Step {
         slots: u32,
         target: u32,
     },
+    /// How many numbers of a table stand so to a number.
+    CountWhere {
+        relation: Binary,
+        key: u32,
+        table: u32,
+        target: u32,
+    },
     /// A number of a table of numbers.
     Pick {
         table: u32,
@@ -263,7 +279,7 @@ pub(super) enum Step {
     },
     /// Comparison of text with a text for equality.
     SameText {
-        values: u32,
+        values: Values,
         text: u32,
         equal: bool,
         target: u32,
@@ -271,7 +287,7 @@ pub(super) enum Step {
     /// The place of a text in a table.
     PlaceText {
         search: Search,
-        values: u32,
+        values: Values,
         table: u32,
         target: u32,
     },
@@ -287,7 +303,8 @@ pub(super) enum Step {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Out {
     Lanes(u32, Kind),
-    Values(u32),
+    /// Values; whether no later output is the same.
+    Values(Values, bool),
     Constant(Src),
 }
 

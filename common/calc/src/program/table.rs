@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use rustc_hash::FxHashMap;
 
 use crate::functions::Grid;
+use crate::number;
 use crate::program::column::lane;
 use crate::value::{Value, fold};
 
@@ -71,6 +72,8 @@ pub(crate) struct Index {
     pub number_places: Vec<u32>,
     /// Whether the numbers never fall.
     pub ascending: bool,
+    /// The numbers in ascending order.
+    sorted: Vec<f64>,
     /// The first number, when every value is a number and each is one more than the one before it.
     series: Option<f64>,
 }
@@ -92,6 +95,8 @@ impl Index {
                 _ => {}
             }
         }
+        index.sorted.clone_from(&index.numbers);
+        index.sorted.sort_by(f64::total_cmp);
         let (first, count) = (index.numbers.first().copied(), index.numbers.len());
         index.series = first.filter(|first| {
             let rises = index.numbers.iter().zip(0_u32..).all(|(x, i)| *x == first + f64::from(i));
@@ -105,6 +110,13 @@ impl Index {
         self.series
     }
 
+    /// How many numbers lie below a number, and how many do not lie above it, by 15 digits as comparisons see them.
+    pub fn around(&self, x: f64) -> (usize, usize) {
+        let below = self.sorted.partition_point(|y| number::compare(*y, x).is_lt());
+        let up_to = below + self.sorted[below..].partition_point(|y| number::compare(*y, x).is_le());
+        (below, up_to)
+    }
+
     /// First and last place of a number.
     pub fn number(&self, x: f64) -> Option<(u32, u32)> {
         self.exact_numbers.get(&(x + 0.0).to_bits()).copied()
@@ -112,6 +124,14 @@ impl Index {
 
     /// First and last place of a text without wildcards.
     pub fn text(&self, text: &str) -> Option<(u32, u32)> {
+        let mut buffer = [0_u8; 64];
+        if let Some(place) = buffer.get_mut(..text.len())
+            && text.is_ascii()
+        {
+            place.copy_from_slice(text.as_bytes());
+            place.make_ascii_lowercase();
+            return std::str::from_utf8(place).ok().and_then(|text| self.exact_texts.get(text).copied());
+        }
         self.exact_texts.get(fold(text).as_ref()).copied()
     }
 }

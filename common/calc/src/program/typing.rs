@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use super::graph::{Graph, Op, Operand, Src};
 use super::lanes::Num;
 use super::schedule::{Instruction, Rectangle, Schedule};
-use super::steps::{Argument, Call, Kind, Many, One, Out, Series, Span, Step, Two, Typed};
+use super::steps::{Argument, Call, Kind, Many, One, Out, Series, Span, Step, Two, Typed, Values};
 use super::{kernels, scalar};
 use crate::formula::Binary;
 use crate::functions::{Kernel, Kind as Body, by_index};
@@ -22,6 +22,7 @@ pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expecte
         uses: uses(schedule),
         series: FxHashMap::default(),
         unused: Vec::new(),
+        loaded: FxHashMap::default(),
         slots: FxHashMap::default(),
         unused_slots: Vec::new(),
         temporary: Vec::new(),
@@ -41,16 +42,26 @@ pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expecte
     };
     for (index, instruction) in schedule.instructions.iter().enumerate() {
         builder.taken = 0;
+        builder.forget(instruction.target);
         let kind = builder.instruction(index, instruction);
         builder.kinds[instruction.target as usize] = kind;
-        builder.forget(instruction.target);
+    }
+    let mut last_places = FxHashMap::default();
+    for (place, src) in schedule.outputs.iter().enumerate() {
+        if let Src::Node(register) = src {
+            last_places.insert(*register, place);
+        }
     }
     builder.typed.outputs = schedule
         .outputs
         .iter()
-        .map(|src| match src {
+        .enumerate()
+        .map(|(place, src)| match src {
             Src::Node(register) => match builder.kinds[*register as usize] {
-                Kind::Value => Out::Values(*register),
+                Kind::Value => {
+                    let last = last_places.get(register) == Some(&place);
+                    Out::Values(builder.values(*register), last)
+                }
                 kind => Out::Lanes(*register, kind),
             },
             constant => Out::Constant(*constant),
@@ -97,6 +108,8 @@ struct Builder<'a> {
     /// The series of powers of each base register, with its last exponent.
     series: FxHashMap<u32, (Series, i32)>,
     unused: Vec<Series>,
+    /// The inputs whose values are read where they are, by the register that stands for them.
+    loaded: FxHashMap<u32, u32>,
     /// The slots of each register of places, by the length of the lines.
     slots: FxHashMap<(u32, u8), u32>,
     unused_slots: Vec<u32>,
@@ -109,6 +122,7 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// A register holds something else from now on.
     fn forget(&mut self, register: u32) {
+        self.loaded.remove(&register);
         if let Some((series, _)) = self.series.remove(&register) {
             self.unused.push(series);
         }
@@ -120,6 +134,11 @@ impl<'a> Builder<'a> {
             }
             keep
         });
+    }
+
+    /// Where the values of a register are.
+    fn values(&self, register: u32) -> Values {
+        self.loaded.get(&register).map_or(Values::Register(register), |input| Values::Input(*input))
     }
 
     fn register(&mut self) -> u32 {
@@ -163,6 +182,7 @@ impl<'a> Builder<'a> {
                 }
                 let target = self.temporary[self.taken];
                 self.taken += 1;
+                let values = self.values(values);
                 self.typed.steps.push(Step::ToNumber { values, target });
                 Num::Lanes(target)
             }
@@ -186,6 +206,10 @@ impl<'a> Builder<'a> {
             (Op::Input(input), ..) => {
                 let place = schedule.inputs.binary_search(&input).unwrap_or(0);
                 let kind = self.typed.inputs.get(place).copied().unwrap_or(Kind::Value);
+                if kind == Kind::Value {
+                    self.loaded.insert(target, input);
+                    return kind;
+                }
                 Some(self.push(Step::Load { input, kind, target }, kind))
             }
             (Op::Binary(operator), Some(a), Some(b)) => self.binary(operator, a, b, target),
@@ -212,6 +236,9 @@ impl<'a> Builder<'a> {
             (Op::Pick, None, Some(row)) => {
                 source(2).and_then(|column| self.pick(operands, row, column, target))
             }
+            (Op::CountWhere(relation), _, Some(Src::Node(key))) => {
+                self.count_where(relation, operands, key, target)
+            }
             (Op::Random(site), ..) => Some(self.push(Step::Random { site, target }, Kind::Number)),
             (Op::Call(function), ..) => self.call(function, instruction.op, operands, target),
             _ => None,
@@ -221,7 +248,7 @@ impl<'a> Builder<'a> {
             let kind = match instruction.op {
                 Op::Binary(Binary::Concat) => Kind::Value,
                 Op::Binary(_) => Kind::Boolean,
-                Op::Position(_) | Op::Between => Kind::Number,
+                Op::Position(_) | Op::Between | Op::CountWhere(_) => Kind::Number,
                 _ => self.typed.expected.get(index).copied().unwrap_or(Kind::Value),
             };
             self.push(Step::Record { call, kind, target }, kind)
@@ -289,6 +316,7 @@ impl<'a> Builder<'a> {
         };
         let fits =
             self.kinds[values as usize] == Kind::Value && matches!(self.constant(text), Value::Text(_));
+        let values = self.values(values);
         fits.then(|| self.push(Step::SameText { values, text, equal, target }, Kind::Boolean))
     }
 
@@ -322,7 +350,7 @@ impl<'a> Builder<'a> {
         let Rectangle::Constant(values) = &self.schedule.arrays[table as usize] else { return None };
         let step = match self.kinds[key as usize] {
             Kind::Boolean => return None,
-            Kind::Value => Step::PlaceText { search, values: key, table, target },
+            Kind::Value => Step::PlaceText { search, values: self.values(key), table, target },
             Kind::Number => match values.index().series() {
                 Some(first) if search.is_plain() => {
                     Step::PlaceInSeries { key, first, count: values.values.len() as f64, target }
@@ -361,6 +389,13 @@ impl<'a> Builder<'a> {
         };
         let Num::Lanes(places) = self.num(places) else { return None };
         Some(self.push(Step::PickValues { table, places, target }, Kind::Value))
+    }
+
+    fn count_where(&mut self, relation: Binary, operands: &[Operand], key: u32, target: u32) -> Option<Kind> {
+        let Some(Operand::Array(table)) = operands.first().copied() else { return None };
+        let Rectangle::Constant(values) = &self.schedule.arrays[table as usize] else { return None };
+        let fits = values.padded.is_some() && self.kinds[key as usize] == Kind::Number;
+        fits.then(|| self.push(Step::CountWhere { relation, key, table, target }, Kind::Number))
     }
 
     /// The slots of places: those made for an earlier look-up, while the places are the same.
@@ -573,7 +608,7 @@ impl<'a> Builder<'a> {
         match src {
             Src::Const(index) => Argument::Constant(index),
             Src::Node(register) => match self.kinds[register as usize] {
-                Kind::Value => Argument::Values(register),
+                Kind::Value => Argument::Values(self.values(register)),
                 kind => Argument::Lanes(register, kind),
             },
         }

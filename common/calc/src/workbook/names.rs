@@ -7,7 +7,7 @@ use crate::book::{Book, DefinedName, Range};
 use crate::interface::{Place, Validation, cell_address, range_address};
 use crate::limits::Limits;
 use crate::load::LoadError;
-use crate::source::{Source, SourceField};
+use crate::source::{Check, Source, SourceField};
 use crate::value::Value;
 
 /// What the sheets say about single cells.
@@ -18,14 +18,13 @@ pub(super) struct Marks {
 }
 
 /// Markers of the original platform that this engine does not act on.
-const IGNORED: [(&str, &str); 11] = [
+const IGNORED: [(&str, &str); 10] = [
     ("xcsvinput_", "a CSV input"),
     ("xcsvoutput_", "a CSV output"),
     ("xjinput_", "a JSON input"),
     ("xjoutput_", "a JSON output"),
     ("xrichoutput_", "a rich output"),
     ("xsolve_", "a goal seek"),
-    ("xvalidate_", "a validation message"),
     ("xparameter_", "an externalised table"),
     ("xreport_", "a report"),
     ("xjsonforms_", "a form"),
@@ -47,6 +46,10 @@ pub(super) fn mark(source: &mut Source, marks: &Marks, limits: &Limits) -> Resul
             source
                 .warnings
                 .push(format!("the name {} allows circular references, which are not supported", name.name));
+        }
+        if folded.starts_with("xvalidate_") {
+            check(source, name, limits)?;
+            continue;
         }
         let (input, wire) = if folded.starts_with("xinput_") {
             (true, name.name.get("xinput_".len()..).unwrap_or_default())
@@ -89,6 +92,45 @@ pub(super) fn mark(source: &mut Source, marks: &Marks, limits: &Limits) -> Resul
     refuse_overlap(&source.inputs, &source.book)
 }
 
+/// One `Xvalidate_` name: a cell whose formula gives a message, or nothing (contract 5.1).
+fn check(source: &mut Source, name: &DefinedName, limits: &Limits) -> Result<(), LoadError> {
+    let wire = name.name.get("xvalidate_".len()..).unwrap_or_default();
+    let range = match resolve(&source.book, &name.definition, name.sheet) {
+        Ok(range) if range.is_cell() && !wire.is_empty() => range,
+        Ok(_) => {
+            source.warnings.push(format!("the name {} must mark one cell: ignored", name.name));
+            return Ok(());
+        }
+        Err(message) => {
+            source.warnings.push(format!("the name {}: {message}: ignored", name.name));
+            return Ok(());
+        }
+    };
+    source.checks.push(Check { name: wire.to_owned(), cell: range });
+    if source.checks.len() > limits.fields {
+        let limit = limits.fields as u64;
+        return Err(LoadError::TooLarge { place: name.name.clone(), what: "the validation messages", limit });
+    }
+    Ok(())
+}
+
+/// The validation of a cell. Its formulas are written for the first cell of its areas, and are told for this one.
+fn validation_of(marks: &Marks, range: &Range) -> Option<Validation> {
+    let (areas, validation) =
+        marks.validations.iter().find(|(areas, _)| areas.iter().any(|area| contains(area, range)))?;
+    let origin = areas.first().map(|area| (area.first_row, area.first_column))?;
+    let here = (range.first_row, range.first_column);
+    let mut validation = validation.clone();
+    for formula in [&mut validation.first, &mut validation.second].into_iter().flatten() {
+        if origin != here
+            && let Ok(moved) = calamine::expand_shared_formula(formula, origin, here)
+        {
+            *formula = moved;
+        }
+    }
+    Some(validation)
+}
+
 /// One marked name as a field.
 fn field(
     book: &Book,
@@ -128,8 +170,6 @@ fn field(
             }
         }
     }
-    let validation =
-        marks.validations.iter().find(|(areas, _)| areas.iter().any(|area| contains(area, &range)));
     Ok(SourceField {
         place: Place {
             name: wire.to_owned(),
@@ -144,7 +184,7 @@ fn field(
         cells,
         declared: None,
         shown: None,
-        validation: validation.filter(|_| input && range.is_cell()).map(|(_, validation)| validation.clone()),
+        validation: if input && range.is_cell() { validation_of(marks, &range) } else { None },
     })
 }
 

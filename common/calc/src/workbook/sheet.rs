@@ -126,8 +126,9 @@ impl SheetReader<'_> {
                         self.sheet.merged.push(Range { sheet: self.index, ..area });
                     }
                     "dataValidation" => self.validation(&start)?,
+                    "extLst" => self.extensions()?,
                     // These hold formulas and cells of their own, which are none of ours.
-                    "extLst" | "conditionalFormatting" | "sheetViews" | "oddHeader" => self.xml.skip()?,
+                    "conditionalFormatting" | "sheetViews" | "oddHeader" => self.xml.skip()?,
                     _ => {}
                 },
                 Event::End(end) if end.local_name().as_ref() == "row" => row = row.saturating_add(1),
@@ -270,10 +271,24 @@ impl SheetReader<'_> {
         })
     }
 
+    /// Data validations that refer to other sheets: Excel 2010 and later write them into the sheet's extensions. Everything else
+    /// in there is passed over.
+    fn extensions(&mut self) -> Result<(), LoadError> {
+        let outer = self.xml.depth();
+        while self.xml.depth() >= outer {
+            match self.xml.next()? {
+                Event::Start(start) if start.local_name().as_ref() == "dataValidation" => {
+                    self.validation(&start)?;
+                }
+                Event::Eof => return Err(self.xml.error("the part ends inside an element")),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn validation(&mut self, start: &BytesStart<'_>) -> Result<(), LoadError> {
-        let areas = attribute(start, "sqref").unwrap_or_default();
-        let areas = areas.split_whitespace().filter_map(parse_area);
-        let areas: Vec<Range> = areas.map(|area| Range { sheet: self.index, ..area }).collect();
+        let mut areas = attribute(start, "sqref").unwrap_or_default();
         let text = |name: &str| attribute(start, name).map(unescape_excel).filter(|text| !text.is_empty());
         let mut validation = Validation {
             kind: attribute(start, "type").unwrap_or_else(|| "none".into()),
@@ -294,6 +309,8 @@ impl SheetReader<'_> {
                     match name.as_str() {
                         "formula1" => validation.first = text,
                         "formula2" => validation.second = text,
+                        // In the extensions it is an element.
+                        "sqref" => areas = text.unwrap_or_default(),
                         _ => {}
                     }
                 }
@@ -307,6 +324,8 @@ impl SheetReader<'_> {
             validation.options =
                 listed.map(|text| text.split(',').map(|option| option.trim().into()).collect());
         }
+        let areas = areas.split_whitespace().filter_map(parse_area);
+        let areas: Vec<Range> = areas.map(|area| Range { sheet: self.index, ..area }).collect();
         self.validated += areas.len();
         if validation.kind != "none" && !areas.is_empty() && self.validated <= MAX_VALIDATED {
             self.sheet.validations.push((areas, validation));

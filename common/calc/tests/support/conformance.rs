@@ -66,7 +66,8 @@ fn family(path: &std::path::Path) -> Family {
             }
             continue;
         }
-        let (formula, rest) = line.rsplit_once(" => ").unwrap_or_else(|| panic!("{place}: no expectation: {line}"));
+        let (formula, rest) =
+            line.rsplit_once(" => ").unwrap_or_else(|| panic!("{place}: no expectation: {line}"));
         let (expected, own) = rest.split_once(" ## ").map_or((rest, None), |(e, s)| (e, Some(s)));
         let expected = expected.trim_end();
         let (expected, tolerance) = match expected.strip_prefix('~') {
@@ -245,7 +246,8 @@ pub fn hoisted(formula: &str) -> String {
             }
             b if b.is_ascii_alphabetic() || matches!(b, b'_' | b'$') => {
                 while i < bytes.len()
-                    && (bytes[i].is_ascii_alphanumeric() || matches!(bytes[i], b'_' | b'$' | b'.' | b'!' | b':'))
+                    && (bytes[i].is_ascii_alphanumeric()
+                        || matches!(bytes[i], b'_' | b'$' | b'.' | b'!' | b':'))
                 {
                     i += 1;
                 }
