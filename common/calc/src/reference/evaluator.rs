@@ -1,6 +1,5 @@
 //! A definition as a model of the reference engine.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,14 +8,16 @@ use ironcalc_base::expressions::parser::static_analysis::StaticResult;
 use ironcalc_base::expressions::token::Error as EngineError;
 use ironcalc_base::types::{Cell, FormulaValue, SpillValue};
 
-use super::definition::{Definition, Packed, Scalar};
+use super::definition::{Definition, Packed};
 use super::nodes::Place;
 use super::{Block, FallbackError, STACK_BYTES, Summary};
 use crate::functions::Env;
 use crate::program::{Column, MAX_TEXT, random};
 use crate::value::{ErrorValue, Value};
 
+mod assemble;
 mod build;
+mod read;
 
 /// A model that evaluates one definition. Needs a thread with [`STACK_BYTES`] of stack, for loading as well.
 pub struct Evaluator {
@@ -94,8 +95,7 @@ impl Evaluator {
     pub fn run(&mut self, block: &Block<'_>) -> Vec<Column> {
         let mut values: Vec<Vec<Value>> =
             block.outputs.iter().map(|_| Vec::with_capacity(block.rows)).collect();
-        let mut record = block.first_record;
-        for row in 0..block.rows {
+        for (row, record) in (0..block.rows).zip(block.first_record..) {
             for index in 0..self.inputs.len() {
                 let value = block.inputs.get(index).map_or(Value::Blank, |column| column.get(row));
                 self.set(index, value);
@@ -105,7 +105,6 @@ impl Evaluator {
             for (output, values) in block.outputs.iter().zip(&mut values) {
                 values.push(self.outputs.get(*output).map_or(Value::Blank, |at| self.value(*at)));
             }
-            record += 1;
         }
         values.into_iter().map(Column::from_values).collect()
     }
@@ -262,24 +261,4 @@ const fn engine_error(error: ErrorValue) -> EngineError {
         ErrorValue::Spill => EngineError::SPILL,
         ErrorValue::Calc => EngineError::CALC,
     }
-}
-
-/// A constant as a cell; texts are appended to the shared strings once.
-fn constant(scalar: &Scalar, strings: &mut Vec<String>, known: &mut HashMap<String, i32>) -> Option<Cell> {
-    Some(match scalar {
-        Scalar::Blank => return None,
-        Scalar::Number(number) => Cell::NumberCell { v: *number, s: 0 },
-        Scalar::Boolean(boolean) => Cell::BooleanCell { v: *boolean, s: 0 },
-        Scalar::Error(text) => {
-            Cell::ErrorCell { ei: engine_error(ErrorValue::parse(text).unwrap_or(ErrorValue::Value)), s: 0 }
-        }
-        Scalar::Text(text) => {
-            let next = i32::try_from(strings.len()).unwrap_or(i32::MAX);
-            let si = *known.entry(text.clone()).or_insert_with(|| {
-                strings.push(text.clone());
-                next
-            });
-            Cell::SharedString { si, s: 0 }
-        }
-    })
 }

