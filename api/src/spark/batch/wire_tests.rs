@@ -154,6 +154,7 @@ fn information_separates_what_failed() {
                     "compute_time_ms": 280,
                     "batch_time_ms": 6_500,
                 },
+                "summary_total": null,
                 "configuration": {
                     "initial_workers": 10,
                     "chunks_per_request": 1,
