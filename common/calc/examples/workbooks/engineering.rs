@@ -61,7 +61,7 @@ fn build(book: &mut Workbook, set: &[Given]) -> Result<(), XlsxError> {
         "=IF(B10<2300,64/B10,0.25/LOG10(INDEX(E2:E4,MATCH(B5,D2:D4,0))/1000/(3.7*B1/1000)+5.74/B10^0.9)^2)",
     )?;
     line(sheet, 11, "Head loss, m", "=B11*CONVERT(B2,\"ft\",\"m\")/(B1/1000)*B9^2/(2*9.80665)")?;
-    line(sheet, 12, "Pressure, psi", "=CONVERT(998.2*9.80665*B12,\"Pa\",\"psi\")")?;
+    line(sheet, 12, "Pressure, psi", "=998.2*9.80665*B12/6894.757293168361")?;
     line(
         sheet,
         13,

@@ -49,7 +49,7 @@ fn build(book: &mut Workbook, set: &[Given]) -> Result<(), XlsxError> {
     line(sheet, 9, "Balance after 5 years", "=INDEX(G18:G377,MATCH(60,A18:A377,0))")?;
     line(sheet, 10, "Interest of the first year", "=SUMIFS(D18:D377,A18:A377,\"<=12\")")?;
     line(sheet, 11, "Last payment on", "=EDATE(B5,B9)")?;
-    line(sheet, 12, "Interest saved", "=IF(B2=0,0,-CUMIPMT(B2/12,B3*12,B1,1,B3*12,0)-B8)")?;
+    line(sheet, 12, "Interest saved", "=IF(B2=0,0,ROUND(-CUMIPMT(B2/12,B3*12,B1,1,B3*12,0)-B8,4))")?;
     line(sheet, 13, "Part of interest", "=IFERROR(B8/(B8+B1),0)")?;
     for (column, heading) in
         ["Month", "Opening", "Paid", "Interest", "Principal", "Extra", "Closing"].iter().enumerate()
