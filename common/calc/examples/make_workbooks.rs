@@ -1,15 +1,77 @@
-//! Writes the workbooks of `deploy/examples`, the same bytes every time.
+//! Writes the workbooks of `deploy/examples`, the same bytes every time, and those that are checked against LibreOffice.
 //!
-//! `cargo run -p millrace-calc --example make_workbooks -- deploy/examples`
+//! `cargo run -p millrace-calc --example make_workbooks -- deploy/examples` writes the examples.
+//!
+//! The values in `tests/data/workbooks` come from LibreOffice 7.4.7.2, by
+//! 1. `cargo run -p millrace-calc --example make_workbooks -- --models FOLDER`, which writes a workbook for each set of inputs;
+//! 2. in FOLDER, for each `*.xlsx`, `soffice --headless --convert-to 'csv:Text - txt - csv (StarCalc):9,34,76,1,,0,false,false,false,false,false,-1'`,
+//!    which writes each sheet with all digits of its values;
+//! 3. `cargo run -p millrace-calc --example make_workbooks -- --collect FOLDER common/calc/tests/data/workbooks`.
+
+mod workbooks;
 
 use std::error::Error;
 use std::path::Path;
 
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Formula, Workbook};
+use serde_json::{Map, Value, json};
+use workbooks::{Given, models};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
-    sales(&Path::new(&folder).join("sales.xlsx"))
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--models", folder] => {
+            for model in models() {
+                for (i, set) in model.sets.iter().enumerate() {
+                    model.workbook(set)?.save(Path::new(folder).join(format!("{}-{i}.xlsx", model.name)))?;
+                }
+            }
+            Ok(())
+        }
+        ["--collect", from, to] => collect(Path::new(from), Path::new(to)),
+        [folder] => sales(&Path::new(folder).join("sales.xlsx")),
+        _ => sales(Path::new("sales.xlsx")),
+    }
+}
+
+/// Reads what LibreOffice wrote of the sheets of results.
+fn collect(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    for model in models() {
+        let mut sets = Vec::new();
+        for (i, set) in model.sets.iter().enumerate() {
+            let inputs: Map<String, Value> = model
+                .inputs
+                .iter()
+                .zip(*set)
+                .map(|((name, _), given)| {
+                    let value = match given {
+                        Given::Number(x) => json!(x),
+                        Given::Text(text) => json!(text),
+                    };
+                    ((*name).to_owned(), value)
+                })
+                .collect();
+            let text = std::fs::read_to_string(from.join(format!("{}-{i}-Results.csv", model.name)))?;
+            let outputs: Map<String, Value> = text
+                .lines()
+                .filter_map(|line| line.split_once('\t'))
+                .map(|(name, value)| {
+                    let value = value.trim_matches('"');
+                    // LibreOffice shows rates as percentages.
+                    let (digits, scale) = value.strip_suffix('%').map_or((value, 1.0), |rest| (rest, 100.0));
+                    let number = digits.parse::<f64>();
+                    (
+                        name.trim_matches('"').to_owned(),
+                        number.map_or_else(|_| json!(value), |x| json!(x / scale)),
+                    )
+                })
+                .collect();
+            sets.push(json!({"inputs": inputs, "outputs": outputs}));
+        }
+        let text = serde_json::to_string_pretty(&json!({"made_by": "LibreOffice 7.4.7.2", "sets": sets}))?;
+        std::fs::write(to.join(format!("{}.json", model.name)), text + "\n")?;
+    }
+    Ok(())
 }
 
 /// The sales example: total = price × quantity × (1 + tax), rounded to cents.

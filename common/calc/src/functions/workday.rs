@@ -68,7 +68,11 @@ fn holidays(args: &[Arg<'_>], index: usize, free: &Weekend) -> Result<Vec<f64>, 
     if let Some(arg) = args.get(index) {
         for value in arg.grid().items {
             if *value != Value::Blank {
-                list.push(value.to_number()?.floor());
+                let day = value.to_number()?.floor();
+                if !(0.0..=serial::LAST).contains(&day) {
+                    return Err(ErrorValue::Num);
+                }
+                list.push(day);
             }
         }
     }

@@ -204,7 +204,14 @@ impl Compiler<'_> {
                 (Mode::Scalar, own) => Shape::Src(self.builder.number(own.unwrap_or(0) as f64)),
             };
         }
-        self.lift(&[row, column], &mut |c, s| c.pick_within(array, size, s[0], s[1]))
+        let found = self.lift(&[row, column], &mut |c, s| c.pick_within(array, size, s[0], s[1]))?;
+        match found {
+            // It stays a reference, in which functions over ranges count numbers only.
+            Shape::Src(src) if base.is_some() && mode == Mode::Array => {
+                Ok(Shape::Array(self.builder.array(1, 1, vec![src])?))
+            }
+            other => Ok(other),
+        }
     }
 
     /// The value at a one-based row and column of an area whose cells in use are an array: blank beyond these.
@@ -276,9 +283,6 @@ impl Compiler<'_> {
             for column in &column_places {
                 items.push(self.pick_within(array, size, *row, *column)?);
             }
-        }
-        if let [single] = items.as_slice() {
-            return Ok(Shape::Src(*single));
         }
         Ok(Shape::Array(self.builder.array(height as usize, width as usize, items)?))
     }

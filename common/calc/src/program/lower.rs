@@ -84,7 +84,7 @@ impl Compiler<'_> {
 
     /// Evaluate to one value.
     pub fn scalar(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
-        if let Some(range) = self.reference_of(expr, at)? {
+        if let Some(range) = self.cells_of_expression(expr, at)? {
             return match intersection(range, at.key) {
                 Some(key) => self.cell(key),
                 None => Ok(self.builder.constant(ErrorValue::Value.into())),
@@ -118,7 +118,7 @@ impl Compiler<'_> {
 
     /// Evaluate with every value of ranges and arrays.
     pub fn any(&mut self, expr: &Expr, at: &mut At) -> Lower<Shape> {
-        if let Some(range) = self.reference_of(expr, at)? {
+        if let Some(range) = self.cells_of_expression(expr, at)? {
             return Ok(Shape::Array(self.range(range)?));
         }
         match expr {
@@ -354,6 +354,15 @@ impl Compiler<'_> {
             }
             expr => self.reference_of(expr, at)?.is_some(),
         })
+    }
+
+    /// The range that an expression is evaluated as. What `CHOOSE` gives is a value whether its number is known or not, so that both
+    /// count alike.
+    fn cells_of_expression(&mut self, expr: &Expr, at: &mut At) -> Lower<Option<Range>> {
+        match expr {
+            Expr::Call(_, function, _) if matches!(function.kind, Kind::Form(Form::Choose)) => Ok(None),
+            _ => self.reference_of(expr, at),
+        }
     }
 
     /// The range that an expression refers to, when it is known now.

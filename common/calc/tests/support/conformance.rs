@@ -37,6 +37,7 @@ pub const NOW: f64 = 45_000.75;
 pub fn families() -> Vec<Family> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/conformance");
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
     paths.sort();
     paths.iter().map(|path| family(path)).collect()
 }
