@@ -210,7 +210,8 @@ impl Bench {
             &message.body
         };
         let deadline = Instant::now() + self.chunk_timeout;
-        let result = prepared.evaluate_scanned(data, message.scan.as_ref(), Some(deadline), &mut self.scratch)?;
+        let result =
+            prepared.evaluate_scanned(data, message.scan.as_ref(), Some(deadline), &mut self.scratch)?;
         result.write_json(&message.chunk_id, &mut self.json);
         Ok(Evaluated {
             records_failed: result.records_failed,

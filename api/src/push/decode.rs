@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
-use thiserror::Error;
 use millrace_calc::chunk::Scan;
+use thiserror::Error;
 use uuid::Uuid;
 
 use super::{Format, bson, json};

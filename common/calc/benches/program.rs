@@ -82,7 +82,10 @@ fn programs(criterion: &mut Criterion) {
             match name {
                 "w1" => vec![by_hand::w1(number(&r[0]), number(&r[1]), number(&r[2])).into()],
                 "w2" => premiums.w2(&person(r)).values(),
-                _ => rates.w3(number(&r[0]), number(&r[1]), number(&r[2]), number(&r[3])).map(Value::from).to_vec(),
+                _ => rates
+                    .w3(number(&r[0]), number(&r[1]), number(&r[2]), number(&r[3]))
+                    .map(Value::from)
+                    .to_vec(),
             }
         };
         check(&workload, &program, &hand);

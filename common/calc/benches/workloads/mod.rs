@@ -53,7 +53,13 @@ fn workload(
     fields: Vec<(&'static str, fn(usize) -> Value)>,
 ) -> Workload {
     let line = |column: u32, count: u32| {
-        let cell = |row| Range { sheet: 0, first_row: row, first_column: column, last_row: row, last_column: column };
+        let cell = |row| Range {
+            sheet: 0,
+            first_row: row,
+            first_column: column,
+            last_row: row,
+            last_column: column,
+        };
         (0..count).map(cell).collect::<Vec<_>>()
     };
     let inputs = line(0, u32::try_from(fields.len()).unwrap_or(0));
@@ -63,11 +69,16 @@ fn workload(
 fn w1() -> Workload {
     let mut main = sheet("Main");
     formula(&mut main, 0, 1, "ROUND(A1*A2*(1+A3),2)");
-    workload("w1", vec![main], 1, vec![
-        ("price", |i| Value::from((1000 + i * 37 % 9000) as f64 / 100.0)),
-        ("quantity", |i| Value::from((1 + i % 20) as f64)),
-        ("tax", |i| Value::from([0.0, 0.07, 0.19, 0.2][i % 4])),
-    ])
+    workload(
+        "w1",
+        vec![main],
+        1,
+        vec![
+            ("price", |i| Value::from((1000 + i * 37 % 9000) as f64 / 100.0)),
+            ("quantity", |i| Value::from((1 + i % 20) as f64)),
+            ("tax", |i| Value::from([0.0, 0.07, 0.19, 0.2][i % 4])),
+        ],
+    )
 }
 
 /// The premium tables of W2, by row: age, rate, code, loading.
@@ -132,17 +143,24 @@ fn w2() -> Workload {
     for (row, text) in (0..).zip(outputs) {
         formula(&mut main, row, 1, text);
     }
-    workload("w2", vec![main, data], 7, vec![
-        ("age", |i| Value::from((18 + i % 60) as f64)),
-        ("code", |i| Value::from(if i % 50 == 7 { "none".to_owned() } else { format!("CODE{:02}", i % 50) })),
-        ("sum_insured", |i| Value::from((i * 7919 % 600_000) as f64)),
-        ("region", |i| Value::from(["north", "south", "east"][i % 3])),
-        ("smoker", |i| Value::from(if i % 2 == 0 { "Y" } else { "N" })),
-        ("term", |i| Value::from((5 + i % 30) as f64)),
-        ("deductible", |i| Value::from((i % 10) as f64 * 50.0)),
-        ("units", |i| Value::from(2.5 + (i % 7) as f64)),
-        ("name", |i| Value::from(["alpha", "Bravo", "charlie"][i % 3])),
-    ])
+    workload(
+        "w2",
+        vec![main, data],
+        7,
+        vec![
+            ("age", |i| Value::from((18 + i % 60) as f64)),
+            ("code", |i| {
+                Value::from(if i % 50 == 7 { "none".to_owned() } else { format!("CODE{:02}", i % 50) })
+            }),
+            ("sum_insured", |i| Value::from((i * 7919 % 600_000) as f64)),
+            ("region", |i| Value::from(["north", "south", "east"][i % 3])),
+            ("smoker", |i| Value::from(if i % 2 == 0 { "Y" } else { "N" })),
+            ("term", |i| Value::from((5 + i % 30) as f64)),
+            ("deductible", |i| Value::from((i % 10) as f64 * 50.0)),
+            ("units", |i| Value::from(2.5 + (i % 7) as f64)),
+            ("name", |i| Value::from(["alpha", "Bravo", "charlie"][i % 3])),
+        ],
+    )
 }
 
 /// The rate of W3 for an age and a column of the table, from 0.
@@ -179,10 +197,15 @@ fn w3() -> Workload {
     formula(&mut main, 0, 1, "SUM(Plan!C1:C360)");
     formula(&mut main, 1, 1, "Plan!F360");
     formula(&mut main, 2, 1, "ROUND(SUM(Plan!G1:G360),2)");
-    workload("w3", vec![main, plan, table], 3, vec![
-        ("amount", |i| Value::from(100_000.0 + i as f64 * 1000.0)),
-        ("rate", |i| Value::from(0.02 + (i % 40) as f64 * 0.001)),
-        ("months", |i| Value::from((120 + i % 240) as f64)),
-        ("age", |i| Value::from((20 + i % 45) as f64)),
-    ])
+    workload(
+        "w3",
+        vec![main, plan, table],
+        3,
+        vec![
+            ("amount", |i| Value::from(100_000.0 + i as f64 * 1000.0)),
+            ("rate", |i| Value::from(0.02 + (i % 40) as f64 * 0.001)),
+            ("months", |i| Value::from((120 + i % 240) as f64)),
+            ("age", |i| Value::from((20 + i % 45) as f64)),
+        ],
+    )
 }

@@ -285,7 +285,10 @@ mod tests {
             let read = Scan::from_bytes(&scanned.to_bytes()).unwrap();
             assert_eq!(read, scanned);
             let (there, here) = (read.parts(text.as_bytes()).unwrap(), parts(text.as_bytes()).unwrap());
-            assert_eq!((there.inputs, there.parameters, there.summary), (here.inputs, here.parameters, here.summary));
+            assert_eq!(
+                (there.inputs, there.parameters, there.summary),
+                (here.inputs, here.parameters, here.summary)
+            );
             assert_eq!((there.form, there.records), (here.form, here.records));
             assert!(read.parts(b"{}").is_none(), "other data");
         }

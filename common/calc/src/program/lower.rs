@@ -349,7 +349,9 @@ impl Compiler<'_> {
     /// Whether an expression is a reference, wherever it leads.
     fn refers(&mut self, expr: &Expr, at: &mut At) -> Lower<bool> {
         Ok(match expr {
-            Expr::Call(_, function, args) if matches!(function.kind, Kind::Form(Form::Index | Form::Offset)) => {
+            Expr::Call(_, function, args)
+                if matches!(function.kind, Kind::Form(Form::Index | Form::Offset)) =>
+            {
                 self.refers(&args[0], at)?
             }
             expr => self.reference_of(expr, at)?.is_some(),
