@@ -8,12 +8,14 @@
 mod workloads;
 
 use std::hint::black_box;
+use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use millrace_calc::limits::Limits;
 use millrace_calc::program::{BLOCK, Column, Program, Scratch, Volatile};
 use millrace_calc::value::Value;
-use workloads::{Workload, by_hand};
+use workloads::Workload;
+use workloads::by_hand::{self, Workloads, number, person};
 
 fn compile(workload: &Workload) -> Program {
     match Program::compile(&workload.book, &workload.inputs, &workload.outputs, &Limits::default()) {
@@ -27,40 +29,12 @@ fn columns(workload: &Workload) -> Vec<Column> {
     workload.fields.iter().map(|(_, value)| column(value)).collect()
 }
 
-fn number(value: &Value) -> f64 {
-    match value {
-        Value::Number(x) => *x,
-        other => panic!("no number: {other:?}"),
-    }
-}
-
-fn text(value: &Value) -> &str {
-    match value {
-        Value::Text(text) => text,
-        other => panic!("no text: {other:?}"),
-    }
-}
-
-fn person(record: &[Value]) -> by_hand::Person<'_> {
-    by_hand::Person {
-        age: number(&record[0]),
-        code: text(&record[1]),
-        sum_insured: number(&record[2]),
-        region: text(&record[3]),
-        smoker: text(&record[4]),
-        term: number(&record[5]),
-        deductible: number(&record[6]),
-        units: number(&record[7]),
-        name: text(&record[8]),
-    }
-}
-
 /// Whether the engine and the hand-written code agree, before they are timed.
-fn check(workload: &Workload, program: &Program, hand: &dyn Fn(&[Value]) -> Vec<Value>) {
+fn check(workload: &Workload, program: &Program, hand: &Workloads) {
     let mut outputs = Vec::new();
     program.run(&columns(workload), BLOCK, &Volatile::default(), 0, &mut Scratch::default(), &mut outputs);
     for i in 0..BLOCK {
-        for (k, expected) in hand(&workload.record(i)).into_iter().enumerate() {
+        for (k, expected) in hand.evaluate(workload.name, &workload.record(i)).into_iter().enumerate() {
             let found = outputs[k].get(i);
             let same = match (&found, &expected) {
                 (Value::Number(a), Value::Number(b)) => (a - b).abs() <= b.abs() * 1e-9 + 1e-6,
@@ -73,21 +47,12 @@ fn check(workload: &Workload, program: &Program, hand: &dyn Fn(&[Value]) -> Vec<
 
 fn programs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("program");
-    let (premiums, rates) = (by_hand::Premiums::new(), by_hand::Rates::new());
+    let hand = Workloads::new();
+    let Workloads { premiums, rates } = &hand;
     let volatile = Volatile::default();
     for workload in Workload::all() {
         let name = workload.name;
         let program = compile(&workload);
-        let hand = |r: &[Value]| -> Vec<Value> {
-            match name {
-                "w1" => vec![by_hand::w1(number(&r[0]), number(&r[1]), number(&r[2])).into()],
-                "w2" => premiums.w2(&person(r)).values(),
-                _ => rates
-                    .w3(number(&r[0]), number(&r[1]), number(&r[2]), number(&r[3]))
-                    .map(Value::from)
-                    .to_vec(),
-            }
-        };
         check(&workload, &program, &hand);
         let inputs = columns(&workload);
         for rows in [BLOCK, 1] {
@@ -101,6 +66,27 @@ fn programs(criterion: &mut Criterion) {
                 });
             });
         }
+        // The same block on every core at once: what one thread does must not cost another its speed.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        group.throughput(Throughput::Elements((BLOCK * threads) as u64));
+        group.bench_function(format!("{name} threads={threads}"), |bencher| {
+            bencher.iter_custom(|rounds| {
+                let start = std::sync::Barrier::new(threads);
+                let run = || {
+                    let (mut scratch, mut outputs) = (Scratch::default(), Vec::new());
+                    start.wait();
+                    let began = Instant::now();
+                    for _ in 0..rounds {
+                        program.run(black_box(&inputs), BLOCK, &volatile, 0, &mut scratch, &mut outputs);
+                    }
+                    began.elapsed()
+                };
+                std::thread::scope(|scope| {
+                    let handles: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+                    handles.into_iter().filter_map(|handle| handle.join().ok()).max().unwrap_or_default()
+                })
+            });
+        });
         let records: Vec<Vec<Value>> = (0..BLOCK).map(|i| workload.record(i)).collect();
         group.throughput(Throughput::Elements(BLOCK as u64));
         match name {

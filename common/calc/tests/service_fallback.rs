@@ -252,7 +252,7 @@ fn failures_of_the_fallback_are_failures_of_the_chunk() {
         let out: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((&out["status"], &out["size"]), (&json!("failed"), &json!(2)));
     }
-    assert!(matches!(ChunkError::Engine(FallbackError::Recursion).path(), None));
+    assert!(ChunkError::Engine(FallbackError::Recursion).path().is_none());
 }
 
 #[derive(Debug)]

@@ -6,6 +6,60 @@ use rustc_hash::FxHashMap;
 
 use super::{premium_row, table_rate};
 
+/// All three, from the values of a record to the values of its outputs.
+pub struct Workloads {
+    pub premiums: Premiums,
+    pub rates: Rates,
+}
+
+impl Workloads {
+    pub fn new() -> Self {
+        Self { premiums: Premiums::new(), rates: Rates::new() }
+    }
+
+    pub fn evaluate(&self, name: &str, record: &[Value]) -> Vec<Value> {
+        match name {
+            "w1" => vec![w1(number(&record[0]), number(&record[1]), number(&record[2])).into()],
+            "w2" => self.premiums.w2(&person(record)).values(),
+            _ => {
+                let [amount, rate, months, age] = [0, 1, 2, 3].map(|i| number(&record[i]));
+                self.rates.w3(amount, rate, months, age).map(Value::from).to_vec()
+            }
+        }
+    }
+}
+
+/// The number that a value is.
+pub fn number(value: &Value) -> f64 {
+    match value {
+        Value::Number(x) => *x,
+        other => panic!("no number: {other:?}"),
+    }
+}
+
+/// The text that a value is.
+pub fn text(value: &Value) -> &str {
+    match value {
+        Value::Text(text) => text,
+        other => panic!("no text: {other:?}"),
+    }
+}
+
+/// A record of W2.
+pub fn person(record: &[Value]) -> Person<'_> {
+    Person {
+        age: number(&record[0]),
+        code: text(&record[1]),
+        sum_insured: number(&record[2]),
+        region: text(&record[3]),
+        smoker: text(&record[4]),
+        term: number(&record[5]),
+        deductible: number(&record[6]),
+        units: number(&record[7]),
+        name: text(&record[8]),
+    }
+}
+
 /// W1.
 pub fn w1(price: f64, quantity: f64, tax: f64) -> f64 {
     number::round(price * quantity * (1.0 + tax), 2.0)

@@ -11,14 +11,16 @@ pub mod by_hand;
 use millrace_calc::book::{Book, Cell, Range, Sheet};
 use millrace_calc::value::Value;
 
+/// An input: its name, and its value in record `i`.
+pub type Field = (&'static str, fn(usize) -> Value);
+
 /// A book with its interface, and the values of the inputs of each record.
 pub struct Workload {
     pub name: &'static str,
     pub book: Book,
     pub inputs: Vec<Range>,
     pub outputs: Vec<Range>,
-    /// The name of each input, and its value in record `i`.
-    pub fields: Vec<(&'static str, fn(usize) -> Value)>,
+    pub fields: Vec<Field>,
 }
 
 impl Workload {
@@ -46,12 +48,7 @@ fn formula(sheet: &mut Sheet, row: u32, column: u32, text: impl Into<String>) {
 }
 
 /// Inputs in A1, A2, … and outputs in B1, B2, … of the first sheet.
-fn workload(
-    name: &'static str,
-    sheets: Vec<Sheet>,
-    outputs: u32,
-    fields: Vec<(&'static str, fn(usize) -> Value)>,
-) -> Workload {
+fn workload(name: &'static str, sheets: Vec<Sheet>, outputs: u32, fields: Vec<Field>) -> Workload {
     let line = |column: u32, count: u32| {
         let cell = |row| Range {
             sheet: 0,

@@ -5,9 +5,9 @@ use super::graph::{Graph, Src};
 use super::lanes::{Bank, Num, Splat, WIDTH};
 use super::schedule::{Rectangle, Schedule};
 use super::steps::{Argument, Kind, Many, One, Step, Two, Typed, Values};
-use super::{Volatile, kernels, scalar};
+use super::{Volatile, kernels, repair, scalar};
 use crate::formula::Binary;
-use crate::functions::{Env, lookup};
+use crate::functions::Env;
 use crate::number::{self, POWERS, Rounding};
 use crate::value::{ErrorValue, Value};
 
@@ -161,7 +161,7 @@ impl Run<'_> {
                         Two::Max => two!(bank, a, b, |x, y| kernels::extreme(x, y, lanes, true)),
                     };
                     if odd {
-                        repair_two(bank, op, a, b, lanes);
+                        repair::two(bank, op, a, b, lanes);
                     }
                     state.bank.put(target, out);
                 }
@@ -174,7 +174,7 @@ impl Run<'_> {
                             kernels::compare_select((x, y), yes, no, lanes, raw)
                         })));
                     if odd {
-                        repair_compare_select(bank, op, [a, b, yes, no], lanes);
+                        repair::compare_select(bank, op, [a, b, yes, no], lanes);
                     }
                     state.bank.put(target, out);
                 }
@@ -185,7 +185,7 @@ impl Run<'_> {
                     let odd =
                         by_operator!(op, |raw| two!(bank, a, b, |x, y| kernels::compare(x, y, lanes, raw)));
                     if odd {
-                        repair_compare(bank, op, a, b, lanes);
+                        repair::compare(bank, op, a, b, lanes);
                     }
                     state.bank.put(target, out);
                 }
@@ -197,7 +197,7 @@ impl Run<'_> {
                         c, yes, no, lanes
                     )));
                     if odd {
-                        repair_select(bank, condition, lanes);
+                        repair::select(bank, condition, lanes);
                     }
                     state.bank.put(target, out);
                 }
@@ -211,7 +211,7 @@ impl Run<'_> {
                         kernels::whole_power::<FMA>(x, exponent, &mut high, &mut low, &mut out[..width])
                     };
                     if odd {
-                        repair_power(x, exponent, &high[..width], &low[..width], &mut out[..width]);
+                        repair::power(x, exponent, &high[..width], &low[..width], &mut out[..width]);
                     }
                     state.bank.put(series.high, high);
                     state.bank.put(series.low, low);
@@ -255,7 +255,7 @@ impl Run<'_> {
                         one!(bank, a, |x| kernels::round_down(x, power, behind, lanes))
                     };
                     if odd {
-                        repair_round(bank, a, digits, rounding, lanes);
+                        repair::round(bank, a, digits, rounding, lanes);
                     }
                     state.bank.put(target, out);
                 }
@@ -269,23 +269,23 @@ impl Run<'_> {
                         One::Negate => one!(bank, a, |x| kernels::map1(x, lanes, |x| -x, nothing)),
                         One::Abs => one!(bank, a, |x| kernels::map1(x, lanes, f64::abs, nothing)),
                         One::Sqrt => {
-                            if one!(bank, a, |x| kernels::map1(x, lanes, f64::sqrt, |_, root| (root - root)
-                                .to_bits()))
-                            {
-                                repair_sqrt(bank, a, lanes);
+                            if one!(bank, a, |x| kernels::map1(x, lanes, f64::sqrt, |_, root| kernels::mark(
+                                root
+                            ))) {
+                                repair::sqrt(bank, a, lanes);
                             }
                             false
                         }
                         One::Floor => {
                             if one!(bank, a, |x| kernels::floor(x, lanes)) {
-                                repair_floor(bank, a, lanes);
+                                repair::floor(bank, a, lanes);
                             }
                             false
                         }
                         One::Not => one!(bank, a, |x| kernels::map1(
                             x,
                             lanes,
-                            |x| if x != x {
+                            |x| if x.is_nan() {
                                 x
                             } else if x == 0.0 {
                                 1.0
@@ -313,189 +313,12 @@ impl Run<'_> {
         }
     }
 
-    /// Steps whose loops call functions, so that the width of vectors does not matter.
-    #[inline(never)]
-    fn rare(&self, step: &Step, state: &mut State<'_>, width: usize) {
-        let n = self.n;
-        match *step {
-            Step::Load { input, kind, target } => {
-                let mut out = state.bank.take(target);
-                self.load(input, kind, &mut state.odd, &mut out);
-                state.bank.put(target, out);
-            }
-            Step::ToNumber { values, target } => {
-                self.fill(state, target, width, |state, i| self.value_of(values, state.bank, i).to_lane())
-            }
-            Step::Power { a, b, target } => self.fill(state, target, width, |state, i| {
-                scalar::power(state.bank.lane(a, i), state.bank.lane(b, i))
-            }),
-            Step::Call1 { f, a, target } => self.fill(state, target, width, |state, i| {
-                scalar::checked(&[state.bank.lane(a, i)], |args| f(args[0]))
-            }),
-            Step::Call2 { f, a, b, target } => self.fill(state, target, width, |state, i| {
-                let args = [state.bank.lane(a, i), state.bank.lane(b, i)];
-                scalar::checked(&args, |args| f(args[0], args[1]))
-            }),
-            Step::Calls { f, items, target } => {
-                let items = items.of(&self.typed.items);
-                let mut args = [0.0; super::typing::MOST];
-                self.fill(state, target, width, |state, i| {
-                    for (arg, item) in args.iter_mut().zip(items) {
-                        *arg = state.bank.lane(*item, i);
-                    }
-                    scalar::checked(&args[..items.len()], f)
-                });
-            }
-            Step::Random { site, target } => {
-                self.fill(state, target, width, |_, i| scalar::random(site, &self.env(i)));
-            }
-            Step::Place { search, key, table, target } => {
-                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
-                let index = table.index();
-                self.fill(state, target, width, |state, i| {
-                    let key = state.bank.lanes(key)[i];
-                    if key.is_nan() {
-                        return key;
-                    }
-                    lookup::find_number(search, key, &table.values, Some(index))
-                        .map_or(number::error(ErrorValue::NA), |place| place as f64 + 1.0)
-                });
-            }
-            Step::CountWhere { relation, key, table, target } => {
-                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
-                let index = table.index();
-                self.fill(state, target, width, |state, i| {
-                    let key = state.bank.lanes(key)[i];
-                    match number::decode(key) {
-                        Some(error) => {
-                            let same = |value: &&Value| **value == Value::Error(error);
-                            table.values.iter().filter(same).count() as f64
-                        }
-                        None => {
-                            let around = index.around(number::digits(key));
-                            count_where(relation, table.values.len(), index.numbers.len(), around)
-                        }
-                    }
-                });
-            }
-            Step::PlaceText { search, values, table, target } => {
-                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
-                let grid = table.grid(true);
-                self.fill(state, target, width, |state, i| {
-                    scalar::position_in(search, self.value_of(values, state.bank, i), &grid)
-                });
-            }
-            Step::SameText { values, text, equal, target } => {
-                let text = &self.graph.constants[text as usize];
-                self.fill(state, target, width, |state, i| {
-                    same_text(self.value_of(values, state.bank, i), text, equal)
-                });
-            }
-            Step::SelectValues { condition, yes, no, target } => {
-                let mut out = std::mem::take(&mut state.bank.values[target as usize]);
-                out.clear();
-                for i in 0..n {
-                    let condition = state.bank.lane(condition, i);
-                    out.push(match number::decode(condition) {
-                        Some(error) => error.into(),
-                        None => self.value(if condition != 0.0 { yes } else { no }, state.bank, i),
-                    });
-                }
-                state.bank.values[target as usize] = out;
-            }
-            Step::PickValues { table, places, target } => {
-                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
-                let mut out = std::mem::take(&mut state.bank.values[target as usize]);
-                out.clear();
-                for place in &state.bank.lanes(places)[..n] {
-                    let (row, column) = if table.columns == 1 { (*place, 1.0) } else { (1.0, *place) };
-                    out.push(match scalar::place(table.rows, table.columns, row, column) {
-                        Ok(place) => table.values[place].clone(),
-                        Err(e) => e.into(),
-                    });
-                }
-                state.bank.values[target as usize] = out;
-            }
-            Step::Record { call, kind: Kind::Value, target } => {
-                let mut out = std::mem::take(&mut state.bank.values[target as usize]);
-                out.clear();
-                for i in 0..n {
-                    out.push(self.call(call, i, state.bank, state.store));
-                }
-                state.bank.values[target as usize] = out;
-            }
-            Step::Record { call, kind, target } => self.fill(state, target, width, |state, i| {
-                let value = self.call(call, i, state.bank, state.store);
-                if !kind.holds(&value) {
-                    state.odd |= 1 << i;
-                }
-                lane(&value)
-            }),
-            // The others have loops of their own.
-            _ => {}
-        }
-    }
-
-    /// Compute a register record by record. The lanes behind the last record repeat it, so that they mark nothing by themselves.
-    #[inline]
-    fn fill(
-        &self,
-        state: &mut State<'_>,
-        target: u32,
-        width: usize,
-        mut f: impl FnMut(&mut State<'_>, usize) -> f64,
-    ) {
-        let mut out = state.bank.take(target);
-        let lanes = &mut out[..width];
-        for (i, lane) in lanes[..self.n].iter_mut().enumerate() {
-            *lane = f(state, i);
-        }
-        let last = lanes[self.n - 1];
-        lanes[self.n..].fill(last);
-        state.bank.put(target, out);
-    }
-
     pub fn env(&self, i: usize) -> Env {
         Env {
             now: self.volatile.now,
             seed: self.volatile.seed,
             record: self.first_record.wrapping_add(i as u64),
         }
-    }
-
-    /// Read a part of an input column. A column that ends early is blank from there.
-    fn load(&self, input: u32, kind: Kind, odd: &mut u128, out: &mut [f64]) {
-        let (from, to) = (self.offset, self.offset + self.n);
-        let column = self.inputs.get(input as usize);
-        let lanes = match (column, kind) {
-            (Some(Column::Number(lanes)), Kind::Number) | (Some(Column::Boolean(lanes)), Kind::Boolean) => {
-                lanes.get(from..to)
-            }
-            _ => None,
-        };
-        let out = &mut out[..self.n.next_multiple_of(WIDTH)];
-        if let Some(lanes) = lanes {
-            out[..self.n].copy_from_slice(lanes);
-            // Whatever the caller wrote, lanes are finite or one of the known NaNs.
-            for x in out[..self.n].iter_mut().filter(|x| !x.is_finite()) {
-                *x = number::decode(*x).map_or(*x, number::error);
-            }
-        } else {
-            let blank = Column::default();
-            let column = column.unwrap_or(&blank);
-            for (i, out) in out[..self.n].iter_mut().enumerate() {
-                let value = match column.get(from + i) {
-                    Value::Number(x) => number::value(x),
-                    value => value,
-                };
-                if !kind.holds(&value) {
-                    *odd |= 1 << i;
-                }
-                *out = lane(&value);
-            }
-        }
-        let last = out[self.n - 1];
-        out[self.n..].fill(last);
     }
 
     fn pick(&self, table: u32, row: Num, column: Num, bank: &Bank, out: &mut [f64]) {
@@ -620,141 +443,10 @@ impl Run<'_> {
     }
 }
 
-/// `=` or `<>` of a value and a text, as a lane.
-fn same_text(value: &Value, text: &Value, equal: bool) -> f64 {
-    let same = match (value, text) {
-        (Value::Text(a), Value::Text(b)) if a.is_ascii() && b.is_ascii() => a.eq_ignore_ascii_case(b),
-        (a, b) => match a.compare(b) {
-            Ok(ordering) => ordering.is_eq(),
-            Err(e) => return number::error(e),
-        },
-    };
-    f64::from(u8::from(same == equal))
-}
-
-/// How many of `all` values stand so to a number, of which some lie below and some not above.
-fn count_where(relation: Binary, all: usize, numbers: usize, (below, up_to): (usize, usize)) -> f64 {
-    let count = match relation {
-        Binary::Equal => up_to - below,
-        Binary::NotEqual => all - (up_to - below),
-        Binary::Less => below,
-        Binary::LessEqual => up_to,
-        Binary::Greater => numbers - up_to,
-        _ => numbers - below,
-    };
-    count as f64
-}
-
 fn if_na(bank: &Bank, a: Num, otherwise: Num, out: &mut [f64]) {
     for (i, out) in out.iter_mut().enumerate() {
         let x = bank.lane(a, i);
         *out = if number::decode(x) == Some(ErrorValue::NA) { bank.lane(otherwise, i) } else { x };
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn repair_floor(bank: &Bank, a: Num, out: &mut [f64]) {
-    for (i, out) in out.iter_mut().enumerate() {
-        let x = bank.lane(a, i);
-        if kernels::floor_is_doubtful(x) {
-            *out = if x.is_nan() { x } else { number::floor(x) };
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn repair_two(bank: &Bank, op: Two, a: Num, b: Num, out: &mut [f64]) {
-    let exact = match op {
-        Two::Add => scalar::add,
-        Two::Subtract => scalar::subtract,
-        Two::Multiply => scalar::multiply,
-        Two::Divide => scalar::divide,
-        Two::Min => |a: f64, b: f64| first_error(a, b).unwrap_or(if b < a { b } else { a }),
-        Two::Max => |a: f64, b: f64| first_error(a, b).unwrap_or(if b > a { b } else { a }),
-    };
-    for (i, out) in out.iter_mut().enumerate() {
-        let (a, b) = (bank.lane(a, i), bank.lane(b, i));
-        if !(out.is_finite() && a.is_finite() && b.is_finite()) {
-            *out = exact(a, b);
-        }
-    }
-}
-
-fn first_error(a: f64, b: f64) -> Option<f64> {
-    [a, b].into_iter().find(|x| x.is_nan())
-}
-
-#[cold]
-#[inline(never)]
-fn repair_compare(bank: &Bank, op: Binary, a: Num, b: Num, out: &mut [f64]) {
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = scalar::compare(op, bank.lane(a, i), bank.lane(b, i));
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn repair_compare_select(bank: &Bank, op: Binary, [a, b, yes, no]: [Num; 4], out: &mut [f64]) {
-    for (i, out) in out.iter_mut().enumerate() {
-        let condition = scalar::compare(op, bank.lane(a, i), bank.lane(b, i));
-        *out = if condition.is_nan() {
-            condition
-        } else {
-            bank.lane(if condition != 0.0 { yes } else { no }, i)
-        };
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn repair_select(bank: &Bank, condition: Num, out: &mut [f64]) {
-    for (i, out) in out.iter_mut().enumerate() {
-        let condition = bank.lane(condition, i);
-        if condition.is_nan() {
-            *out = condition;
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn repair_power(x: &[f64], exponent: i32, high: &[f64], low: &[f64], out: &mut [f64]) {
-    let lanes = x.iter().zip(high.iter()).zip(low.iter());
-    for (((x, high), low), out) in lanes.zip(out) {
-        if !super::power::sure(*high, *low) {
-            *out = scalar::power(*x, f64::from(exponent));
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn repair_round(bank: &Bank, a: Num, digits: f64, rounding: Rounding, out: &mut [f64]) {
-    let exact = match rounding {
-        Rounding::HalfAway => number::round,
-        Rounding::Up => number::round_up,
-        Rounding::Down => number::round_down,
-    };
-    let power = POWERS[digits.abs() as usize];
-    for (i, out) in out.iter_mut().enumerate() {
-        let x = bank.lane(a, i);
-        let scaled = if digits < 0.0 { x.abs() / power } else { x.abs() * power };
-        if kernels::round_is_doubtful(scaled, rounding) {
-            *out = if x.is_nan() { x } else { exact(x, digits) };
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn repair_sqrt(bank: &Bank, a: Num, out: &mut [f64]) {
-    for (i, out) in out.iter_mut().enumerate() {
-        let x = bank.lane(a, i);
-        if !out.is_finite() {
-            *out = if x.is_nan() { x } else { number::error(ErrorValue::Num) };
-        }
     }
 }
 

@@ -8,7 +8,8 @@ use crate::number::{Rounding, WHOLE, near};
 
 /// The difference of a lane to itself: zero, or a NaN when it is no finite number.
 #[inline(always)]
-fn mark(x: f64) -> u64 {
+#[expect(clippy::eq_op, reason = "the difference is not zero for an infinity or an error")]
+pub(super) fn mark(x: f64) -> u64 {
     (x - x).to_bits()
 }
 
@@ -288,7 +289,7 @@ pub(super) fn place_in_series(key: impl Source, first: f64, count: f64, missing:
         // A sum without a rest is a whole number, and adding `first` again shows that subtracting it lost nothing.
         let whole = ((at + WHOLE) - WHOLE == at) & (at + first == x);
         let found = if whole & (at >= 0.0) & (at < count) { at + 1.0 } else { missing };
-        if x == x { found } else { x }
+        if x.is_nan() { x } else { found }
     };
     map1(key, out, place, |_, _| 0);
 }

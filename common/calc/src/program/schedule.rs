@@ -57,6 +57,35 @@ impl Schedule {
 }
 
 impl Schedule {
+    /// How often the result of each instruction is read, by instruction.
+    pub fn uses(&self) -> Vec<u32> {
+        let mut count = vec![0; self.instructions.len()];
+        let mut writer = vec![usize::MAX; self.registers];
+        let mut read = |writer: &[usize], src: &Src| {
+            if let Src::Node(register) = src
+                && let Some(count) = count.get_mut(writer[*register as usize])
+            {
+                *count += 1;
+            }
+        };
+        for (index, instruction) in self.instructions.iter().enumerate() {
+            for operand in self.operands_of(instruction) {
+                match operand {
+                    Operand::Src(src) => read(&writer, src),
+                    Operand::Array(array) => {
+                        if let Rectangle::Mixed { items, .. } = &self.arrays[*array as usize] {
+                            items.iter().for_each(|src| read(&writer, src));
+                        }
+                    }
+                    Operand::Omitted => {}
+                }
+            }
+            writer[instruction.target as usize] = index;
+        }
+        self.outputs.iter().for_each(|src| read(&writer, src));
+        count
+    }
+
     /// The arguments of an instruction.
     pub fn operands_of(&self, instruction: &Instruction) -> &[Operand] {
         &self.operands[instruction.start as usize..(instruction.start + instruction.length) as usize]

@@ -4,12 +4,11 @@ use rustc_hash::FxHashMap;
 
 use super::graph::{Graph, Op, Operand, Src};
 use super::lanes::Num;
+use super::scalar;
 use super::schedule::{Instruction, Rectangle, Schedule};
 use super::steps::{Argument, Call, Kind, Many, One, Out, Series, Span, Step, Two, Typed, Values};
-use super::{kernels, scalar};
 use crate::formula::Binary;
 use crate::functions::{Kernel, Kind as Body, by_index};
-use crate::number::Rounding;
 use crate::value::Value;
 
 /// Make the typed program for inputs of these kinds. `expected` are the kinds that results are taken for where only running
@@ -19,7 +18,7 @@ pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expecte
         schedule,
         graph,
         kinds: vec![Kind::Number; schedule.registers],
-        uses: uses(schedule),
+        uses: schedule.uses(),
         series: FxHashMap::default(),
         unused: Vec::new(),
         loaded: FxHashMap::default(),
@@ -70,40 +69,11 @@ pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expecte
     builder.typed
 }
 
-/// How often the result of each instruction is read, by instruction.
-fn uses(schedule: &Schedule) -> Vec<u32> {
-    let mut count = vec![0; schedule.instructions.len()];
-    let mut writer = vec![usize::MAX; schedule.registers];
-    let mut read = |writer: &[usize], src: &Src| {
-        if let Src::Node(register) = src
-            && let Some(count) = count.get_mut(writer[*register as usize])
-        {
-            *count += 1;
-        }
-    };
-    for (index, instruction) in schedule.instructions.iter().enumerate() {
-        for operand in schedule.operands_of(instruction) {
-            match operand {
-                Operand::Src(src) => read(&writer, src),
-                Operand::Array(array) => {
-                    if let Rectangle::Mixed { items, .. } = &schedule.arrays[*array as usize] {
-                        items.iter().for_each(|src| read(&writer, src));
-                    }
-                }
-                Operand::Omitted => {}
-            }
-        }
-        writer[instruction.target as usize] = index;
-    }
-    schedule.outputs.iter().for_each(|src| read(&writer, src));
-    count
-}
-
-struct Builder<'a> {
-    schedule: &'a Schedule,
+pub(super) struct Builder<'a> {
+    pub(super) schedule: &'a Schedule,
     graph: &'a Graph,
     /// What each register holds now.
-    kinds: Vec<Kind>,
+    pub(super) kinds: Vec<Kind>,
     uses: Vec<u32>,
     /// The series of powers of each base register, with its last exponent.
     series: FxHashMap<u32, (Series, i32)>,
@@ -137,7 +107,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Where the values of a register are.
-    fn values(&self, register: u32) -> Values {
+    pub(super) fn values(&self, register: u32) -> Values {
         self.loaded.get(&register).map_or(Values::Register(register), |input| Values::Input(*input))
     }
 
@@ -146,11 +116,11 @@ impl<'a> Builder<'a> {
         self.typed.registers as u32 - 1
     }
 
-    fn constant(&self, index: u32) -> &'a Value {
+    pub(super) fn constant(&self, index: u32) -> &'a Value {
         &self.graph.constants[index as usize]
     }
 
-    fn kind(&self, src: Src) -> Kind {
+    pub(super) fn kind(&self, src: Src) -> Kind {
         match src {
             Src::Node(register) => self.kinds[register as usize],
             Src::Const(index) => Kind::of(self.constant(index)),
@@ -171,7 +141,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A source as lanes, coerced as arithmetic does.
-    fn num(&mut self, src: Src) -> Num {
+    pub(super) fn num(&mut self, src: Src) -> Num {
         match src {
             Src::Const(index) => Num::Constant(self.constant(index).to_lane()),
             Src::Node(register) if self.kinds[register as usize] != Kind::Value => Num::Lanes(register),
@@ -189,7 +159,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn push(&mut self, step: Step, kind: Kind) -> Kind {
+    pub(super) fn push(&mut self, step: Step, kind: Kind) -> Kind {
         self.typed.steps.push(step);
         kind
     }
@@ -470,138 +440,10 @@ impl<'a> Builder<'a> {
         Some(self.push(step, Kind::Number))
     }
 
-    fn round(&mut self, kernel: Kernel, operands: &[Operand], target: u32) -> Option<Kind> {
-        let digits = match operands.get(1) {
-            None => 0.0,
-            Some(Operand::Src(Src::Const(index))) => match self.constant(*index) {
-                Value::Number(digits) => digits.trunc(),
-                _ => return None,
-            },
-            Some(_) => return None,
-        };
-        let rounding = match kernel {
-            Kernel::Round => Rounding::HalfAway,
-            Kernel::RoundUp => Rounding::Up,
-            _ => Rounding::Down,
-        };
-        let Some(Operand::Src(src)) = operands.first().copied() else { return None };
-        if !kernels::rounds_plainly(digits, rounding) {
-            return None;
-        }
-        let a = self.num(src);
-        Some(self.push(Step::Round { a, digits, rounding, target }, Kind::Number))
-    }
-
-    fn items(&mut self, list: &[Num]) -> Span {
+    pub(super) fn items(&mut self, list: &[Num]) -> Span {
         let start = self.typed.items.len() as u32;
         self.typed.items.extend_from_slice(list);
         Span { start, length: list.len() as u32 }
-    }
-
-    fn many(&mut self, op: Many, operation: Op, operands: &[Operand], target: u32) -> Option<Kind> {
-        let logic = matches!(op, Many::And | Many::Or);
-        let list = self.numbers(operands, logic)?;
-        let kind = if logic { Kind::Boolean } else { Kind::Number };
-        match (op, list.as_slice()) {
-            (_, []) => return None,
-            (Many::Min | Many::Max, [a, b]) => {
-                let op = if op == Many::Min { Two::Min } else { Two::Max };
-                return Some(self.push(Step::Two { op, a: *a, b: *b, target }, kind));
-            }
-            _ => {}
-        }
-        let items = self.items(&list);
-        let call = self.record(operation, operands);
-        Some(self.push(Step::Many { op, items, call, target }, kind))
-    }
-
-    /// The columns of a call, flattened: those given directly, and the items of arrays, where only numbers count (and, for
-    /// conditions, booleans). `None` when values of other types may be among them.
-    fn numbers(&mut self, operands: &[Operand], logic: bool) -> Option<Vec<Num>> {
-        let mut list = Vec::new();
-        let counts = |value: &Value| {
-            matches!(value, Value::Number(_) | Value::Error(_))
-                || (logic && matches!(value, Value::Boolean(_)))
-        };
-        for operand in operands {
-            match operand {
-                Operand::Omitted => return None,
-                Operand::Src(src) => {
-                    if self.kind(*src) == Kind::Value {
-                        return None;
-                    }
-                    list.push(self.num(*src));
-                }
-                Operand::Array(array) => match &self.schedule.arrays[*array as usize] {
-                    Rectangle::Constant(table) => {
-                        let values = table.values.iter().filter(|value| counts(value));
-                        list.extend(values.map(|value| Num::Constant(value.to_lane())));
-                    }
-                    Rectangle::Mixed { items, .. } => {
-                        for src in items {
-                            match src {
-                                Src::Const(index) => {
-                                    let value = self.constant(*index);
-                                    list.extend(counts(value).then(|| Num::Constant(value.to_lane())));
-                                }
-                                Src::Node(register) => match self.kinds[*register as usize] {
-                                    Kind::Number => list.push(Num::Lanes(*register)),
-                                    Kind::Boolean if logic => list.push(Num::Lanes(*register)),
-                                    _ => return None,
-                                },
-                            }
-                        }
-                    }
-                },
-            }
-        }
-        Some(list)
-    }
-
-    fn products(&mut self, operation: Op, operands: &[Operand], target: u32) -> Option<Kind> {
-        let [first, rest @ ..] = operands else { return None };
-        let columns = |operand: &Operand| -> Option<((usize, usize), Vec<Num>)> {
-            let Operand::Array(array) = operand else { return None };
-            let of = |value: &Value| match value {
-                Value::Number(x) => Some(Num::Constant(*x)),
-                Value::Blank | Value::Text(_) | Value::Boolean(_) => Some(Num::Constant(0.0)),
-                Value::Error(_) => None,
-            };
-            match &self.schedule.arrays[*array as usize] {
-                Rectangle::Constant(table) => {
-                    let list = table.values.iter().map(of).collect::<Option<Vec<_>>>()?;
-                    Some(((table.rows, table.columns), list))
-                }
-                Rectangle::Mixed { rows, columns, items } => {
-                    let list = items.iter().map(|src| match src {
-                        Src::Const(index) => of(self.constant(*index)),
-                        Src::Node(register) => {
-                            let number = self.kinds[*register as usize] == Kind::Number;
-                            number.then_some(Num::Lanes(*register))
-                        }
-                    });
-                    Some(((*rows, *columns), list.collect::<Option<Vec<_>>>()?))
-                }
-            }
-        };
-        let (shape, first) = columns(first)?;
-        let (op, list) = match rest {
-            [] => (Many::Sum, first),
-            [second] => {
-                let (other, second) = columns(second)?;
-                if other != shape {
-                    return None;
-                }
-                (Many::Products, first.into_iter().zip(second).flat_map(|(a, b)| [a, b]).collect())
-            }
-            _ => return None,
-        };
-        if list.is_empty() {
-            return None;
-        }
-        let items = self.items(&list);
-        let call = self.record(operation, operands);
-        Some(self.push(Step::Many { op, items, call, target }, Kind::Number))
     }
 
     fn argument(&self, src: Src) -> Argument {
@@ -615,7 +457,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The operation with its arguments, to go record by record.
-    fn record(&mut self, op: Op, operands: &[Operand]) -> u32 {
+    pub(super) fn record(&mut self, op: Op, operands: &[Operand]) -> u32 {
         let start = self.typed.arguments.len() as u32;
         for operand in operands {
             let argument = match operand {
