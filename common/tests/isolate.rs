@@ -132,7 +132,8 @@ fn children_are_bounded_and_waiting_ends_at_the_deadline() {
             assert_eq!(other.join().unwrap().unwrap(), [Value::from(1.0)]);
         }
     });
-    assert_eq!(pool.children(), 1);
+    // None is left when the one that hangs had its turn last.
+    assert!(pool.children() <= 1, "{} children", pool.children());
 }
 
 #[test]

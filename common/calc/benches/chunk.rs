@@ -1,8 +1,11 @@
-//! W1 bytes to bytes: three numeric inputs, one output, a key, 200 records in a chunk, companion arrays included.
+//! Chunk bytes to result bytes: 200 records with a key in a chunk, companion arrays included. The three workloads, and W1 as
+//! rows, as objects and with its numbers as text.
 //!
 //! `cargo bench -p millrace-calc --bench chunk`. The time shown is per chunk of 200 records; throughput counts records.
 
-#![allow(missing_docs, clippy::expect_used)]
+#![allow(missing_docs, clippy::expect_used, clippy::panic)]
+
+mod workloads;
 
 use std::fmt::Write;
 use std::hint::black_box;
@@ -11,6 +14,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use millrace_calc::chunk::scan;
 use millrace_calc::limits::Limits;
 use millrace_calc::service::{Options, Scratch, Service, SourceKind};
+use workloads::Workload;
 
 const RECORDS: u64 = 200;
 
@@ -70,6 +74,22 @@ fn bench(criterion: &mut Criterion) {
     {
         let scan = scan(&data).expect("the chunk is valid");
         group.bench_with_input(BenchmarkId::new("evaluate", name), &data, |bencher, data| {
+            bencher.iter(|| {
+                let result = prepared.evaluate_scanned(black_box(data), Some(&scan), None, &mut scratch);
+                result.expect("the chunk is valid")
+            });
+        });
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("workload");
+    group.throughput(Throughput::Elements(RECORDS));
+    for workload in Workload::all() {
+        let service = workloads::service::service(&workload);
+        let prepared = service.prepare(&options);
+        let data = workloads::service::chunk(&workload, usize::try_from(RECORDS).unwrap_or(0));
+        let scan = scan(&data).expect("the chunk is valid");
+        group.bench_with_input(BenchmarkId::new("evaluate", workload.name), &data, |bencher, data| {
             bencher.iter(|| {
                 let result = prepared.evaluate_scanned(black_box(data), Some(&scan), None, &mut scratch);
                 result.expect("the chunk is valid")

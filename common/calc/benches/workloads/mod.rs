@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
 pub mod by_hand;
+pub mod service;
 
 use millrace_calc::book::{Book, Cell, Range, Sheet};
 use millrace_calc::value::Value;

@@ -1,7 +1,12 @@
 //! Programs: a book compiled for evaluation over columns of records.
 //!
-//! [`Program::compile`] takes the cone from the outputs back to the inputs, folds what depends on no input, and orders what is
-//! left as a straight list of instructions. [`Program::run`] evaluates up to [`BLOCK`] records at once.
+//! [`Program::compile`] takes the cone from the outputs back to the inputs (`compile`, `lower`), folds what depends on no input and
+//! keeps equal operations once (`graph`), and orders what is left so that few columns live at once (`schedule`).
+//! [`Program::run`] evaluates up to [`BLOCK`] records at once. Which loop an instruction takes depends on the kinds of the columns
+//! that it reads, which is settled once for each combination of kinds that comes along (`typing`) and not at every block: the
+//! steps of a typed program (`steps`) run over lanes (`columnar`, `kernels`), with errors as NaN payloads. A loop marks lanes that
+//! it cannot decide, and these alone go through the definition (`repair`, `scalar`). Records that do not fit the kinds, such as a
+//! text in a column of numbers, run by themselves on the scalar execution (`records`), with the same bits as result.
 
 mod arrays;
 mod column;
