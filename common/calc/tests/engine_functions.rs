@@ -126,7 +126,7 @@ fn compile(book: &Book, inputs: &[Range]) -> Option<Program> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(4000), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(4000), failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_function_agrees_with_itself(

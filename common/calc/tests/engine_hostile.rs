@@ -185,7 +185,7 @@ fn most_memory() -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(2500), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(2500), failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn a_broken_workbook_is_read_or_refused(edits in prop::collection::vec(edit(), 1..5), stored in any::<bool>()) {

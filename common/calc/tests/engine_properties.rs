@@ -124,7 +124,7 @@ fn compiled(book: &Book) -> Option<Program> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     /// Columns of numbers, dynamic values and single records give the same bits.
     #[test]

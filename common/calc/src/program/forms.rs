@@ -118,7 +118,7 @@ impl Compiler<'_> {
             }
             Form::Sequence => self.sequence(args, at),
             Form::Index => self.index(args, at, mode),
-            Form::Offset => self.offset(args, at),
+            Form::Offset => self.offset(args, at, mode),
             Form::Indirect => Err(unsupported("INDIRECT with a computed target")),
             Form::Match => self.match_form(args, at, mode),
             Form::VLookup | Form::HLookup => self.table_lookup(form == Form::VLookup, args, at, mode),

@@ -242,7 +242,7 @@ impl Compiler<'_> {
     }
 
     /// `OFFSET` by distances that depend on the inputs: picks from the used part of the row, column or sheet.
-    pub(super) fn offset(&mut self, args: &[Expr], at: &mut At) -> Lower<Shape> {
+    pub(super) fn offset(&mut self, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Shape> {
         let Some(base) = self.reference_of(&args[0], at)? else {
             return Err(unsupported("OFFSET from a computed reference"));
         };
@@ -253,6 +253,12 @@ impl Compiler<'_> {
         };
         if !(1.0..=10_000.0).contains(&height) || !(1.0..=1_000.0).contains(&width) {
             return Err(unsupported("OFFSET of this size"));
+        }
+        if mode == Mode::Scalar && (height >= 2.0 || width >= 2.0) {
+            // The one in the formula's own row or column, if there is one: that depends on where the cells are.
+            return Err(unsupported(
+                "OFFSET to several cells at a computed place, where one value is wanted,",
+            ));
         }
         let zero = Expr::Value(Value::Number(0.0));
         let rows = self.known_number(args.get(1), 0.0, at)?;

@@ -290,13 +290,16 @@ impl Compiler<'_> {
             && (tested.rows(), tested.columns()) != (summed.rows(), summed.columns())
         {
             // What is summed begins at its own corner and has the size of what is tested.
-            let summed = Range {
+            let resized = Range {
                 last_row: (summed.first_row + tested.rows() - 1).min(MAX_ROW),
                 last_column: (summed.first_column + tested.columns() - 1).min(MAX_COLUMN),
                 ..*summed
             };
-            let args = [Expr::Reference(tested), criterion.clone(), Expr::Reference(summed)];
-            return self.call(index, function, &args, at, mode);
+            // At the end of the sheet there is no room for all of it.
+            if resized != *summed {
+                let args = [Expr::Reference(tested), criterion.clone(), Expr::Reference(resized)];
+                return self.call(index, function, &args, at, mode);
+            }
         }
         if let Kind::Matrix(size, _) = function.kind {
             return self.matrix(index, function, size, args, at, mode);

@@ -245,8 +245,8 @@ pub(crate) fn place(rows: usize, columns: usize, row: f64, column: f64) -> Resul
         }
     }
     // The only row or column may also be called 0.
-    let row = if rows == 1 && (0.0..1.0).contains(&row) { 1.0 } else { row };
-    let column = if columns == 1 && (0.0..1.0).contains(&column) { 1.0 } else { column };
+    let row = if rows == 1 && row.abs() < 1.0 { 1.0 } else { row };
+    let column = if columns == 1 && column.abs() < 1.0 { 1.0 } else { column };
     if row < 1.0 || column < 1.0 {
         return Err(ErrorValue::Value);
     }
