@@ -3,8 +3,6 @@
 //! Numbers land in lanes of doubles, one lane per input cell. Everything else is put aside as an *odd* value and turns its column
 //! into a column of values for this block.
 
-use rustc_hash::FxHashMap;
-
 use crate::number;
 use crate::program::{BLOCK, Column};
 use crate::value::Value;
@@ -97,24 +95,24 @@ impl Lanes {
 
     /// Turns the lanes of the block into columns; cells that no record has ever given keep theirs.
     pub(crate) fn finish(&mut self, columns: &mut [Column], rows: usize) {
-        let mut values: FxHashMap<u32, Vec<Value>> = FxHashMap::default();
         for (index, cell) in self.cell_of.iter().enumerate() {
             let lanes = self.lanes.get(index * BLOCK..index * BLOCK + rows).unwrap_or_default();
             let Some(column) = columns.get_mut(*cell) else { continue };
             let odd = self.has_odd.get(index) == Some(&true);
             if odd || lanes.iter().any(|lane| lane.to_bits() == MISSING) {
                 let base = self.base.get(*cell).cloned().unwrap_or_default();
-                let list = lanes.iter().map(|lane| match lane.to_bits() {
+                // The list of the block before, when there is one.
+                let mut list = match std::mem::take(column) {
+                    Column::Value(list) => list,
+                    _ => Vec::with_capacity(rows),
+                };
+                list.clear();
+                list.extend(lanes.iter().map(|lane| match lane.to_bits() {
                     MISSING => base.clone(),
                     ODD => Value::Blank,
                     _ => number::value(*lane),
-                });
-                let list = list.collect();
-                if odd {
-                    values.insert(u32::try_from(index).unwrap_or(NONE), list);
-                } else {
-                    *column = Column::from_values(list);
-                }
+                }));
+                *column = Column::Value(list);
             } else if let Column::Number(list) = column {
                 list.clear();
                 list.extend_from_slice(lanes);
@@ -123,20 +121,14 @@ impl Lanes {
             }
         }
         for (lane, row, value) in self.odd.drain(..) {
+            let (lane, row) = (lane as usize, row as usize);
             // A later number in the same place has overwritten the mark.
-            let kept = self
-                .lanes
-                .get(lane as usize * BLOCK + row as usize)
-                .is_some_and(|place| place.to_bits() == ODD);
-            if let (true, Some(place)) =
-                (kept, values.get_mut(&lane).and_then(|list| list.get_mut(row as usize)))
+            let kept = self.lanes.get(lane * BLOCK + row).is_some_and(|place| place.to_bits() == ODD);
+            let cell = self.cell_of.get(lane).filter(|_| kept);
+            if let Some(Column::Value(list)) = cell.and_then(|cell| columns.get_mut(*cell))
+                && let Some(place) = list.get_mut(row)
             {
                 *place = value;
-            }
-        }
-        for (lane, list) in values {
-            if let Some(column) = self.cell_of.get(lane as usize).and_then(|cell| columns.get_mut(*cell)) {
-                *column = Column::from_values(list);
             }
         }
     }

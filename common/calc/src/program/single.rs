@@ -4,7 +4,7 @@ use super::column::{Column, lane};
 use super::columnar::{Run, State};
 use super::lanes::WIDTH;
 use super::schedule::Rectangle;
-use super::steps::{Kind, Step};
+use super::steps::{Argument, Kind, Step};
 use super::{scalar, typing};
 use crate::formula::Binary;
 use crate::functions::lookup;
@@ -93,11 +93,20 @@ impl Run<'_> {
             Step::SelectValues { condition, yes, no, target } => {
                 let mut out = std::mem::take(&mut state.bank.values[target as usize]);
                 out.clear();
+                // A constant text is copied once: threads that count the uses of the same one slow each other down.
+                let copies = [no, yes].map(|argument| match argument {
+                    Argument::Constant(_) => match self.value(argument, state.bank, 0) {
+                        Value::Text(text) => Some(Value::from(&*text)),
+                        value => Some(value),
+                    },
+                    _ => None,
+                });
                 for i in 0..n {
                     let condition = state.bank.lane(condition, i);
-                    out.push(match number::decode(condition) {
-                        Some(error) => error.into(),
-                        None => self.value(if condition != 0.0 { yes } else { no }, state.bank, i),
+                    out.push(match (number::decode(condition), &copies[usize::from(condition != 0.0)]) {
+                        (Some(error), _) => error.into(),
+                        (None, Some(copy)) => copy.clone(),
+                        (None, None) => self.value(if condition != 0.0 { yes } else { no }, state.bank, i),
                     });
                 }
                 state.bank.values[target as usize] = out;
