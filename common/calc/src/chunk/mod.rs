@@ -18,6 +18,7 @@ pub mod result;
 pub mod scan;
 pub(crate) mod summary;
 pub(crate) mod table;
+mod texts;
 pub(crate) mod write;
 
 pub use error::{ChunkError, write_failed};

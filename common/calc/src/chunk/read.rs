@@ -14,6 +14,7 @@ use super::layout::Layout;
 use super::notes::Notes;
 use super::scan::{Form, Parts, ShapeError};
 use super::table;
+use super::texts::Texts;
 use crate::interface::DataType;
 use crate::number;
 use crate::program::{BLOCK, Column};
@@ -56,6 +57,7 @@ pub(crate) struct Reader<'a> {
     layout: &'a Layout,
     names: &'a FxHashMap<String, usize>,
     lanes: Lanes,
+    texts: Texts,
     /// Inputs that the parameters give.
     given: Vec<bool>,
     /// Keys as the caller spells them.
@@ -92,6 +94,7 @@ impl<'a> Reader<'a> {
             layout,
             names,
             lanes: Lanes::new(layout.defaults.clone()),
+            texts: Texts::default(),
             given: vec![false; layout.inputs.len()],
             keys: Vec::new(),
             key_spans: Vec::new(),
@@ -161,7 +164,7 @@ impl<'a> Reader<'a> {
                             *base = value;
                         }
                     } else {
-                        let value = match scalar(&mut cursor, slot.declared)? {
+                        let value = match scalar(&mut cursor, slot.declared, &mut self.texts)? {
                             Scalar::Number(lane) => number::value(lane),
                             Scalar::Value(value) => value,
                             Scalar::EmptyText => Value::Text(Arc::from("")),
@@ -385,7 +388,7 @@ impl<'a> Reader<'a> {
                 {
                     *provided = true;
                 }
-                match scalar(&mut self.cursor, slot.declared)? {
+                match scalar(&mut self.cursor, slot.declared, &mut self.texts)? {
                     Scalar::Number(lane) => self.lanes.set(slot.first, row, lane),
                     Scalar::Value(value) => self.lanes.set_odd(slot.first, row, value),
                     Scalar::EmptyText => {
@@ -448,7 +451,7 @@ impl<'a> Reader<'a> {
 
 /// The value at the cursor as one cell takes it (contract 2.1); an object or array is `#VALUE!`.
 #[inline]
-fn scalar(cursor: &mut Cursor<'_>, declared: Option<DataType>) -> Result<Scalar, Syntax> {
+fn scalar(cursor: &mut Cursor<'_>, declared: Option<DataType>, texts: &mut Texts) -> Result<Scalar, Syntax> {
     match cursor.peek() {
         b'0'..=b'9' | b'-' => {
             let value = cursor.number_value()?;
@@ -463,7 +466,7 @@ fn scalar(cursor: &mut Cursor<'_>, declared: Option<DataType>) -> Result<Scalar,
             Ok(match declared.and_then(|declared| table::declared(&text, declared)) {
                 Some(Value::Number(number)) => Scalar::Number(number),
                 Some(value) => Scalar::Value(value),
-                None => Scalar::Value(Value::Text(Arc::from(text.as_ref()))),
+                None => Scalar::Value(texts.value(&text)),
             })
         }
         b'n' => cursor.literal(b"null").map(|()| Scalar::Value(Value::Blank)),

@@ -113,8 +113,15 @@ impl Index {
     /// How many numbers lie below a number, and how many do not lie above it, by 15 digits as comparisons see them.
     pub fn around(&self, x: f64) -> (usize, usize) {
         let below = self.sorted.partition_point(|y| number::compare(*y, x).is_lt());
-        let up_to = below + self.sorted[below..].partition_point(|y| number::compare(*y, x).is_le());
-        (below, up_to)
+        // None is equal, as a rule.
+        let rest = &self.sorted[below..];
+        let equal = match rest.first() {
+            Some(y) if number::compare(*y, x).is_le() => {
+                rest.partition_point(|y| number::compare(*y, x).is_le())
+            }
+            _ => 0,
+        };
+        (below, below + equal)
     }
 
     /// First and last place of a number.
