@@ -24,6 +24,8 @@ pub struct Scratch {
     store: Vec<Value>,
     registers: Vec<Value>,
     kinds: Vec<Kind>,
+    /// The typed program of the last run: the next one mostly takes it again, and need not ask for what threads share.
+    last: Option<Arc<Typed>>,
     execution: Execution,
 }
 
@@ -97,7 +99,10 @@ impl<'a> Block<'a> {
             return Block { inputs: &inputs, ..self }.run(scratch, outputs);
         }
         self.kinds(&mut scratch.kinds);
-        let mut typed = self.typing(scratch);
+        let mut typed = match scratch.last.take() {
+            Some(typed) if typed.schedule == self.schedule.id && *typed.inputs == *scratch.kinds => typed,
+            _ => self.typing(scratch),
+        };
         let mut offset = 0;
         while offset < self.rows {
             let n = typed.lanes.min(self.rows - offset);
@@ -110,6 +115,7 @@ impl<'a> Block<'a> {
             }
             offset += n;
         }
+        scratch.last = Some(typed);
     }
 
     /// Whether a column of lanes ends before the block: it is blank from there.

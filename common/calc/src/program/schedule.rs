@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::BLOCK;
 use super::execute::Typings;
@@ -28,6 +29,8 @@ pub(super) enum Rectangle {
 /// Instructions in order. [`Src::Node`] means a register here.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
+    /// Which schedule of this process it is.
+    pub id: u64,
     pub instructions: Vec<Instruction>,
     pub operands: Vec<Operand>,
     pub arrays: Vec<Rectangle>,
@@ -42,6 +45,9 @@ pub(super) struct Schedule {
     /// The typed programs made of it so far.
     pub typings: Typings,
 }
+
+/// The number of the next schedule of this process.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Bytes of live columns that a run may keep, before it takes fewer records at once.
 const CACHE: usize = 512 * 1024;
@@ -197,7 +203,7 @@ impl<'g> Cone<'g> {
     /// Give each result a register, and use registers again after the last reader.
     fn allocate(&self, order: Vec<u32>, outputs: &[Src]) -> Schedule {
         let graph = self.graph;
-        let mut schedule = Schedule::default();
+        let mut schedule = Schedule { id: NEXT.fetch_add(1, Ordering::Relaxed), ..Schedule::default() };
         let mut uses = self.uses.clone();
         let mut register = vec![u32::MAX; graph.nodes.len()];
         let mut free: Vec<u32> = Vec::new();

@@ -311,6 +311,8 @@ pub(super) enum Out {
 /// A schedule for columns of known kinds.
 #[derive(Debug)]
 pub(super) struct Typed {
+    /// The schedule that it was made of.
+    pub schedule: u64,
     /// The kinds of the inputs that it is made for, in the order of the schedule's inputs.
     pub inputs: Box<[Kind]>,
     /// What the result of each instruction that goes record by record is taken for.

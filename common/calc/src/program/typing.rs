@@ -27,6 +27,7 @@ pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expecte
         temporary: Vec::new(),
         taken: 0,
         typed: Typed {
+            schedule: schedule.id,
             inputs: inputs.into(),
             expected: expected.into(),
             steps: Vec::with_capacity(schedule.instructions.len()),
