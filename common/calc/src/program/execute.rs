@@ -204,11 +204,15 @@ impl<'a> Block<'a> {
     }
 
     /// Make the typed program anew where too many results were not of the kind they were taken for.
-    fn widen(&self, before: &Typed, offset: usize, odd: u128, scratch: &mut Scratch) -> Arc<Typed> {
+    fn widen(&self, before: &Arc<Typed>, offset: usize, odd: u128, scratch: &mut Scratch) -> Arc<Typed> {
         let observed = self.observe(offset, odd, scratch);
         let pairs = before.expected.iter().zip(observed);
         let expected: Vec<Kind> =
             pairs.map(|(before, now)| if *before == now { now } else { Kind::Value }).collect();
+        if *expected == *before.expected {
+            // The inputs are what does not fit: a new one would be the same.
+            return Arc::clone(before);
+        }
         self.keep(typed(self.schedule, self.graph, &before.inputs, &expected))
     }
 
