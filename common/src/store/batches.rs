@@ -197,11 +197,10 @@ impl Store {
 
     /// The batch with its counters, if the tenant has it.
     pub async fn batch_view(&self, tenant_id: Uuid, id: Uuid) -> Result<Option<BatchView>, StoreError> {
-        select_views!("WHERE id = $1 AND tenant_id = $2", id, tenant_id)
+        Ok(select_views!("WHERE id = $1 AND tenant_id = $2", id, tenant_id)
             .fetch_optional(&self.control)
             .await?
-            .map(BatchView::try_from)
-            .transpose()
+            .map(BatchView::from))
     }
 
     /// Lets an event happen to a batch. What the state machine says is carried out in one transaction, conditional on the old
@@ -229,7 +228,7 @@ impl Store {
         lock_batch(&mut tx, id).await?;
         let idle = sqlx::query_scalar!(
             r#"SELECT greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $2) AS "idle!"
-               FROM batch_views WHERE id = $1"#,
+               FROM batches JOIN batch_sums ON batch_id = id WHERE id = $1"#,
             id,
             seconds
         )
@@ -262,12 +261,13 @@ impl Store {
     pub async fn tenant_overview(&self, tenant_id: Uuid) -> Result<TenantOverview, StoreError> {
         let row = sqlx::query!(
             r#"SELECT t.capacity_bytes, t.max_workers,
-                   coalesce(sum(v.input_allocated), 0)::bigint AS "reserved_input!",
-                   coalesce(sum(v.output_allocated), 0)::bigint AS "reserved_output!",
-                   coalesce(sum(v.input_bytes), 0)::bigint AS "used_input!",
-                   coalesce(sum(v.output_bytes), 0)::bigint AS "used_output!",
-                   coalesce(sum(v.workers_in_use), 0)::bigint AS "workers_in_use!"
-               FROM tenants t LEFT JOIN batch_views v ON v.tenant_id = t.id AND v.released_at IS NULL
+                   coalesce(sum(b.input_allocated), 0)::bigint AS "reserved_input!",
+                   coalesce(sum(b.output_allocated), 0)::bigint AS "reserved_output!",
+                   coalesce(sum(s.input_bytes), 0)::bigint AS "used_input!",
+                   coalesce(sum(s.output_bytes), 0)::bigint AS "used_output!",
+                   coalesce(sum(s.workers_in_use), 0)::bigint AS "workers_in_use!"
+               FROM tenants t LEFT JOIN (batches b JOIN batch_sums s ON s.batch_id = b.id)
+                   ON b.tenant_id = t.id AND b.released_at IS NULL
                WHERE t.id = $1
                GROUP BY t.id"#,
             tenant_id
@@ -283,8 +283,8 @@ impl Store {
         .fetch_all(&self.control)
         .await?
         .into_iter()
-        .map(BatchView::try_from)
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(BatchView::from)
+        .collect();
         Ok(TenantOverview {
             capacity_bytes: row.capacity_bytes,
             max_workers: row.max_workers,
@@ -329,7 +329,7 @@ async fn lease_lane(tx: &mut Transaction<'_, Postgres>) -> Result<Lane, StoreErr
 }
 
 async fn view_in(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<BatchView, StoreError> {
-    select_views!("WHERE id = $1", id).fetch_one(&mut **tx).await?.try_into()
+    Ok(select_views!("WHERE id = $1", id).fetch_one(&mut **tx).await?.into())
 }
 
 /// Locks the batch's row, then all of its counter slots, and reads its state.

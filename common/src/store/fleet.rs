@@ -112,18 +112,14 @@ impl Store {
                 .fetch_all(&self.control)
                 .await?
                 .into_iter()
-                .map(BatchView::try_from)
-                .collect::<Result<_, _>>()?;
+                .map(BatchView::from)
+                .collect();
         Ok(FleetSnapshot { workers, tenants, batches })
     }
 
     /// The live batch that leases a lane under this epoch, whoever owns it.
     pub async fn live_batch(&self, id: Uuid) -> Result<Option<BatchView>, StoreError> {
-        select_views!("WHERE id = $1", id)
-            .fetch_optional(&self.control)
-            .await?
-            .map(BatchView::try_from)
-            .transpose()
+        Ok(select_views!("WHERE id = $1", id).fetch_optional(&self.control).await?.map(BatchView::from))
     }
 
     /// Records that a worker took the first chunk of these batches.

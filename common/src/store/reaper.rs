@@ -46,7 +46,7 @@ impl Store {
     /// Closes open batches without push, pull or status change for `seconds`. Returns them.
     pub async fn time_out_batches(&self, seconds: f64) -> Result<Vec<Uuid>, StoreError> {
         let idle = sqlx::query_scalar!(
-            r#"SELECT id AS "id!" FROM batch_views
+            r#"SELECT id AS "id!" FROM batches JOIN batch_sums ON batch_id = id
                WHERE state = 'open' AND greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $1)
                LIMIT $2"#,
             seconds,
@@ -66,7 +66,7 @@ impl Store {
     /// Settles closed batches that have drained. Returns them.
     pub async fn settle_batches(&self) -> Result<Vec<Uuid>, StoreError> {
         let drained = sqlx::query_scalar!(
-            r#"SELECT id AS "id!" FROM batch_views
+            r#"SELECT id AS "id!" FROM batches JOIN batch_sums ON batch_id = id
                WHERE state IN ('closed', 'closed_by_timeout') AND chunks_completed + chunks_failed >= chunks_submitted
                LIMIT $1"#,
             STEP
@@ -98,7 +98,7 @@ impl Store {
     /// again. Returns how many went.
     pub async fn withdraw_accepted(&self, seconds: f64) -> Result<u64, StoreError> {
         let batches = sqlx::query!(
-            r#"SELECT id AS "id!", day AS "day!" FROM batch_views
+            r#"SELECT id AS "id!", day AS "day!" FROM batches JOIN batch_sums ON batch_id = id
                WHERE state IN ('open', 'closed', 'closed_by_timeout') AND chunks_queued < chunks_submitted
                  AND touched_at < clock_timestamp() - make_interval(secs => 1)
                LIMIT $1"#,

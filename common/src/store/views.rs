@@ -4,75 +4,146 @@ use chrono::{DateTime, NaiveDate, Utc};
 use millrace_calc::totals::TotalRequest;
 use uuid::Uuid;
 
-use super::StoreError;
 use crate::model::{BatchProgress, BatchState, BatchStatus, PipelineStatus, batch_status, pipeline_status};
 
-/// A row of `batches`.
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "the columns are documented in the schema")]
-pub struct Batch {
-    pub id: Uuid,
-    pub tenant_id: Uuid,
-    pub version_id: Uuid,
-    pub service_id: Uuid,
-    pub service_uri: String,
-    pub version: String,
-    pub compiler_version: String,
-    pub created_by: String,
-    pub day: NaiveDate,
-    pub state: BatchState,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
-    pub started_at: Option<DateTime<Utc>>,
-    pub closed_at: Option<DateTime<Utc>>,
-    pub finished_at: Option<DateTime<Utc>>,
-    pub released_at: Option<DateTime<Utc>>,
-    pub dropped_at: Option<DateTime<Utc>>,
-    pub lane_id: Option<i32>,
-    pub lane_epoch: Option<i64>,
-    pub unique_record_key: Option<String>,
-    pub output_filter: Vec<String>,
-    pub subservices: Vec<String>,
-    pub version_by_timestamp: Option<DateTime<Utc>>,
-    pub call_purpose: String,
-    pub source_system: Option<String>,
-    pub correlation_id: Option<String>,
-    pub initial_workers: i32,
-    pub max_workers: i32,
-    pub chunks_per_request: i32,
-    pub runner_thread_count: i32,
-    pub acceptable_error_percentage: f64,
-    pub input_allocated: i64,
-    pub output_allocated: i64,
-    pub priority: i32,
-    pub seed: i64,
-    /// Totals that are kept over the whole batch.
-    pub totals: Vec<TotalRequest>,
+/// Every column of `batches` and every counter that is read: name, type, SQL. This list makes the structs and the query, so a new
+/// column is one line here and one where batches are created.
+macro_rules! view_columns {
+    ([$($macro:tt)+] $($argument:tt)*) => {
+        $($macro)+! {
+            [$($argument)*]
+            batch {
+                id: Uuid = "b.id",
+                tenant_id: Uuid = "b.tenant_id",
+                version_id: Uuid = "b.version_id",
+                service_id: Uuid = "b.service_id",
+                service_uri: String = "b.service_uri",
+                version: String = "b.version",
+                compiler_version: String = "b.compiler_version",
+                created_by: String = "b.created_by",
+                day: NaiveDate = "b.day",
+                state: BatchState = r#"b.state AS "state: crate::store::views::StoredState""#,
+                created_at: DateTime<Utc> = "b.created_at",
+                updated_at: DateTime<Utc> = "b.updated_at",
+                started_at: Option<DateTime<Utc>> = "b.started_at",
+                closed_at: Option<DateTime<Utc>> = "b.closed_at",
+                finished_at: Option<DateTime<Utc>> = "b.finished_at",
+                released_at: Option<DateTime<Utc>> = "b.released_at",
+                dropped_at: Option<DateTime<Utc>> = "b.dropped_at",
+                lane_id: Option<i32> = "b.lane_id",
+                lane_epoch: Option<i64> = "b.lane_epoch",
+                unique_record_key: Option<String> = "b.unique_record_key",
+                output_filter: Vec<String> = "b.output_filter",
+                subservices: Vec<String> = "b.subservices",
+                version_by_timestamp: Option<DateTime<Utc>> = "b.version_by_timestamp",
+                call_purpose: String = "b.call_purpose",
+                source_system: Option<String> = "b.source_system",
+                correlation_id: Option<String> = "b.correlation_id",
+                initial_workers: i32 = "b.initial_workers",
+                max_workers: i32 = "b.max_workers",
+                chunks_per_request: i32 = "b.chunks_per_request",
+                runner_thread_count: i32 = "b.runner_thread_count",
+                acceptable_error_percentage: f64 = "b.acceptable_error_percentage",
+                input_allocated: i64 = "b.input_allocated",
+                output_allocated: i64 = "b.output_allocated",
+                priority: i32 = "b.priority",
+                seed: i64 = "b.seed",
+                /// Totals that are kept over the whole batch.
+                totals: Vec<TotalRequest> = r#"coalesce(b.totals, '[]') AS "totals!: crate::store::views::StoredTotals""#,
+            }
+            counters {
+                chunks_submitted: i64 = r#"s.chunks_submitted AS "chunks_submitted!""#,
+                records_submitted: i64 = r#"s.records_submitted AS "records_submitted!""#,
+                chunks_queued: i64 = r#"s.chunks_queued AS "chunks_queued!""#,
+                chunks_completed: i64 = r#"s.chunks_completed AS "chunks_completed!""#,
+                chunks_failed: i64 = r#"s.chunks_failed AS "chunks_failed!""#,
+                records_completed: i64 = r#"s.records_completed AS "records_completed!""#,
+                records_failed: i64 = r#"s.records_failed AS "records_failed!""#,
+                chunks_retried: i64 = r#"s.chunks_retried AS "chunks_retried!""#,
+                records_retried: i64 = r#"s.records_retried AS "records_retried!""#,
+                chunks_pulled: i64 = r#"s.chunks_pulled AS "chunks_pulled!""#,
+                records_pulled: i64 = r#"s.records_pulled AS "records_pulled!""#,
+                input_bytes: i64 = r#"s.input_bytes AS "input_bytes!""#,
+                output_bytes: i64 = r#"s.output_bytes AS "output_bytes!""#,
+                input_total: i64 = r#"s.input_total AS "input_total!""#,
+                output_total: i64 = r#"s.output_total AS "output_total!""#,
+                largest_chunk: i32 = r#"s.largest_chunk AS "largest_chunk!""#,
+                compute_ms: i64 = r#"s.compute_ms AS "compute_ms!""#,
+                touched_at: DateTime<Utc> = r#"s.touched_at AS "touched_at!""#,
+            }
+        }
+    };
 }
+pub(super) use view_columns;
 
-/// The sums of a batch's counters.
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "the columns are documented in the schema")]
-pub struct Counters {
-    pub chunks_submitted: i64,
-    pub records_submitted: i64,
-    pub chunks_queued: i64,
-    pub chunks_completed: i64,
-    pub chunks_failed: i64,
-    pub records_completed: i64,
-    pub records_failed: i64,
-    pub chunks_retried: i64,
-    pub records_retried: i64,
-    pub chunks_pulled: i64,
-    pub records_pulled: i64,
-    pub input_bytes: i64,
-    pub output_bytes: i64,
-    pub input_total: i64,
-    pub output_total: i64,
-    pub largest_chunk: i32,
-    pub compute_ms: i64,
-    pub touched_at: DateTime<Utc>,
+macro_rules! define_structs {
+    (
+        []
+        batch { $($(#[$about:meta])* $field:ident: $type:ty = $sql:literal,)* }
+        counters { $($counter:ident: $counter_type:ty = $counter_sql:literal,)* }
+    ) => {
+        /// A row of `batches`.
+        #[derive(Debug, Clone, PartialEq)]
+        #[expect(missing_docs, reason = "the columns are documented in the schema")]
+        pub struct Batch {
+            $($(#[$about])* pub $field: $type,)*
+        }
+
+        /// The sums of a batch's counters.
+        #[derive(Debug, Clone, PartialEq)]
+        #[expect(missing_docs, reason = "the columns are documented in the schema")]
+        pub struct Counters {
+            $(pub $counter: $counter_type,)*
+        }
+
+        /// A row of `batches` joined with `batch_sums`, flat.
+        pub(super) struct ViewRow {
+            $(pub(super) $field: $type,)*
+            $(pub(super) $counter: $counter_type,)*
+            pub(super) workers_in_use: i64,
+            pub(super) observed_at: DateTime<Utc>,
+        }
+
+        impl From<ViewRow> for BatchView {
+            fn from(row: ViewRow) -> Self {
+                Self {
+                    batch: Batch { $($field: row.$field,)* },
+                    counters: Counters { $($counter: row.$counter,)* },
+                    workers_in_use: row.workers_in_use,
+                    now: row.observed_at,
+                }
+            }
+        }
+    };
 }
+view_columns!([define_structs]);
+
+/// A query for [`BatchView`]s with the given tail. Columns of `batches` and `batch_sums` have distinct names.
+macro_rules! select_views {
+    ($tail:literal $($argument:tt)*) => {
+        $crate::store::views::view_columns!([$crate::store::views::query_views] $tail $($argument)*)
+    };
+}
+pub(super) use select_views;
+
+macro_rules! query_views {
+    (
+        [$tail:literal $($argument:tt)*]
+        batch { $($(#[$about:meta])* $field:ident: $type:ty = $sql:literal,)* }
+        counters { $($counter:ident: $counter_type:ty = $counter_sql:literal,)* }
+    ) => {
+        sqlx::query_as!(
+            $crate::store::views::ViewRow,
+            r#"SELECT s.workers_in_use AS "workers_in_use!", clock_timestamp() AS "observed_at!""#
+            $(+ ", " + $sql)*
+            $(+ ", " + $counter_sql)*
+            + " FROM batches b JOIN batch_sums s ON s.batch_id = b.id "
+            + $tail
+            $($argument)*
+        )
+    };
+}
+pub(super) use query_views;
 
 /// A batch with its counters, read at one instant.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,166 +207,38 @@ impl BatchView {
     }
 }
 
-/// A row of the view `batch_views`.
-pub(super) struct ViewRow {
-    pub(super) id: Uuid,
-    pub(super) tenant_id: Uuid,
-    pub(super) version_id: Uuid,
-    pub(super) service_id: Uuid,
-    pub(super) service_uri: String,
-    pub(super) version: String,
-    pub(super) compiler_version: String,
-    pub(super) created_by: String,
-    pub(super) day: NaiveDate,
-    pub(super) state: String,
-    pub(super) created_at: DateTime<Utc>,
-    pub(super) updated_at: DateTime<Utc>,
-    pub(super) started_at: Option<DateTime<Utc>>,
-    pub(super) closed_at: Option<DateTime<Utc>>,
-    pub(super) finished_at: Option<DateTime<Utc>>,
-    pub(super) released_at: Option<DateTime<Utc>>,
-    pub(super) dropped_at: Option<DateTime<Utc>>,
-    pub(super) lane_id: Option<i32>,
-    pub(super) lane_epoch: Option<i64>,
-    pub(super) unique_record_key: Option<String>,
-    pub(super) output_filter: Vec<String>,
-    pub(super) subservices: Vec<String>,
-    pub(super) version_by_timestamp: Option<DateTime<Utc>>,
-    pub(super) call_purpose: String,
-    pub(super) source_system: Option<String>,
-    pub(super) correlation_id: Option<String>,
-    pub(super) initial_workers: i32,
-    pub(super) max_workers: i32,
-    pub(super) chunks_per_request: i32,
-    pub(super) runner_thread_count: i32,
-    pub(super) acceptable_error_percentage: f64,
-    pub(super) input_allocated: i64,
-    pub(super) output_allocated: i64,
-    pub(super) priority: i32,
-    pub(super) seed: i64,
-    pub(super) totals: Option<serde_json::Value>,
-    pub(super) chunks_submitted: i64,
-    pub(super) records_submitted: i64,
-    pub(super) chunks_queued: i64,
-    pub(super) chunks_completed: i64,
-    pub(super) chunks_failed: i64,
-    pub(super) records_completed: i64,
-    pub(super) records_failed: i64,
-    pub(super) chunks_retried: i64,
-    pub(super) records_retried: i64,
-    pub(super) chunks_pulled: i64,
-    pub(super) records_pulled: i64,
-    pub(super) input_bytes: i64,
-    pub(super) output_bytes: i64,
-    pub(super) input_total: i64,
-    pub(super) output_total: i64,
-    pub(super) largest_chunk: i32,
-    pub(super) compute_ms: i64,
-    pub(super) touched_at: DateTime<Utc>,
-    pub(super) workers_in_use: i64,
-    pub(super) observed_at: DateTime<Utc>,
+/// A state in its stored spelling.
+pub(super) struct StoredState(BatchState);
+
+impl sqlx::Type<sqlx::Postgres> for StoredState {
+    fn type_info() -> sqlx::postgres::PgTypeInfo {
+        <str as sqlx::Type<sqlx::Postgres>>::type_info()
+    }
+
+    fn compatible(stored: &sqlx::postgres::PgTypeInfo) -> bool {
+        <str as sqlx::Type<sqlx::Postgres>>::compatible(stored)
+    }
 }
 
-/// `SELECT … FROM batch_views` with the given tail: one list of columns for every query.
-macro_rules! select_views {
-    ($tail:literal $(, $argument:expr)* $(,)?) => {
-        sqlx::query_as!(
-            $crate::store::views::ViewRow,
-            r#"SELECT id AS "id!", tenant_id AS "tenant_id!", version_id AS "version_id!", service_id AS "service_id!",
-                service_uri AS "service_uri!", version AS "version!", compiler_version AS "compiler_version!",
-                created_by AS "created_by!", day AS "day!", state AS "state!", created_at AS "created_at!",
-                updated_at AS "updated_at!", started_at, closed_at, finished_at, released_at, dropped_at, lane_id, lane_epoch,
-                unique_record_key, output_filter AS "output_filter!", subservices AS "subservices!",
-                version_by_timestamp, call_purpose AS "call_purpose!", source_system, correlation_id,
-                initial_workers AS "initial_workers!", max_workers AS "max_workers!",
-                chunks_per_request AS "chunks_per_request!", runner_thread_count AS "runner_thread_count!",
-                acceptable_error_percentage AS "acceptable_error_percentage!", input_allocated AS "input_allocated!",
-                output_allocated AS "output_allocated!", priority AS "priority!", seed AS "seed!", totals,
-                chunks_submitted AS "chunks_submitted!", records_submitted AS "records_submitted!",
-                chunks_queued AS "chunks_queued!", chunks_completed AS "chunks_completed!",
-                chunks_failed AS "chunks_failed!", records_completed AS "records_completed!",
-                records_failed AS "records_failed!", chunks_retried AS "chunks_retried!",
-                records_retried AS "records_retried!", chunks_pulled AS "chunks_pulled!",
-                records_pulled AS "records_pulled!", input_bytes AS "input_bytes!", output_bytes AS "output_bytes!",
-                input_total AS "input_total!", output_total AS "output_total!", largest_chunk AS "largest_chunk!",
-                compute_ms AS "compute_ms!", touched_at AS "touched_at!", workers_in_use AS "workers_in_use!",
-                observed_at AS "observed_at!"
-            FROM batch_views "# + $tail
-            $(, $argument)*
-        )
-    };
+impl<'r> sqlx::Decode<'r, sqlx::Postgres> for StoredState {
+    fn decode(value: sqlx::postgres::PgValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+        Ok(Self(<&str as sqlx::Decode<'r, sqlx::Postgres>>::decode(value)?.parse()?))
+    }
 }
-pub(super) use select_views;
 
-impl TryFrom<ViewRow> for BatchView {
-    type Error = StoreError;
+impl From<StoredState> for BatchState {
+    fn from(stored: StoredState) -> Self {
+        stored.0
+    }
+}
 
-    fn try_from(row: ViewRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            batch: Batch {
-                id: row.id,
-                tenant_id: row.tenant_id,
-                version_id: row.version_id,
-                service_id: row.service_id,
-                service_uri: row.service_uri,
-                version: row.version,
-                compiler_version: row.compiler_version,
-                created_by: row.created_by,
-                day: row.day,
-                state: row.state.parse().map_err(StoreError::Corrupt)?,
-                created_at: row.created_at,
-                updated_at: row.updated_at,
-                started_at: row.started_at,
-                closed_at: row.closed_at,
-                finished_at: row.finished_at,
-                released_at: row.released_at,
-                dropped_at: row.dropped_at,
-                lane_id: row.lane_id,
-                lane_epoch: row.lane_epoch,
-                unique_record_key: row.unique_record_key,
-                output_filter: row.output_filter,
-                subservices: row.subservices,
-                version_by_timestamp: row.version_by_timestamp,
-                call_purpose: row.call_purpose,
-                source_system: row.source_system,
-                correlation_id: row.correlation_id,
-                initial_workers: row.initial_workers,
-                max_workers: row.max_workers,
-                chunks_per_request: row.chunks_per_request,
-                runner_thread_count: row.runner_thread_count,
-                acceptable_error_percentage: row.acceptable_error_percentage,
-                input_allocated: row.input_allocated,
-                output_allocated: row.output_allocated,
-                priority: row.priority,
-                seed: row.seed,
-                totals: match row.totals {
-                    Some(totals) => serde_json::from_value(totals)
-                        .map_err(|error| StoreError::Corrupt(error.to_string()))?,
-                    None => Vec::new(),
-                },
-            },
-            counters: Counters {
-                chunks_submitted: row.chunks_submitted,
-                records_submitted: row.records_submitted,
-                chunks_queued: row.chunks_queued,
-                chunks_completed: row.chunks_completed,
-                chunks_failed: row.chunks_failed,
-                records_completed: row.records_completed,
-                records_failed: row.records_failed,
-                chunks_retried: row.chunks_retried,
-                records_retried: row.records_retried,
-                chunks_pulled: row.chunks_pulled,
-                records_pulled: row.records_pulled,
-                input_bytes: row.input_bytes,
-                output_bytes: row.output_bytes,
-                input_total: row.input_total,
-                output_total: row.output_total,
-                largest_chunk: row.largest_chunk,
-                compute_ms: row.compute_ms,
-                touched_at: row.touched_at,
-            },
-            workers_in_use: row.workers_in_use,
-            now: row.observed_at,
-        })
+/// Requested totals as JSON.
+#[derive(sqlx::Type)]
+#[sqlx(transparent)]
+pub(super) struct StoredTotals(sqlx::types::Json<Vec<TotalRequest>>);
+
+impl From<StoredTotals> for Vec<TotalRequest> {
+    fn from(stored: StoredTotals) -> Self {
+        stored.0.0
     }
 }
