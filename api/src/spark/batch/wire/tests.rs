@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use millrace_common::model::BatchState;
-use millrace_common::store::Counters;
+use millrace_common::store::{Batch, Counters};
 use serde_json::{Value, json};
 
 use super::*;
