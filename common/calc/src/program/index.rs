@@ -11,58 +11,83 @@ use crate::value::{ErrorValue, Value};
 /// Conditions on the inputs that one formula may be compiled for, one by one.
 const CASES: usize = 6;
 
-/// Whether an expression may have several values where arrays are evaluated. Such a place refers to no single cell or line.
-pub(super) fn may_be_array(expr: &Expr) -> bool {
-    match expr {
-        Expr::Value(_) | Expr::Omitted => false,
-        Expr::Reference(range) => !range.is_cell(),
-        Expr::Areas(_) | Expr::Span(..) | Expr::Local(_) | Expr::Array { .. } => true,
-        Expr::Unary(Unary::Intersect, _) => false,
-        Expr::Unary(_, inner) => may_be_array(inner),
-        Expr::Binary(..) => {
-            let mut node = expr;
-            while let Expr::Binary(_, left, right) = node {
-                if may_be_array(right) {
-                    return true;
-                }
-                node = left;
-            }
-            may_be_array(node)
-        }
-        Expr::Call(_, function, args) => match function.kind {
-            Kind::Matrix(..) => true,
-            Kind::Form(form) => match form {
-                Form::Match | Form::XMatch | Form::Lookup => args.first().is_some_and(may_be_array),
-                Form::VLookup | Form::HLookup => args.iter().step_by(2).any(may_be_array),
-                Form::Index => {
-                    let zero = |arg: &Expr| match arg {
-                        Expr::Omitted => true,
-                        Expr::Value(value) => value.to_number().is_ok_and(|x| x.trunc() == 0.0),
-                        other => may_be_array(other),
-                    };
-                    args.len() < 2 || args[1..].iter().any(zero)
-                }
-                Form::Rows | Form::Columns | Form::Areas | Form::IsRef | Form::IsFormula | Form::Single => {
-                    false
-                }
-                Form::Aggregate | Form::Subtotal | Form::Rand => false,
-                Form::If
-                | Form::IfError
-                | Form::IfNa
-                | Form::Ifs
-                | Form::Switch
-                | Form::Choose
-                | Form::Row
-                | Form::Column
-                | Form::RandBetween => args.iter().any(may_be_array),
-                _ => true,
-            },
-            _ => args.iter().enumerate().any(|(i, arg)| !function.takes_array(i) && may_be_array(arg)),
-        },
-    }
-}
-
 impl Compiler<'_> {
+    /// Whether an expression may have several values where arrays are evaluated. Such a place refers to no single cell or line.
+    pub(super) fn may_be_array(&mut self, expr: &Expr, at: &mut At) -> Lower<bool> {
+        match expr {
+            Expr::Value(_) | Expr::Omitted => Ok(false),
+            Expr::Reference(range) => Ok(!range.is_cell()),
+            Expr::Areas(_) | Expr::Span(..) | Expr::Local(_) | Expr::Array { .. } => Ok(true),
+            Expr::Unary(Unary::Intersect, _) => Ok(false),
+            Expr::Unary(_, inner) => self.may_be_array(inner, at),
+            Expr::Binary(..) => {
+                let mut node = expr;
+                while let Expr::Binary(_, left, right) = node {
+                    if self.may_be_array(right, at)? {
+                        return Ok(true);
+                    }
+                    node = left;
+                }
+                self.may_be_array(node, at)
+            }
+            Expr::Call(_, function, args) => match function.kind {
+                Kind::Matrix(..) => Ok(true),
+                Kind::Form(form) => match form {
+                    Form::Match | Form::XMatch | Form::Lookup => self.any_array(args.iter().take(1), at),
+                    Form::VLookup | Form::HLookup => self.any_array(args.iter().step_by(2), at),
+                    Form::Index => {
+                        if args.len() < 2 || self.any_array(&args[1..], at)? {
+                            return Ok(true);
+                        }
+                        for place in &args[1..] {
+                            // A place of 0 is a whole line, and one that the inputs decide may be.
+                            if !self.known_number(Some(place), 0.0, at)?.is_some_and(|x| x.trunc() != 0.0) {
+                                return Ok(true);
+                            }
+                        }
+                        Ok(false)
+                    }
+                    Form::Rows
+                    | Form::Columns
+                    | Form::Areas
+                    | Form::IsRef
+                    | Form::IsFormula
+                    | Form::Single
+                    | Form::Aggregate
+                    | Form::Subtotal
+                    | Form::Rand => Ok(false),
+                    Form::If
+                    | Form::IfError
+                    | Form::IfNa
+                    | Form::Ifs
+                    | Form::Switch
+                    | Form::Choose
+                    | Form::Row
+                    | Form::Column
+                    | Form::RandBetween => self.any_array(args, at),
+                    _ => Ok(true),
+                },
+                _ => {
+                    let single = args.iter().enumerate().filter(|(i, _)| !function.takes_array(*i));
+                    self.any_array(single.map(|(_, arg)| arg), at)
+                }
+            },
+        }
+    }
+
+    pub(super) fn any_array<'e>(
+        &mut self,
+        args: impl IntoIterator<Item = &'e Expr>,
+        at: &mut At,
+    ) -> Lower<bool> {
+        for arg in args {
+            if self.may_be_array(arg, at)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether a condition holds, in the case that is being compiled. A condition that no case has yet stops the formula, which
     /// is then compiled for both (see [`Self::cases`]). The condition must never be an error value.
     pub(super) fn assume(&mut self, condition: Src) -> Lower<bool> {
@@ -77,7 +102,7 @@ impl Compiler<'_> {
 
     /// A formula, once for each case of the conditions that decide the shapes in it.
     pub(super) fn cases(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
-        at.locals.clear();
+        at.begin();
         let first_random = self.builder.randoms;
         let condition = match self.scalar(expr, at) {
             Err(Stop::Assume(condition)) => condition,

@@ -1,5 +1,7 @@
 //! From expressions to operations: scalar and array evaluation, references, implicit intersection.
 
+use rustc_hash::FxHashMap;
+
 use super::compile::{Compiler, Key, Lower, Stop};
 use super::error::CompileErrorKind;
 use super::graph::{Array, Op, Operand, Src};
@@ -23,7 +25,7 @@ pub(super) enum Shape {
 }
 
 /// How an argument is evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Mode {
     /// One value: ranges give the cell of the formula's own row or column.
     Scalar,
@@ -37,12 +39,23 @@ pub(super) struct At {
     pub key: Key,
     /// Names bound by `LET`, innermost last.
     pub locals: Vec<(String, Shape)>,
+    /// What the calls in the formula have become, by their address: a place in `INDEX` is looked at several times, and so would
+    /// be all that is nested in it, twice as often at every level.
+    calls: FxHashMap<(usize, Mode), Shape>,
+}
+
+impl At {
+    /// Nothing is known of the formula yet.
+    pub fn begin(&mut self) {
+        self.locals.clear();
+        self.calls.clear();
+    }
 }
 
 impl Compiler<'_> {
     /// The source of the value that a formula cell shows.
     pub fn result(&mut self, key: Key, expr: &Expr) -> Lower<Src> {
-        let mut at = At { key, locals: Vec::new() };
+        let mut at = At { key, locals: Vec::new(), calls: FxHashMap::default() };
         let src = self.cases(expr, &mut at)?;
         self.solid(src)
     }
@@ -83,6 +96,17 @@ impl Compiler<'_> {
 
     /// Evaluate to one value.
     pub fn scalar(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
+        let Expr::Call(..) = expr else { return self.single(expr, at) };
+        let key = (std::ptr::from_ref(expr).addr(), Mode::Scalar);
+        if let Some(Shape::Src(known)) = at.calls.get(&key) {
+            return Ok(*known);
+        }
+        let src = self.single(expr, at)?;
+        at.calls.insert(key, Shape::Src(src));
+        Ok(src)
+    }
+
+    fn single(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
         if let Some(range) = self.cells_of_expression(expr, at)? {
             return match intersection(range, at.key) {
                 Some(key) => self.cell(key),
@@ -117,6 +141,17 @@ impl Compiler<'_> {
 
     /// Evaluate with every value of ranges and arrays.
     pub fn any(&mut self, expr: &Expr, at: &mut At) -> Lower<Shape> {
+        let Expr::Call(..) = expr else { return self.several(expr, at) };
+        let key = (std::ptr::from_ref(expr).addr(), Mode::Array);
+        if let Some(known) = at.calls.get(&key) {
+            return Ok(*known);
+        }
+        let shape = self.several(expr, at)?;
+        at.calls.insert(key, shape);
+        Ok(shape)
+    }
+
+    fn several(&mut self, expr: &Expr, at: &mut At) -> Lower<Shape> {
         if let Some(range) = self.cells_of_expression(expr, at)? {
             return Ok(Shape::Array(self.range(range)?));
         }
@@ -285,21 +320,17 @@ impl Compiler<'_> {
         if function.kernel == Kernel::Sum {
             return self.sum(index, args, at);
         }
-        if let ("SUMIF" | "AVERAGEIF", [tested, criterion, Expr::Reference(summed)]) = (function.name, args)
+        let mut resized = None;
+        if let ("SUMIF" | "AVERAGEIF", [tested, _, Expr::Reference(summed)]) = (function.name, args)
             && let Some(tested) = self.reference_of(tested, at)?
             && (tested.rows(), tested.columns()) != (summed.rows(), summed.columns())
         {
             // What is summed begins at its own corner and has the size of what is tested.
-            let resized = Range {
+            resized = Some(Range {
                 last_row: (summed.first_row + tested.rows() - 1).min(MAX_ROW),
                 last_column: (summed.first_column + tested.columns() - 1).min(MAX_COLUMN),
                 ..*summed
-            };
-            // At the end of the sheet there is no room for all of it.
-            if resized != *summed {
-                let args = [Expr::Reference(tested), criterion.clone(), Expr::Reference(resized)];
-                return self.call(index, function, &args, at, mode);
-            }
+            });
         }
         if let Kind::Matrix(size, _) = function.kind {
             return self.matrix(index, function, size, args, at, mode);
@@ -320,7 +351,11 @@ impl Compiler<'_> {
         let mut arrays = false;
         for (i, arg) in args.iter().enumerate() {
             if function.takes_array(i) {
-                operands.push(match self.any(arg, at)? {
+                let shape = match resized {
+                    Some(range) if i == 2 => Shape::Array(self.range(range)?),
+                    _ => self.any(arg, at)?,
+                };
+                operands.push(match shape {
                     Shape::Src(src) => Operand::Src(src),
                     Shape::Array(array) => Operand::Array(array),
                     Shape::Omitted => Operand::Omitted,

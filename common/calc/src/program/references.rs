@@ -1,7 +1,6 @@
 //! What references lead to, as far as it is known when compiling.
 
 use super::compile::{Compiler, Lower};
-use super::index::may_be_array;
 use super::lower::{At, unsupported};
 use crate::book::Range;
 use crate::formula::{Expr, MAX_COLUMN, MAX_ROW};
@@ -53,7 +52,7 @@ impl Compiler<'_> {
                 }
                 Kind::Form(Form::Index) => self.index_reference(*index, args, at),
                 // One of several references, when it is known which.
-                Kind::Form(Form::Choose) if may_be_array(&args[0]) => Ok(None),
+                Kind::Form(Form::Choose) if self.may_be_array(&args[0], at)? => Ok(None),
                 Kind::Form(Form::Choose) => match self.known_number(args.first(), 0.0, at)? {
                     Some(x) if x >= 1.0 && (x as usize) < args.len() => {
                         self.reference_of(&args[x as usize], at)
@@ -122,7 +121,7 @@ impl Compiler<'_> {
     pub(super) fn index_reference(&mut self, index: u16, args: &[Expr], at: &mut At) -> Lower<Option<Range>> {
         let Expr::Reference(base) = &args[0] else { return Ok(None) };
         let base = *base;
-        if args[1..].iter().any(may_be_array) {
+        if self.any_array(&args[1..], at)? {
             return Ok(None);
         }
         let first = self.known_number(args.get(1), 0.0, at)?;
