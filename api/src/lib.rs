@@ -7,6 +7,8 @@ pub mod error;
 pub mod health;
 pub mod memory;
 pub mod middleware;
+#[cfg(test)]
+mod properties;
 pub mod push;
 pub mod spark;
 pub mod state;

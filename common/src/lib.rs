@@ -5,6 +5,8 @@ pub mod config;
 pub mod isolate;
 pub mod model;
 pub mod programs;
+#[cfg(test)]
+mod properties;
 pub mod shutdown;
 pub mod startup;
 pub mod store;

@@ -395,6 +395,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn every_chunk_leaves_exactly_once(
             operations in prop::collection::vec((0_u8..6, 1_u128..4), 1..200),

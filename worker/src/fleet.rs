@@ -318,6 +318,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn prefetch_never_exceeds_what_fits_or_the_limit(fitting in 0_usize..100_000, limit in 0_u16..2_000) {
             let chosen = usize::from(prefetch(fitting, limit));

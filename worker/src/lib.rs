@@ -12,6 +12,8 @@ pub mod evaluate;
 pub mod fleet;
 pub mod health;
 pub mod intake;
+#[cfg(test)]
+mod properties;
 pub mod reaper;
 
 use std::sync::Arc;

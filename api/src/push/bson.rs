@@ -354,6 +354,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn transcoding_equals_serde_json(values in prop::collection::btree_map("[a-z]{1,6}", json(), 0..5)) {
             let object = serde_json::Value::Object(values.into_iter().collect());

@@ -19,6 +19,9 @@ pub mod limits;
 pub mod load;
 pub mod number;
 pub mod program;
+#[cfg(test)]
+#[path = "../tests/support/properties.rs"]
+mod properties;
 pub mod reference;
 mod route;
 pub mod schema;

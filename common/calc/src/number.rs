@@ -348,6 +348,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn both_ways_to_the_digits_agree(x in prop_oneof![
             any::<f64>().prop_filter("positive", |x| x.is_normal()).prop_map(f64::abs),

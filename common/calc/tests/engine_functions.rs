@@ -1,7 +1,10 @@
 //! Every function of the list on generated arguments: columns, dynamic values, single records and constant folding give the same
-//! bits. `ENGINE_CASES=100000 cargo test --release -p millrace-calc --test engine_functions` runs longer than the suite does.
+//! bits. `PROPTEST_CASES=100000 cargo test --release -p millrace-calc --test engine_functions` runs longer than the suite does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "support/properties.rs"]
+mod properties;
 
 use millrace_calc::book::{Book, Cell, Range, Sheet};
 use millrace_calc::functions::{FunctionInfo, functions};
@@ -14,10 +17,6 @@ use proptest::prelude::*;
 const INPUTS: Range = Range { sheet: 0, first_row: 0, first_column: 0, last_row: 5, last_column: 0 };
 const OUTPUT: Range = Range::cell(0, 1, 1);
 const VOLATILE: Volatile = Volatile { now: 45_000.5, seed: 7 };
-
-fn cases(default: u32) -> u32 {
-    std::env::var("ENGINE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 fn book(formula: &str) -> Book {
     let mut sheet = Sheet { name: "S".into(), ..Sheet::default() };
@@ -126,7 +125,7 @@ fn compile(book: &Book, inputs: &[Range]) -> Option<Program> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(4000), failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..properties::config(4000) })]
 
     #[test]
     fn every_function_agrees_with_itself(

@@ -1,7 +1,10 @@
 //! Workbooks that somebody broke: any edit of a real one is read or refused with a reason, in bounded time and memory.
-//! `ENGINE_CASES=50000 cargo test --release -p millrace-calc --test engine_hostile` runs longer than the suite does.
+//! `PROPTEST_CASES=50000 cargo test --release -p millrace-calc --test engine_hostile` runs longer than the suite does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "support/properties.rs"]
+mod properties;
 
 use std::io::{Cursor, Read, Write};
 use std::sync::LazyLock;
@@ -13,10 +16,6 @@ use proptest::prelude::*;
 use rust_xlsxwriter::{DataValidation, DataValidationRule, Formula, Table, TableColumn, Workbook};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
-
-fn cases(default: u32) -> u32 {
-    std::env::var("ENGINE_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// A small workbook with everything that the reader looks at, as its parts.
 static PARTS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
@@ -185,7 +184,7 @@ fn most_memory() -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(2500), failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..properties::config(2500) })]
 
     #[test]
     fn a_broken_workbook_is_read_or_refused(edits in prop::collection::vec(edit(), 1..5), stored in any::<bool>()) {

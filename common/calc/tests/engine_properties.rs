@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/properties.rs"]
+mod properties;
+
 use millrace_calc::book::{Book, Cell, Range, Sheet};
 use millrace_calc::limits::Limits;
 use millrace_calc::program::{BLOCK, Column, CompileErrorKind, Program, Scratch, Volatile};
@@ -124,7 +127,7 @@ fn compiled(book: &Book) -> Option<Program> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..properties::config(1500) })]
 
     /// Columns of numbers, dynamic values and single records give the same bits.
     #[test]
@@ -228,5 +231,61 @@ fn a_full_block_agrees_with_its_parts() {
     let together = run(&program, &records, 0, &mut Scratch::default());
     for (i, record) in records.iter().enumerate() {
         assert_eq!(together[i], run(&program, std::slice::from_ref(record), 0, &mut Scratch::default())[0]);
+    }
+}
+
+/// What a formula gives with the record as constants and as inputs.
+fn folded_and_run(formula: &str, record: &[Value]) -> [Value; 2] {
+    let mut folded = book(formula);
+    for (row, value) in record.iter().enumerate() {
+        folded.sheets[0].cells.insert((row as u32, 0), Cell { value: value.clone(), formula: None });
+    }
+    let constant = Program::compile(&folded, &[], &[Range::cell(0, 0, 1)], &Limits::default()).unwrap();
+    let program = compiled(&folded).unwrap();
+    [constant, program].map(|program| run(&program, &[record.to_vec()], 0, &mut Scratch::default()).remove(0))
+}
+
+/// Cases that the properties above have found.
+#[test]
+fn a_nested_place_of_zero_is_a_whole_column_however_it_is_known() {
+    let mut record = vec![Value::from(0.0); 6];
+    for first in [0.0, 1e-300, -0.5, 1.0, 7.0] {
+        record[0] = Value::from(first);
+        for formula in [
+            "SUM(INDEX(A1:A6,INDEX(A1:A6,A1)),1)",
+            "SUM(INDEX(C1:C6,INDEX(C1:C6,A1)),1)",
+            "SUM(INDEX(A1:A6,INDEX(C1:C6,A1)),1)",
+            "SUM(INDEX(C1:D6,INDEX(C1:C6,A1),INDEX(C1:C6,A1)),1)",
+            "COUNT(INDEX(A1:A6,INDEX(A1:A6,INDEX(A1:A6,A1))))",
+            "COUNT(CHOOSE(INDEX(C1:C6,A1),A1:A6,C1))",
+            "INDEX(A1:A6,INDEX(A1:A6,A1))",
+            "INDEX(C1:C6,INDEX(C1:C6,A1))",
+        ] {
+            let [known, ran] = folded_and_run(formula, &record);
+            assert_eq!(bits(&known), bits(&ran), "{formula} with {first}");
+        }
+    }
+    record[0] = Value::from(1e-300);
+    // Where arrays are evaluated the inner places are the whole column A1:A6, and each of its values is a place of its own: one
+    // below 1 in an array is #VALUE!. Where one value is wanted, the place is the formula's own row.
+    let [known, _] = folded_and_run("SUM(INDEX(A1:A6,INDEX(A1:A6,A1)),1)", &record);
+    assert_eq!(known, Value::Error(ErrorValue::Value));
+    let [known, _] = folded_and_run("INDEX(C1:C6,INDEX(C1:C6,A1))", &record);
+    assert_eq!(known, Value::from(1.0));
+}
+
+#[test]
+fn the_deepest_nesting_of_places_is_compiled_at_once() {
+    let nested = |call: &dyn Fn(&str) -> String| (0..28).fold("1".to_owned(), |inner, _| call(&inner));
+    for formula in [
+        nested(&|inner| format!("INDEX(C1:C6,{inner})")),
+        nested(&|inner| format!("SUM(INDEX(C1:C6,{inner}))")),
+        nested(&|inner| format!("CHOOSE({inner},1,2)")),
+        nested(&|inner| format!("SUM(OFFSET(C1,{inner}-1,0,1,1))")),
+        nested(&|inner| format!("INDEX(C1:C6,MATCH({inner},C1:C6,0))")),
+    ] {
+        let program = compiled(&book(&formula)).unwrap();
+        let records = [vec![Value::Blank; 6]];
+        assert_eq!(run(&program, &records, 0, &mut Scratch::default()), [Value::from(1.0)], "{formula}");
     }
 }

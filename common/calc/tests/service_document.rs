@@ -230,6 +230,8 @@ fn limits_hold() {
 }
 
 proptest! {
+    #![proptest_config(support::properties::config(256))]
+
     #[test]
     fn damaged_documents_never_panic(at in any::<prop::sample::Index>(), text in "[\\[\\]{}:,\"a-z0-9()+&= ]{0,4}") {
         let mut document: Vec<char> = premium().to_string().chars().collect();

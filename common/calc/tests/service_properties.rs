@@ -37,7 +37,7 @@ fn scalar() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(support::properties::config(64))]
 
     #[test]
     fn rows_and_objects_give_the_same_values(

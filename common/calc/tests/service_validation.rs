@@ -340,6 +340,8 @@ fn records_that_are_none_are_refused() {
 }
 
 proptest! {
+    #![proptest_config(support::properties::config(256))]
+
     #[test]
     fn any_record_is_judged_without_a_panic(
         name in prop::sample::select(vec!["age", "rate", "plan", "country", "city", "start", "noon", "code", "even", "until", "place"]),

@@ -474,7 +474,7 @@ fn broken_parts_are_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(support::properties::config(96))]
 
     #[test]
     fn damaged_workbooks_never_panic(

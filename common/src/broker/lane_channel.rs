@@ -213,6 +213,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn the_broker_never_sees_a_tag_too_early_or_twice(
             rounds in prop::collection::vec((0u64..40, prop::collection::vec(0u64..200, 0..60)), 1..20),

@@ -276,6 +276,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn terminal_states_never_change(events in prop::collection::vec(event(), 1..40)) {
             let mut state = BatchState::Open;

@@ -178,6 +178,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn no_wait_goes_beyond_the_patience(elapsed_ms in 0_u64..400_000, jitter in 0.0_f64..1.0, asked in proptest::option::of(0_u64..100)) {
             let elapsed = Duration::from_millis(elapsed_ms);

@@ -386,6 +386,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn no_record_is_lost_or_doubled(cells in proptest::collection::vec("[a-z0-9 ,\"\n]{1,6}", 1..60), size in 1_u32..20) {
             let mut writer = csv::Writer::from_writer(Vec::new());

@@ -60,7 +60,7 @@ fn expected(chunks: u64) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::properties::config(64))]
 
     #[test]
     fn the_output_does_not_depend_on_arrival_or_crashes(

@@ -170,6 +170,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn reads_numbers_as_the_standard_library(number in any::<f64>(), decimals in 0_usize..20, integer in any::<i64>()) {
             prop_assume!(number.is_finite());

@@ -387,6 +387,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn agrees_with_serde_json_on_arbitrary_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Some(expected) = serde_valid(&bytes) {

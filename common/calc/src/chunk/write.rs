@@ -150,6 +150,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn numbers_and_texts_survive(number in any::<f64>(), string in ".{0,30}") {
             let parsed: serde_json::Value = serde_json::from_str(&written(|out| super::number(number, out))).unwrap();

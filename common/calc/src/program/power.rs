@@ -163,6 +163,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn both_ways_agree(x in base(), exponent in -1024..=1024_i32) {
             prop_assert_eq!(whole_power(x, exponent).to_bits(), exact_power(x, exponent).to_bits());

@@ -324,6 +324,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn order_and_grouping_do_not_matter(
             numbers in prop::collection::vec(prop::num::f64::ANY.prop_filter("finite", |x| x.is_finite()), 0..40),

@@ -115,6 +115,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn the_middle_of_a_bucket_is_near(x in prop::num::f64::NORMAL) {
             let near = middle(bucket(x));

@@ -397,6 +397,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(256))]
+
         #[test]
         fn merging_is_the_direct_computation_in_any_order(
             chunks in prop::collection::vec(prop::collection::vec(value(), 0..20), 1..8),

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod properties;
+
 use millrace_calc::chunk::{ChunkError, ChunkResult};
 use millrace_calc::limits::Limits;
 use millrace_calc::load::LoadError;

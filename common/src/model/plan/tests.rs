@@ -78,7 +78,7 @@ fn difference(one: &Plan, other: &Plan) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(crate::properties::config(600))]
 
     #[test]
     fn work_conserving(input in an_input()) {
