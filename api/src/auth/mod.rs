@@ -1,0 +1,111 @@
+//! Who calls: API keys, access tokens, and the tenant that the request is for (contract 4.1 and 1.8).
+
+mod keys;
+mod tokens;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, header};
+use millrace_common::model::Caller;
+use percent_encoding::percent_decode_str;
+
+use crate::error::ApiError;
+use crate::middleware::tenant_of;
+use crate::state::AppState;
+
+pub use keys::KeyCache;
+pub use tokens::{TOKEN_LIFE, issue_token};
+
+const X_SYNTHETIC_KEY: HeaderName = HeaderName::from_static("x-synthetic-key");
+const X_TENANT_NAME: HeaderName = HeaderName::from_static("x-tenant-name");
+
+/// The caller of an authenticated route. The request's tenant is the caller's own.
+#[derive(Debug, Clone)]
+pub struct Auth(pub Caller);
+
+impl FromRequestParts<AppState> for Auth {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let credential = credential(&parts.headers)?;
+        let owner = state.keys.identify(&state.store, &credential).await?;
+        let owner =
+            owner.ok_or_else(|| ApiError::unauthorized("the credential is unknown, revoked or expired"))?;
+        if let Some(tenant) = requested_tenant(parts.uri.path(), &parts.headers)
+            && tenant.to_lowercase() != owner.caller.tenant.to_lowercase()
+        {
+            return Err(ApiError::forbidden("the credential belongs to another tenant"));
+        }
+        Ok(Self(owner.caller.clone()))
+    }
+}
+
+/// The tenant that a request is for: the one of its path, else of its header; `None` leaves it to the credential.
+fn requested_tenant(path: &str, headers: &HeaderMap) -> Option<String> {
+    if let Some(tenant) = tenant_of(path) {
+        return Some(percent_decode_str(tenant).decode_utf8_lossy().into_owned());
+    }
+    let tenant = headers.get(X_TENANT_NAME)?.to_str().ok()?.trim();
+    (!tenant.is_empty()).then(|| tenant.to_owned())
+}
+
+/// The key or token that a request carries.
+fn credential(headers: &HeaderMap) -> Result<String, ApiError> {
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    if let Some(key) = text(&X_SYNTHETIC_KEY).filter(|key| !key.is_empty()) {
+        return Ok(key.to_owned());
+    }
+    let Some(authorization) = text(&header::AUTHORIZATION) else {
+        return Err(ApiError::unauthorized("send x-synthetic-key, or Authorization: Bearer"));
+    };
+    let token = authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    match token.map(|(_, token)| token.trim()) {
+        // What the SDKs send before they have fetched a token; 401 makes them fetch one.
+        None | Some("" | "None" | "undefined" | "null") => {
+            Err(ApiError::unauthorized("the authorization is no bearer token"))
+        }
+        Some(token) => Ok(token.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn keys_come_in_either_header() {
+        assert_eq!(credential(&headers(&[("x-synthetic-key", "k")])).unwrap(), "k");
+        assert_eq!(credential(&headers(&[("authorization", "bearer t")])).unwrap(), "t");
+        assert_eq!(
+            credential(&headers(&[("x-synthetic-key", "k"), ("authorization", "Bearer t")])).unwrap(),
+            "k"
+        );
+    }
+
+    #[test]
+    fn placeholders_of_the_sdks_are_401() {
+        for value in ["Bearer None", "Bearer undefined", "Bearer ", "Basic abc", "Bearer"] {
+            assert_eq!(
+                credential(&headers(&[("authorization", value)])).unwrap_err().status(),
+                401,
+                "{value}"
+            );
+        }
+        assert_eq!(credential(&headers(&[])).unwrap_err().status(), 401);
+        assert_eq!(credential(&headers(&[("x-synthetic-key", "")])).unwrap_err().status(), 401);
+    }
+
+    #[test]
+    fn the_path_names_the_tenant_and_else_the_header() {
+        let acme = headers(&[("x-tenant-name", "acme")]);
+        assert_eq!(requested_tenant("/other/api/v4/batch", &acme).unwrap(), "other");
+        assert_eq!(requested_tenant("/api/v1/product/list", &acme).unwrap(), "acme");
+        assert_eq!(requested_tenant("/api/v1/product/list", &headers(&[("x-tenant-name", "")])), None);
+    }
+}
