@@ -7,6 +7,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use millrace_common::broker::BrokerError;
+use millrace_common::model::Scope;
 use millrace_common::programs::ProgramError;
 use millrace_common::store::StoreError;
 use serde_json::{Value as Json_, json};
@@ -53,6 +54,13 @@ impl ApiError {
     /// 403: known, and not permitted.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
+    }
+
+    /// 403: the credential may not be used for this.
+    pub fn missing_scope(scope: Scope) -> Self {
+        let message = format!("the credential lacks the scope {scope}");
+        Self::new(StatusCode::FORBIDDEN, "MISSING_SCOPE", message)
+            .with_details(json!({"missing_scope": scope.as_str()}))
     }
 
     /// 404.

@@ -1,5 +1,6 @@
 //! The Millrace HTTP server and command line.
 
+pub mod admin;
 pub mod auth;
 pub mod body;
 pub mod cli;
@@ -60,6 +61,8 @@ pub enum ServeError {
 pub fn router(state: AppState) -> Router {
     let routes = Router::new()
         .merge(spark::routes())
+        .merge(admin::routes())
+        .route_layer(from_fn_with_state(state.clone(), auth::authenticate))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(state.clone(), middleware::when_ready))

@@ -4,6 +4,8 @@
 //! environment variables `MILLRACE_<SECTION>__<KEY>` (two underscores between section and key). Unknown keys are refused
 //! wherever they come from. `deploy/millrace.toml` is the commented sample; a test holds it equal to the defaults.
 
+mod identity;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
+
+pub use identity::AuditConfig;
 
 /// Variables that begin with `MILLRACE_` and are not configuration keys: the command line's own.
 const OTHER_VARIABLES: [&str; 5] =
@@ -81,6 +85,8 @@ pub struct Config {
     pub clocks: ClocksConfig,
     /// What a new tenant gets.
     pub tenants: TenantsConfig,
+    /// The audit trail.
+    pub audit: AuditConfig,
     /// Logs.
     pub telemetry: TelemetryConfig,
 }
@@ -449,56 +455,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-    use super::*;
-
-    fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::load_from(None, variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
-    }
-
-    #[test]
-    fn the_committed_sample_states_the_defaults() {
-        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/millrace.toml");
-        let config = Config::load_from(Some(&sample), Vec::new()).expect("the sample parses");
-        assert_eq!(config, Config::default());
-        // Every key must be written out, so that the sample documents all of them.
-        let written: toml::Table = std::fs::read_to_string(&sample).unwrap().parse().unwrap();
-        let all = toml::Table::try_from(Config::default()).unwrap();
-        for (section, keys) in &all {
-            for key in keys.as_table().unwrap().keys() {
-                assert!(written[section].get(key).is_some(), "deploy/millrace.toml lacks {section}.{key}");
-            }
-        }
-    }
-
-    #[test]
-    fn variables_override_with_two_underscores() {
-        let config = load(&[("MILLRACE_BROKER__PREFIX", "other"), ("MILLRACE_WORKER__SLOTS", "3")]).unwrap();
-        assert_eq!((config.broker.prefix.as_str(), config.worker.slots), ("other", 3));
-    }
-
-    #[test]
-    fn unknown_keys_are_refused_wherever_they_come_from() {
-        assert!(load(&[("MILLRACE_BROKER__PREFX", "x")]).unwrap_err().to_string().contains("prefx"));
-        assert!(matches!(load(&[("MILLRACE_BROKER_PREFIX", "x")]), Err(ConfigError::UnknownVariable(_))));
-        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
-        std::fs::write(file.path(), "[worker]\nslts = 2\n").unwrap();
-        assert!(Config::load_from(Some(file.path()), Vec::new()).unwrap_err().to_string().contains("slts"));
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        let error = load(&[("MILLRACE_LIMITS__CHUNK_BYTES", "99000000")]).unwrap_err();
-        assert!(error.to_string().contains("limits.body_bytes"), "{error}");
-    }
-
-    #[test]
-    fn secrets_never_show() {
-        let config = load(&[("MILLRACE_DATABASE__URL", "postgres://u:hunter2@h/d")]).unwrap();
-        assert_eq!(config.database.url.expose(), "postgres://u:hunter2@h/d");
-        assert!(!format!("{config:?}").contains("hunter2"));
-        assert!(!toml::to_string(&config).unwrap().contains("hunter2"));
-    }
-}
+mod tests;

@@ -83,6 +83,9 @@ async fn round(worker: &Worker, rounds: u64) -> Result<(), StoreError> {
         for day in store.drop_expired_partitions(seconds(clocks.results_seconds)).await? {
             tracing::info!(%day, "dropped expired results");
         }
+        if worker.config.audit.retention_days > 0 {
+            store.purge_audit(worker.config.audit.retention_days).await?;
+        }
     }
     Ok(())
 }

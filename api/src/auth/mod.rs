@@ -1,19 +1,27 @@
-//! Who calls: API keys, access tokens, and the tenant that the request is for (contract 4.1 and 1.8).
+//! Who calls, and what they may do: API keys, access tokens, the tenant that the request is for (contract 4.1 and 1.8), and
+//! the scope that its route demands.
+//!
+//! [`authenticate`] stands before every route; handlers take the caller that it found as [`Auth`].
 
+mod demands;
 mod keys;
 mod tokens;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
-use millrace_common::model::Caller;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use millrace_common::model::{Actor, Caller};
+use millrace_common::store::Store;
 use percent_encoding::percent_decode_str;
 
 use crate::error::ApiError;
-use crate::middleware::tenant_of;
+use crate::middleware::{self, tenant_of};
 use crate::state::AppState;
 
-pub use keys::KeyCache;
+pub use demands::{DEMANDS, Demand};
+pub use keys::{Identity, KeyCache};
 pub use tokens::{TOKEN_LIFE, issue_token};
 
 const X_SYNTHETIC_KEY: HeaderName = HeaderName::from_static("x-synthetic-key");
@@ -26,17 +34,73 @@ pub struct Auth(pub Caller);
 impl FromRequestParts<AppState> for Auth {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let credential = credential(&parts.headers)?;
-        let owner = state.keys.identify(&state.store, &credential).await?;
-        let owner =
-            owner.ok_or_else(|| ApiError::unauthorized("the credential is unknown, revoked or expired"))?;
-        if let Some(tenant) = requested_tenant(parts.uri.path(), &parts.headers)
-            && tenant.to_lowercase() != owner.caller.tenant.to_lowercase()
-        {
-            return Err(ApiError::forbidden("the credential belongs to another tenant"));
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.map(Self).ok_or_else(|| ApiError::internal(&"a public route asks for its caller"))
+    }
+}
+
+/// Lets a request through to its route when its caller may use it.
+pub async fn authenticate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    match demands::demand(request.method(), route) {
+        Some(Demand::Nothing) => return next.run(request).await,
+        Some(demand) => {
+            let caller = credential(request.headers()).map(|credential| {
+                let tenant = requested_tenant(request.uri().path(), request.headers());
+                permit(&state, credential, tenant, demand)
+            });
+            let caller = match caller {
+                Ok(permission) => permission.await,
+                Err(refused) => Err(refused),
+            };
+            match caller {
+                Ok(caller) => request.extensions_mut().insert(caller),
+                Err(refused) => return refused.into_response(),
+            };
         }
-        Ok(Self(owner.caller.clone()))
+        None => {
+            let cause = format!("auth/demands.rs does not say what {} {route} demands", request.method());
+            return ApiError::internal(&cause).into_response();
+        }
+    }
+    next.run(request).await
+}
+
+/// The owner of a credential, if that is good for the tenant and the demand.
+async fn permit(
+    state: &AppState,
+    credential: String,
+    tenant: Option<String>,
+    demand: Demand,
+) -> Result<Caller, ApiError> {
+    let identity = state.keys.identify(&state.store, &credential).await?;
+    let identity =
+        identity.ok_or_else(|| ApiError::unauthorized("the credential is unknown, revoked or expired"))?;
+    if let Some(tenant) = tenant
+        && tenant.to_lowercase() != identity.caller.tenant.to_lowercase()
+    {
+        return Err(ApiError::forbidden("the credential belongs to another tenant"));
+    }
+    if let Demand::Scope(scope) = demand
+        && !identity.scopes.allow(scope)
+    {
+        return Err(ApiError::missing_scope(scope));
+    }
+    Ok(identity.caller.clone())
+}
+
+impl AppState {
+    /// The store, for changes in the name of this request's caller. To be called by the handler itself: tasks that it starts do
+    /// not know the request.
+    pub fn acting(&self, caller: &Caller) -> Store {
+        let request = middleware::current();
+        self.store.acting(Actor {
+            name: caller.name.clone(),
+            credential: caller.credential.clone(),
+            request_id: Some(request.id.to_string()),
+            source: None,
+        })
     }
 }
 

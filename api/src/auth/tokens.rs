@@ -58,15 +58,22 @@ fn is_signed(owner: &KeyOwner, expires: i64, signature: [u8; 32]) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-    use millrace_common::model::Caller;
+    use millrace_common::model::{Caller, Scopes};
+    use millrace_common::store::TenantLimits;
 
     use super::*;
 
     #[test]
     fn tokens_are_bound_to_key_and_time() {
-        let caller =
-            Caller { tenant_id: Uuid::nil(), tenant: "acme".into(), name: "ann".into(), groups: vec![] };
-        let owner = KeyOwner { key_id: Uuid::from_u128(7), hash: [3; 32], caller };
+        let caller = Caller {
+            tenant_id: Uuid::nil(),
+            tenant: "acme".into(),
+            name: "ann".into(),
+            groups: vec![],
+            credential: "key 7".into(),
+        };
+        let (scopes, limits) = (Scopes::DEFAULT, TenantLimits::default());
+        let owner = KeyOwner { key_id: Uuid::from_u128(7), hash: [3; 32], caller, scopes, limits };
         let token = issue_token(&owner, DateTime::UNIX_EPOCH);
         let (key_id, expires, signature) = read_token(token.strip_prefix(TOKEN_PREFIX).unwrap()).unwrap();
         assert_eq!((key_id, expires), (owner.key_id, 3600));

@@ -1,14 +1,17 @@
 //! `millrace tenant` and `millrace key`: the two things that exist before any key does, so they talk to the database.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use millrace_common::config::Config;
-use millrace_common::store::{CreateTenantError, Store, StoreError};
+use millrace_common::model::{Actor, Scope};
+use millrace_common::store::{CreateKeyError, CreateTenantError, KeyTerms, Store, StoreError, TenantLimits};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::error::CliError;
 use super::table::{count, table};
 use super::{Globals, ServerConfig, print_out, say};
+use crate::spark::time;
 
 const TENANT_HELP: &str = "\
 The quotas are those of the section [tenants] of the server's configuration.
@@ -17,11 +20,24 @@ Examples:
   millrace tenant create acme
   MILLRACE_DATABASE__URL=postgres://millrace@127.0.0.1/millrace millrace tenant create acme --if-missing";
 
+const LIMIT_HELP: &str = "\
+Each replica of the API counts for itself, so the limits of two replicas add up. Servers follow within seconds.
+
+Examples:
+  millrace tenant limit acme --requests-per-second 200 --push-bytes-per-second 20000000
+  millrace tenant limit acme";
+
 const KEY_HELP: &str = "\
-The key is shown once and stored only as a hash. Members of the group supervisor:pf see every batch of the tenant.
+The key is shown once and stored only as a hash. Members of the group supervisor:pf see every batch of the tenant, members \
+of tenant-admin may do everything in it.
+
+Scopes: batch, execute (synchronous calls, validation), services:read, services:write (includes services:read), \
+audit:read, tenant:admin (keys; includes every other). Without --scope the first key of a tenant gets tenant:admin, later ones \
+batch, execute and services:read.
 
 Examples:
   millrace key create --tenant acme --owner ann
+  millrace key create --tenant acme --owner nightly --scope batch --expires 90d
   millrace key create --tenant acme --owner ops --group supervisor:pf --quiet > key";
 
 /// `millrace tenant`.
@@ -32,6 +48,9 @@ pub enum TenantCommand {
     Create(TenantCreate),
     /// List tenants and their quotas
     List(TenantList),
+    /// Set the rate limits of a tenant
+    #[command(after_help = LIMIT_HELP)]
+    Limit(TenantLimit),
 }
 
 /// `millrace tenant create`.
@@ -50,6 +69,22 @@ pub struct TenantCreate {
 /// `millrace tenant list`.
 #[derive(Debug, Args)]
 pub struct TenantList {
+    #[command(flatten)]
+    server: ServerConfig,
+}
+
+/// `millrace tenant limit`.
+#[derive(Debug, Args)]
+pub struct TenantLimit {
+    /// The tenant's name
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Requests a second; 0: no limit; left out: the server's setting
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    requests_per_second: Option<i32>,
+    /// Pushed bytes a second, after decompression; 0: no limit; left out: the server's setting
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(0..))]
+    push_bytes_per_second: Option<i64>,
     #[command(flatten)]
     server: ServerConfig,
 }
@@ -75,6 +110,12 @@ pub struct KeyCreate {
     /// A group of the owner; may be given several times
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
+    /// What the key may be used for; may be given several times
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+    /// When the key ends to work: a date, or a time from now such as 90d, 12h or 30m
+    #[arg(long, value_name = "WHEN", value_parser = parse_expiry)]
+    expires: Option<Expiry>,
     /// Print nothing but the key
     #[arg(long, short)]
     quiet: bool,
@@ -100,13 +141,44 @@ pub struct KeyRevoke {
 }
 
 impl ServerConfig {
-    async fn open(&self) -> Result<(Config, Store), CliError> {
+    pub(super) async fn open(&self) -> Result<(Config, Store), CliError> {
         let config =
             Config::load(self.config.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
-        let store = Store::open(&config.database, "millrace")?;
+        let store = Store::open(&config.database, "millrace")?.acting(Actor::operator());
         store.check_schema().await?;
         Ok((config, store))
     }
+}
+
+/// When a key ends to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expiry {
+    At(DateTime<Utc>),
+    After(TimeDelta),
+}
+
+impl Expiry {
+    fn from(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::At(time) => Some(time),
+            Self::After(delta) => now.checked_add_signed(delta),
+        }
+    }
+}
+
+fn parse_expiry(text: &str) -> Result<Expiry, String> {
+    let refused = || format!("{text:?} is neither a date nor a time such as 90d, 12h or 30m");
+    let unit: Option<fn(i64) -> Option<TimeDelta>> = match text.chars().last() {
+        Some('d') => Some(TimeDelta::try_days),
+        Some('h') => Some(TimeDelta::try_hours),
+        Some('m') => Some(TimeDelta::try_minutes),
+        _ => None,
+    };
+    if let Some(unit) = unit {
+        let number = text[..text.len() - 1].parse::<i64>().ok().filter(|number| *number > 0);
+        return number.and_then(unit).map(Expiry::After).ok_or_else(refused);
+    }
+    time::parse(text).map(Expiry::At).ok_or_else(refused)
 }
 
 /// Runs `millrace tenant`.
@@ -134,6 +206,8 @@ pub async fn tenant(globals: &Globals, command: TenantCommand) -> Result<(), Cli
                     "id": tenant.id, "name": tenant.name, "capacity_bytes": tenant.capacity_bytes,
                     "max_input_bytes": tenant.max_input_bytes, "max_output_bytes": tenant.max_output_bytes,
                     "max_workers": tenant.max_workers, "created_at": tenant.created_at,
+                    "requests_per_second": tenant.requests_per_second,
+                    "push_bytes_per_second": tenant.push_bytes_per_second,
                 })
             });
             globals.show(&document.collect(), || {
@@ -151,6 +225,17 @@ pub async fn tenant(globals: &Globals, command: TenantCommand) -> Result<(), Cli
                     .collect();
                 table(&["NAME", "CAPACITY", "WORKERS", "CREATED"], &rows)
             });
+        }
+        TenantCommand::Limit(args) => {
+            let (_, store) = args.server.open().await?;
+            let limits = TenantLimits {
+                requests_per_second: args.requests_per_second,
+                push_bytes_per_second: args.push_bytes_per_second,
+            };
+            if !store.set_tenant_limits(&args.name, limits).await? {
+                return Err(no_tenant(&args.name));
+            }
+            say(&format!("the limits of {} were set; servers follow within seconds", args.name));
         }
     }
     Ok(())
@@ -173,16 +258,36 @@ pub async fn key(globals: &Globals, command: KeyCommand) -> Result<(), CliError>
         KeyCommand::Create(args) => {
             let tenant = required_tenant(globals)?;
             let (_, store) = args.server.open().await?;
-            let key = match store.create_key(tenant, &args.owner, &args.groups).await {
+            let expires_at = match args.expires.map(|expiry| expiry.from(Utc::now())) {
+                None => None,
+                Some(Some(time)) => Some(time),
+                Some(None) => return Err(CliError::Usage("--expires is too far away".to_owned())),
+            };
+            let terms = KeyTerms {
+                owner: args.owner,
+                groups: args.groups,
+                scopes: (!args.scopes.is_empty()).then(|| args.scopes.into_iter().collect()),
+                expires_at,
+            };
+            let key = match store.create_key(tenant, &terms).await {
                 Ok(key) => key,
-                Err(StoreError::NotFound(_)) => return Err(no_tenant(tenant)),
-                Err(error) => return Err(error.into()),
+                Err(CreateKeyError::NoTenant(_)) => return Err(no_tenant(tenant)),
+                Err(CreateKeyError::Store(error)) => return Err(error.into()),
+                Err(error) => return Err(CliError::Usage(error.to_string())),
             };
             if args.quiet {
                 print_out(&format!("{}\n", key.secret.expose()));
             } else {
-                let document = json!({ "id": key.id, "key": key.secret.expose() });
-                globals.show(&document, || format!("key  {}\nid   {}\n", key.secret.expose(), key.id));
+                let scopes = key.scopes.names();
+                let document = json!({ "id": key.id, "key": key.secret.expose(), "scopes": scopes });
+                globals.show(&document, || {
+                    format!(
+                        "key     {}\nid      {}\nscopes  {}\n",
+                        key.secret.expose(),
+                        key.id,
+                        scopes.join(" ")
+                    )
+                });
                 say("The key is not shown again. Use it as MILLRACE_API_KEY or with `millrace login`.");
             }
         }
@@ -196,7 +301,8 @@ pub async fn key(globals: &Globals, command: KeyCommand) -> Result<(), CliError>
             let document = keys.iter().map(|key| {
                 json!({
                     "id": key.id, "hint": key.hint, "owner": key.owner, "groups": key.groups,
-                    "created_at": key.created_at, "last_used_at": key.last_used_at, "revoked_at": key.revoked_at,
+                    "scopes": key.scopes, "created_at": key.created_at, "last_used_at": key.last_used_at,
+                    "expires_at": key.expires_at, "revoked_at": key.revoked_at,
                 })
             });
             globals.show(&document.collect(), || {
@@ -211,22 +317,46 @@ pub async fn key(globals: &Globals, command: KeyCommand) -> Result<(), CliError>
                             format!("{}…", key.hint),
                             key.owner.clone(),
                             key.groups.join(","),
+                            key.scopes.names().join(","),
                             time(Some(key.created_at)),
                             time(key.last_used_at),
+                            time(key.expires_at),
                             time(key.revoked_at),
                         ]
                     })
                     .collect();
-                table(&["ID", "KEY", "OWNER", "GROUPS", "CREATED", "LAST USED", "REVOKED"], &rows)
+                let head =
+                    ["ID", "KEY", "OWNER", "GROUPS", "SCOPES", "CREATED", "LAST USED", "EXPIRES", "REVOKED"];
+                table(&head, &rows)
             });
         }
         KeyCommand::Revoke(args) => {
             let (_, store) = args.server.open().await?;
-            if !store.revoke_key(args.id).await? {
+            if !store.revoke_key(None, args.id).await? {
                 return Err(CliError::Failed(format!("there is no valid key with the id {}", args.id)));
             }
             say(&format!("key {} was revoked; servers forget it within seconds", args.id));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn keys_end_at_a_date_or_after_a_time() {
+        let now = DateTime::UNIX_EPOCH;
+        for (text, seconds) in [("1d", 86_400), ("12h", 43_200), ("30m", 1_800), ("1970-01-03", 172_800)] {
+            assert_eq!(parse_expiry(text).unwrap().from(now).unwrap().timestamp(), seconds, "{text}");
+        }
+        for text in ["", "d", "-1d", "0h", "1.5h", "soon", "1w", "99999999999999999999d", "9999999999999999d"]
+        {
+            assert!(parse_expiry(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_expiry("100000000000d").unwrap().from(now), None);
+    }
 }

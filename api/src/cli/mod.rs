@@ -6,6 +6,7 @@
 #![expect(clippy::print_stderr, reason = "a command talks to whoever called it")]
 
 mod admin;
+mod audit;
 mod batch;
 mod client;
 mod error;
@@ -32,7 +33,7 @@ Examples:
   millrace batch status 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11 --watch
 
 The API key comes from MILLRACE_API_KEY or from the profile that `millrace login` wrote; it is no option, because \
-command lines are visible to other users of a machine. `millrace tenant` and `millrace key` talk to the database \
+command lines are visible to other users of a machine. `millrace tenant`, `millrace key` and `millrace audit` talk to the database \
 instead and read the server's configuration.
 
 Exit codes: 0 done, 1 failed, 2 the command line is wrong.";
@@ -92,6 +93,9 @@ enum Command {
     /// Create, list and revoke API keys (in the database)
     #[command(subcommand)]
     Key(admin::KeyCommand),
+    /// Show who changed what (in the database)
+    #[command(after_help = audit::HELP)]
+    Audit(audit::AuditArgs),
 }
 
 /// `millrace login`.
@@ -153,6 +157,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Batch(command) => batch::run(&globals, command).await,
         Command::Tenant(command) => admin::tenant(&globals, command).await,
         Command::Key(command) => admin::key(&globals, command).await,
+        Command::Audit(args) => audit::show(&globals, &args).await,
     }
 }
 

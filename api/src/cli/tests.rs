@@ -54,6 +54,9 @@ fn commands_parse_as_documented() {
         "millrace batch status 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11 --watch",
         "millrace tenant create acme --if-missing --config c.toml",
         "millrace key create --tenant acme --owner ann --group a --group b --quiet",
+        "millrace key create --tenant acme --owner ann --scope batch --scope execute --expires 90d",
+        "millrace tenant limit acme --requests-per-second 10 --push-bytes-per-second 0",
+        "millrace audit --tenant acme --after 7 --max 5 --actor ann --action key.create",
         "millrace key revoke 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11",
     ] {
         assert!(parse(line).is_ok(), "{line}");
@@ -66,6 +69,9 @@ fn commands_parse_as_documented() {
         "millrace batch status 7",
         "millrace service upload sales.xlsx sales",
         "millrace key create",
+        "millrace key create --owner ann --scope root",
+        "millrace key create --owner ann --expires soon",
+        "millrace tenant limit acme --requests-per-second -1",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }

@@ -73,7 +73,7 @@ async fn create(
         launch_date: date("LaunchDate")?,
         created_by: caller.name.clone(),
     };
-    let folder = match state.store.create_folder(&new).await {
+    let folder = match state.acting(&caller).create_folder(&new).await {
         Ok(folder) => folder,
         // 200 with this code is what the SDK turns into its ConflictError.
         Err(StoreError::Conflict(_)) => {
@@ -255,7 +255,7 @@ async fn update(
         cover_image: None,
     };
     let folder_id = folder_id(&state, &caller, &id).await?;
-    if !state.store.update_folder(caller.tenant_id, folder_id, &update).await? {
+    if !state.acting(&caller).update_folder(caller.tenant_id, folder_id, &update).await? {
         return Err(no_folder(&id));
     }
     Ok(v1(Value::Null))
@@ -267,7 +267,7 @@ async fn remove(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let folder_id = folder_id(&state, &caller, &id).await?;
-    if !state.store.delete_folder(caller.tenant_id, folder_id).await? {
+    if !state.acting(&caller).delete_folder(caller.tenant_id, folder_id).await? {
         return Err(no_folder(&id));
     }
     Ok(v1(Value::Null))
@@ -310,7 +310,7 @@ async fn store_image(
     let document =
         state.store.create_document(caller.tenant_id, &image.file_name, media_type, &image.bytes).await?;
     let update = FolderUpdate { cover_image: Some(document), ..FolderUpdate::default() };
-    if state.store.update_folder(caller.tenant_id, folder_id, &update).await? {
+    if state.acting(caller).update_folder(caller.tenant_id, folder_id, &update).await? {
         Ok(())
     } else {
         Err(no_folder(&folder_id.to_string()))

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use chrono::Utc;
-use millrace_common::store::hash_key;
+use millrace_common::store::{hash_key, is_key};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -38,7 +38,8 @@ async fn token(
     let (Some(id), Some(secret)) = (id, form.text("client_secret")) else {
         return Ok(refuse("invalid_client", "client_id must be the id of an API key, client_secret the key"));
     };
-    let owner = state.store.key_by_hash(&hash_key(secret.trim())).await?;
+    let secret = secret.trim();
+    let owner = if is_key(secret) { state.store.key_by_hash(&hash_key(secret)).await? } else { None };
     let owner = owner
         .filter(|owner| owner.key_id == id && owner.caller.tenant.to_lowercase() == tenant.to_lowercase());
     let Some(owner) = owner else {
@@ -51,7 +52,7 @@ async fn token(
         "token_type": "Bearer",
         "not-before-policy": 0,
         "not_before_policy": 0,
-        "scope": "spark",
+        "scope": owner.scopes.names().join(" "),
     });
     Ok(no_store(StatusCode::OK, answer))
 }

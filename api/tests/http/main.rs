@@ -6,6 +6,8 @@
 mod execute;
 mod folders;
 mod identity;
+mod keys;
+mod permissions;
 mod server;
 mod services;
 mod validation;

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use millrace_api::state::AppState;
 use millrace_common::config::{Config, Secret};
+use millrace_common::store::KeyTerms;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -81,8 +82,8 @@ impl Server {
         let quotas = &state.config.tenants;
         state.store.create_tenant("acme", quotas).await.unwrap();
         state.store.create_tenant("other", quotas).await.unwrap();
-        let key = state.store.create_key("Acme", "ann", &[]).await.unwrap();
-        let other = state.store.create_key("other", "olaf", &[]).await.unwrap();
+        let key = state.store.create_key("Acme", &owned_by("ann")).await.unwrap();
+        let other = state.store.create_key("other", &owned_by("olaf")).await.unwrap();
         Some(Self {
             router: millrace_api::router(state.clone()),
             state,
@@ -192,12 +193,25 @@ impl Server {
         sql(self.state.config.database.url.expose(), statement).await;
     }
 
+    /// As [`Server::sql`], when it may fail.
+    pub async fn try_sql(&self, statement: &str) -> Result<(), tokio_postgres::Error> {
+        let url = self.state.config.database.url.expose();
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+        tokio::spawn(connection);
+        client.batch_execute(statement).await
+    }
+
     /// Drops the database.
     pub async fn stop(self) {
         let Self { state, router, database, maintenance, .. } = self;
         drop((state, router));
         sql(&maintenance, &format!("DROP DATABASE {database} WITH (FORCE)")).await;
     }
+}
+
+/// Terms of a key that names nothing but its owner.
+pub fn owned_by(owner: &str) -> KeyTerms {
+    KeyTerms { owner: owner.to_owned(), ..KeyTerms::default() }
 }
 
 /// One statement on the maintenance database.

@@ -4,6 +4,8 @@ use uuid::Uuid;
 
 /// Members of this group see every batch of their tenant (contract 1.7).
 pub const SUPERVISORS: &str = "supervisor:pf";
+/// Members of this group may do everything in their tenant, whatever the scopes of their credential (contract 4.1).
+pub const TENANT_ADMINS: &str = "tenant-admin";
 
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +18,18 @@ pub struct Caller {
     pub name: String,
     /// The groups of the credential.
     pub groups: Vec<String>,
+    /// What the caller proved it with, for the audit trail: `key <id>` or `issuer <name>`.
+    pub credential: String,
 }
 
 impl Caller {
     /// Whether the caller may see everybody's batches in the tenant.
     pub fn is_supervisor(&self) -> bool {
         self.groups.iter().any(|group| group == SUPERVISORS)
+    }
+
+    /// Whether the caller may do everything in the tenant.
+    pub fn is_tenant_admin(&self) -> bool {
+        self.groups.iter().any(|group| group == TENANT_ADMINS)
     }
 }

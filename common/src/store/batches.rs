@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use millrace_calc::totals::TotalRequest;
+use serde_json::json;
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
+use super::audit::Change;
 use super::views::select_views;
 use super::{Batch, BatchView, Store, StoreError};
-use crate::model::{BatchState, Transition, TransitionError, Verdict, transition, within_tolerance};
+use crate::model::{Action, BatchState, Transition, TransitionError, Verdict, transition, within_tolerance};
 
 /// Counter slot of admission.
 pub(super) const ADMISSION_SLOT: i16 = 0;
@@ -19,7 +21,7 @@ pub(super) const FIRST_WORKER_SLOT: i16 = 2;
 pub(super) const WORKER_SLOTS: i16 = 8;
 
 /// What a new batch is made from. Values above the tenant's caps are clamped to them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[expect(missing_docs, reason = "the fields are those of contract 1.1")]
 pub struct NewBatch {
     pub tenant_id: Uuid,
@@ -178,6 +180,8 @@ impl Store {
         .await
         .map_err(StoreError::from)?;
         let view = view_in(&mut tx, id).await?;
+        let details = json!({"service": new.service_uri, "input_bytes": input, "output_bytes": output});
+        self.audit(&mut tx, new.tenant_id, Change::new(Action::BatchCreate, id, details)).await?;
         tx.commit().await.map_err(StoreError::from)?;
         Ok(CreatedBatch { batch: view.batch, lane_declared: lane.declared })
     }
@@ -212,8 +216,33 @@ impl Store {
     ) -> Result<Result<Verdict, TransitionError>, StoreError> {
         let mut tx = self.control.begin().await?;
         let changed = change(&mut tx, id, event).await?;
+        self.audit_change(&mut tx, id, event, &changed).await?;
         tx.commit().await?;
         Ok(changed)
+    }
+
+    /// Notes what somebody asked of a batch; asking for what it is already changes nothing and is not noted.
+    async fn audit_change(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        id: Uuid,
+        event: Transition,
+        changed: &Result<Verdict, TransitionError>,
+    ) -> Result<(), StoreError> {
+        let action = match event {
+            Transition::Close => Action::BatchClose,
+            Transition::Cancel => Action::BatchCancel,
+            _ => return Ok(()),
+        };
+        if matches!(changed, Ok(Verdict::Unchanged)) {
+            return Ok(());
+        }
+        let batch = sqlx::query!("SELECT tenant_id, state FROM batches WHERE id = $1", id)
+            .fetch_one(&mut **tx)
+            .await?;
+        let entry = Change::new(action, id, json!({"batch_status": batch.state}));
+        let entry = if changed.is_ok() { entry } else { entry.refused() };
+        self.audit(tx, batch.tenant_id, entry).await
     }
 
     /// As [`Store::change_batch`], but only when the batch is still without push, pull or status change for `seconds` once

@@ -1,11 +1,13 @@
 //! Uploaded files and what the compiler said about them (control plane, contract 4.3).
 
 use chrono::{DateTime, Utc};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::audit::Change;
 use super::{Store, StoreError};
+use crate::model::Action;
 
 /// A stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +166,12 @@ impl Store {
         )
         .fetch_one(&mut *tx)
         .await?;
+        let details = json!({
+            "folder": upload.folder, "service": upload.service, "kind": upload.kind, "bytes": upload.content.len(),
+            "compiled": upload.outcome.is_ok(),
+        });
+        self.audit(&mut tx, upload.tenant_id, Change::new(Action::ServiceUpload, compilation.id, details))
+            .await?;
         tx.commit().await?;
         self.forget_unpublished().await?;
         Ok(compilation)

@@ -1,9 +1,12 @@
 //! Folders of services (control plane, contract 4.2).
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use uuid::Uuid;
 
+use super::audit::Change;
 use super::{Store, StoreError};
+use crate::model::Action;
 
 /// A folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +76,8 @@ pub struct FolderUpdate {
 impl Store {
     /// Makes a folder; [`StoreError::Conflict`] when the name is taken.
     pub async fn create_folder(&self, new: &NewFolder) -> Result<Folder, StoreError> {
-        Ok(sqlx::query_as!(
+        let mut tx = self.control.begin().await?;
+        let folder = sqlx::query_as!(
             Folder,
             r#"INSERT INTO folders
                  (id, tenant_id, name, description, category, status, start_date, launch_date, created_by)
@@ -90,8 +94,12 @@ impl Store {
             new.launch_date,
             new.created_by,
         )
-        .fetch_one(&self.control)
-        .await?)
+        .fetch_one(&mut *tx)
+        .await?;
+        let details = json!({"name": folder.name, "category": folder.category, "status": folder.status});
+        self.audit(&mut tx, new.tenant_id, Change::new(Action::FolderCreate, folder.id, details)).await?;
+        tx.commit().await?;
+        Ok(folder)
     }
 
     /// The tenant's folder of this name.
@@ -169,6 +177,7 @@ impl Store {
         id: Uuid,
         update: &FolderUpdate,
     ) -> Result<bool, StoreError> {
+        let mut tx = self.control.begin().await?;
         let updated = sqlx::query!(
             "UPDATE folders SET updated_at = now(),
                  description = coalesce($3, description), category = coalesce($4, category),
@@ -184,29 +193,41 @@ impl Store {
             update.launch_date,
             update.cover_image,
         )
-        .execute(&self.control)
+        .execute(&mut *tx)
         .await?;
-        Ok(updated.rows_affected() == 1)
+        if updated.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let details = json!({
+            "description": update.description.is_some(), "category": update.category, "status": update.status,
+            "start_date": update.start_date, "launch_date": update.launch_date, "cover_image": update.cover_image,
+        });
+        self.audit(&mut tx, tenant_id, Change::new(Action::FolderUpdate, id, details)).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Deletes a folder with its services; batches that run on them go on. False when the tenant has no such folder.
     pub async fn delete_folder(&self, tenant_id: Uuid, id: Uuid) -> Result<bool, StoreError> {
         let mut tx = self.control.begin().await?;
-        let deleted = sqlx::query!(
-            "UPDATE folders SET deleted_at = now() WHERE id = $2 AND tenant_id = $1 AND deleted_at IS NULL",
+        let name = sqlx::query_scalar!(
+            "UPDATE folders SET deleted_at = now() WHERE id = $2 AND tenant_id = $1 AND deleted_at IS NULL RETURNING name",
             tenant_id,
             id
         )
-        .execute(&mut *tx)
+        .fetch_optional(&mut *tx)
         .await?;
-        sqlx::query!(
+        let Some(name) = name else { return Ok(false) };
+        let services = sqlx::query!(
             "UPDATE services SET deleted_at = now() WHERE folder_id = $1 AND deleted_at IS NULL",
             id
         )
         .execute(&mut *tx)
         .await?;
+        let details = json!({"name": name, "services": services.rows_affected()});
+        self.audit(&mut tx, tenant_id, Change::new(Action::FolderDelete, id, details)).await?;
         tx.commit().await?;
-        Ok(deleted.rows_affected() == 1)
+        Ok(true)
     }
 
     /// The categories that the tenant's folders use, by name.

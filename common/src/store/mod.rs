@@ -5,6 +5,7 @@
 //! pipelined, grouped. Whatever must be atomic belongs wholly to one side.
 
 mod admission;
+mod audit;
 mod batches;
 mod claims;
 mod commit;
@@ -29,6 +30,7 @@ use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use admission::{Admission, Push, PushedChunk, QueuedPush};
+pub use audit::{AuditEntry, AuditFilter};
 pub use batches::{CreateBatchError, CreatedBatch, NewBatch, TenantOverview};
 pub use claims::{Claim, StoredResult};
 pub use commit::{Committed, FinishedChunk, Outcome, WorkerSlot};
@@ -36,13 +38,14 @@ pub use documents::{Compilation, Document, NewUpload, ServiceSource};
 pub use error::StoreError;
 pub use fleet::{FleetSnapshot, FleetTenant, FleetWorker, Heartbeat};
 pub use folders::{Folder, FolderFilter, FolderUpdate, NewFolder};
-pub use keys::{ApiKey, KeyOwner, NewKey, hash_key};
+pub use keys::{ApiKey, CreateKeyError, KeyOwner, KeyTerms, NewKey, hash_key, is_key};
 pub use reaper::FinishedLane;
 pub use services::{Publication, PublishError, ServiceListing, ServiceVersion, VersionBump, VersionSelector};
-pub use tenants::{CreateTenantError, Tenant};
+pub use tenants::{CreateTenantError, Tenant, TenantLimits};
 pub use views::{Batch, BatchView, Counters};
 
 use crate::config::DatabaseConfig;
+use crate::model::Actor;
 
 /// Migrations, compiled in.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
@@ -57,12 +60,15 @@ const DATA_PLANE_PLANS: &str =
 pub struct Store {
     control: sqlx::PgPool,
     data: deadpool_postgres::Pool,
+    /// In whose name changes are made.
+    actor: Arc<Actor>,
     /// The day whose partitions were last seen to exist.
     partitions_checked: Arc<Mutex<Option<NaiveDate>>>,
 }
 
 impl Store {
-    /// Opens both pools. Connections are made when they are first needed.
+    /// Opens both pools. Connections are made when they are first needed. Changes are those of the program `name` itself, unless
+    /// [`Store::acting`] says otherwise.
     pub fn open(config: &DatabaseConfig, name: &str) -> Result<Self, StoreError> {
         let url = config.url.expose();
         let timeout = format!("{}", config.statement_timeout_ms);
@@ -98,7 +104,7 @@ impl Store {
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()
             .map_err(|error| invalid(error.to_string()))?;
-        Ok(Self { control, data, partitions_checked: Arc::default() })
+        Ok(Self { control, data, actor: Actor::system(name).into(), partitions_checked: Arc::default() })
     }
 
     /// Brings the schema up to this binary's version. Safe to run from several processes at once.

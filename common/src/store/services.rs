@@ -1,12 +1,14 @@
 //! Services and their versions (control plane, contract 4.3, 4.5 and 5.4).
 
 use chrono::{DateTime, Utc};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
+use super::audit::Change;
 use super::folders::escape_like;
 use super::{Store, StoreError};
+use crate::model::Action;
 
 /// A published version. Immutable but for whether it is active.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -292,6 +294,9 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         let version = select_versions!("v.id = $1", upload.version_id).fetch_one(&mut *tx).await?;
+        let details =
+            json!({"service": version.uri(), "service_id": service_id, "source_hash": version.source_hash});
+        self.audit(&mut tx, new.tenant_id, Change::new(Action::VersionPublish, version.id, details)).await?;
         tx.commit().await?;
         Ok(version)
     }
@@ -366,14 +371,19 @@ impl Store {
 
     /// Deletes a service with its versions; batches that run on them go on. False when it does not exist.
     pub async fn delete_service(&self, tenant_id: Uuid, service_id: Uuid) -> Result<bool, StoreError> {
-        let deleted = sqlx::query!(
-            "UPDATE services SET deleted_at = now() WHERE id = $2 AND tenant_id = $1 AND deleted_at IS NULL",
+        let mut tx = self.control.begin().await?;
+        let name = sqlx::query_scalar!(
+            "UPDATE services SET deleted_at = now() WHERE id = $2 AND tenant_id = $1 AND deleted_at IS NULL RETURNING name",
             tenant_id,
             service_id
         )
-        .execute(&self.control)
+        .fetch_optional(&mut *tx)
         .await?;
-        Ok(deleted.rows_affected() == 1)
+        let Some(name) = name else { return Ok(false) };
+        let details = json!({"name": name});
+        self.audit(&mut tx, tenant_id, Change::new(Action::ServiceDelete, service_id, details)).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// One page of the tenant's services, those published last first, and how many match in all. `folder` must be equal

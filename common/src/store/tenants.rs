@@ -1,10 +1,13 @@
 //! Tenants and their quotas (control plane).
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use uuid::Uuid;
 
+use super::audit::Change;
 use super::{Store, StoreError};
 use crate::config::TenantsConfig;
+use crate::model::Action;
 
 /// An owner of services, batches, keys and quotas.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,29 @@ pub struct Tenant {
     pub weight: i32,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// Requests a second that one replica of the API takes; `None`: the server's setting, 0: no limit.
+    pub requests_per_second: Option<i32>,
+    /// Pushed bytes a second that one replica of the API takes; `None`: the server's setting, 0: no limit.
+    pub push_bytes_per_second: Option<i64>,
+}
+
+/// The rate limits of a tenant, for one replica of the API each. `None`: the server's setting, 0: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TenantLimits {
+    /// Requests a second.
+    pub requests_per_second: Option<i32>,
+    /// Pushed bytes a second, after decompression.
+    pub push_bytes_per_second: Option<i64>,
+}
+
+impl Tenant {
+    /// Its rate limits.
+    pub const fn limits(&self) -> TenantLimits {
+        TenantLimits {
+            requests_per_second: self.requests_per_second,
+            push_bytes_per_second: self.push_bytes_per_second,
+        }
+    }
 }
 
 /// Why a tenant could not be made.
@@ -63,6 +89,7 @@ impl Store {
         if !is_tenant_name(name) {
             return Err(CreateTenantError::Name(name.to_owned()));
         }
+        let mut tx = self.control.begin().await.map_err(StoreError::from)?;
         let tenant = sqlx::query_as!(
             Tenant,
             "INSERT INTO tenants
@@ -77,10 +104,34 @@ impl Store {
             quotas.max_workers,
             quotas.initial_workers,
         )
-        .fetch_one(&self.control)
+        .fetch_one(&mut *tx)
         .await
         .map_err(StoreError::from)?;
+        let details = json!({"name": tenant.name, "capacity_bytes": tenant.capacity_bytes, "max_workers": tenant.max_workers});
+        self.audit(&mut tx, tenant.id, Change::new(Action::TenantCreate, tenant.id, details)).await?;
+        tx.commit().await.map_err(StoreError::from)?;
         Ok(tenant)
+    }
+
+    /// Sets the rate limits of a tenant; API replicas follow within seconds. False when there is no such tenant.
+    pub async fn set_tenant_limits(&self, name: &str, limits: TenantLimits) -> Result<bool, StoreError> {
+        let mut tx = self.control.begin().await?;
+        let id = sqlx::query_scalar!(
+            "UPDATE tenants SET requests_per_second = $2, push_bytes_per_second = $3
+             WHERE lower(name) = lower($1) RETURNING id",
+            name,
+            limits.requests_per_second,
+            limits.push_bytes_per_second
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(id) = id else { return Ok(false) };
+        let details = json!({
+            "requests_per_second": limits.requests_per_second, "push_bytes_per_second": limits.push_bytes_per_second,
+        });
+        self.audit(&mut tx, id, Change::new(Action::TenantUpdate, id, details)).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// All tenants by name.

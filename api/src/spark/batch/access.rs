@@ -124,6 +124,7 @@ mod tests {
             tenant: "acme".to_owned(),
             name: name.to_owned(),
             groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            credential: "key 1".to_owned(),
         };
         assert!(may_see(&caller("ann", &[]), "ann"));
         assert!(!may_see(&caller("bob", &["supervisor"]), "ann"));

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use millrace_common::broker::ControlEvent;
 use millrace_common::model::{BatchState, Transition, Verdict};
+use millrace_common::store::Store;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -27,8 +28,9 @@ pub(super) async fn change(
     target(&state, &caller, id).await?;
     let fields: Map<String, Value> = read_body(&state, request).await?.json()?;
     let event = wanted(&fields)?;
+    let store = state.acting(&caller);
     to_the_end(async move {
-        apply(&state, id, event).await?;
+        apply(&state, &store, id, event).await?;
         let view = visible_view(&state, &caller, id).await?;
         let data = BatchData::new(&view);
         let status = StatusFields::new(&view, received_at, &state.config.clocks);
@@ -54,8 +56,8 @@ fn wanted(fields: &Map<String, Value>) -> Result<Transition, ApiError> {
 ///
 /// The lane of a cancelled batch is left to the reaper, which purges it before it gives it away: a purge from here could
 /// come late and hit the next batch that leases the lane. Until then workers drop its messages unseen.
-async fn apply(state: &AppState, batch_id: Uuid, event: Transition) -> Result<(), ApiError> {
-    match state.store.change_batch(batch_id, event).await? {
+async fn apply(state: &AppState, store: &Store, batch_id: Uuid, event: Transition) -> Result<(), ApiError> {
+    match store.change_batch(batch_id, event).await? {
         Ok(Verdict::Become(BatchState::Cancelled)) => {
             state.control.send(ControlEvent::BatchCancelled { batch_id });
             Ok(())

@@ -164,8 +164,9 @@ pub(super) async fn create(
         wanted.totals = totals::resolve(requested, &interface, &wanted.subservice).map_err(refuse_field)?;
     }
     let new = wanted.into_new_batch(&caller, &version);
+    let store = state.acting(&caller);
     to_the_end(async move {
-        let CreatedBatch { batch, lane_declared } = state.store.create_batch(&new).await.map_err(refuse)?;
+        let CreatedBatch { batch, lane_declared } = store.create_batch(&new).await.map_err(refuse)?;
         if !lane_declared {
             declare_lane(&state, batch.id, batch.lane_id).await?;
         }

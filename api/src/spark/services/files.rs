@@ -87,7 +87,7 @@ pub(super) async fn remove(
     Path((folder, service)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let id = service_id(&state, &caller, &folder, &service).await?;
-    state.store.delete_service(caller.tenant_id, id).await?;
+    state.acting(&caller).delete_service(caller.tenant_id, id).await?;
     Ok(v1(Value::Null))
 }
 
@@ -110,8 +110,8 @@ pub(super) async fn recompile(
         )),
         Err(error) => return Err(ApiError::unprocessable("COMPILATION_FAILED", error.to_string(), None)),
     };
-    let stored = state
-        .store
+    let store = state.acting(&caller);
+    let stored = store
         .create_upload(&NewUpload {
             tenant_id: caller.tenant_id,
             folder: &latest.folder,
@@ -139,7 +139,7 @@ pub(super) async fn recompile(
         compiler_version: COMPILER_VERSION.to_owned(),
         created_by: caller.name,
     };
-    let version = state.store.publish_service(&publication).await.map_err(|error| match error {
+    let version = store.publish_service(&publication).await.map_err(|error| match error {
         millrace_common::store::PublishError::Store(error) => error.into(),
         other => ApiError::conflict("RECOMPILATION_FAILED", other.to_string()),
     })?;

@@ -56,6 +56,7 @@ pub(super) async fn publish(
         wanted.effective_end_date.as_deref(),
         Utc::now(),
     )?;
+    let store = state.acting(&caller);
     let publication = Publication {
         tenant_id: caller.tenant_id,
         service: check_name(&service, "service")?,
@@ -70,7 +71,7 @@ pub(super) async fn publish(
         created_by: caller.name,
         folder,
     };
-    let version = state.store.publish_service(&publication).await.map_err(refuse)?;
+    let version = store.publish_service(&publication).await.map_err(refuse)?;
     tracing::info!(version.id = %version.id, service = version.uri(), "published");
     let data = json!({
         "version_id": version.id,

@@ -60,7 +60,7 @@ pub(super) async fn upload(
         Err(error) => Err(error.to_string()),
     };
     let stored = state
-        .store
+        .acting(&caller)
         .create_upload(&NewUpload {
             tenant_id: caller.tenant_id,
             folder: &folder.name,

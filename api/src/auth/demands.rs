@@ -1,0 +1,127 @@
+//! What each route demands of its callers: one list for the whole server, so that who may do what can be read, and tested, in
+//! one place. A route that is not in it serves nobody.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use axum::http::Method;
+use millrace_common::model::Scope;
+
+/// What a route demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// Nothing: the route is public.
+    Nothing,
+    /// Any valid credential of the tenant.
+    Credential,
+    /// A credential with this scope.
+    Scope(Scope),
+}
+
+use Demand::{Credential, Nothing};
+
+const BATCH: Demand = Demand::Scope(Scope::Batch);
+const EXECUTE: Demand = Demand::Scope(Scope::Execute);
+const READ: Demand = Demand::Scope(Scope::ServicesRead);
+const WRITE: Demand = Demand::Scope(Scope::ServicesWrite);
+const ADMIN: Demand = Demand::Scope(Scope::TenantAdmin);
+const AUDIT: Demand = Demand::Scope(Scope::AuditRead);
+
+/// Method, path as it is routed, demand.
+pub const DEMANDS: &[(&str, &str, Demand)] = &[
+    // Batches.
+    ("POST", "/{tenant}/api/v4/batch", BATCH),
+    ("GET", "/{tenant}/api/v4/batch/status", BATCH),
+    ("GET", "/{tenant}/api/v4/batch/{id}", BATCH),
+    ("PATCH", "/{tenant}/api/v4/batch/{id}", BATCH),
+    ("GET", "/{tenant}/api/v4/batch/{id}/status", BATCH),
+    ("POST", "/{tenant}/api/v4/batch/{id}/chunks", BATCH),
+    ("GET", "/{tenant}/api/v4/batch/{id}/chunkresults", BATCH),
+    // Synchronous calls.
+    ("POST", "/{tenant}/api/v4/execute", EXECUTE),
+    ("POST", "/{tenant}/api/v3", EXECUTE),
+    ("POST", "/{tenant}/api/v3/execute", EXECUTE),
+    ("POST", "/{tenant}/api/v3/folders/{folder}/services/{service}/execute", EXECUTE),
+    ("POST", "/{tenant}/api/v3/service/{id}", EXECUTE),
+    ("POST", "/{tenant}/api/v3/service/{id}/execute", EXECUTE),
+    ("POST", "/{tenant}/api/v3/version/{id}", EXECUTE),
+    ("POST", "/{tenant}/api/v3/version/{id}/execute", EXECUTE),
+    ("POST", "/{tenant}/api/v3/validation", EXECUTE),
+    ("POST", "/{tenant}/api/v3/folders/{folder}/services/{service}/validation", EXECUTE),
+    ("POST", "/{tenant}/api/v3/service/{id}/validation", EXECUTE),
+    ("POST", "/{tenant}/api/v3/version/{id}/validation", EXECUTE),
+    // Services.
+    ("GET", "/{tenant}/api/v3/folders/{folder}/services/{service}/exists", READ),
+    ("GET", "/{tenant}/api/v3/folders/{folder}/services/{service}/metadata", READ),
+    ("GET", "/{tenant}/api/v3/folders/{folder}/services/{service}/schema", READ),
+    (
+        "GET",
+        "/{tenant}/api/v3/folders/{folder}/services/{service}/downloadswagger/{subservice}/{download}",
+        READ,
+    ),
+    (
+        "GET",
+        "/{tenant}/api/v3/folders/{folder}/services/{service}/downloadswagger/{subservice}/{download}/{version}",
+        READ,
+    ),
+    ("GET", "/{tenant}/api/v3/service/{id}/metadata", READ),
+    ("GET", "/{tenant}/api/v3/service/{id}/schema", READ),
+    ("GET", "/{tenant}/api/v3/version/{id}/metadata", READ),
+    ("GET", "/{tenant}/api/v3/version/{id}/schema", READ),
+    ("POST", "/{tenant}/api/v3/services/search", READ),
+    ("POST", "/{tenant}/api/v3/GetEngineDetailByVersionId/versionid/{id}", READ),
+    ("POST", "/api/v1/product/{folder}/engines", READ),
+    ("GET", "/api/v1/product/{folder}/engines/getversions/{service}", READ),
+    ("GET", "/api/v1/product/{folder}/engines/get/{service}", READ),
+    ("GET", "/api/v1/product/{folder}/engines/{service}/download", READ),
+    ("GET", "/api/v1/product/{folder}/engines/{service}/download/{version}", READ),
+    ("POST", "/{tenant}/api/v3/folders/{folder}/services/{service}/upload", WRITE),
+    ("GET", "/{tenant}/api/v3/folders/{folder}/services/{service}/getcompilationprogess/{job}", WRITE),
+    ("GET", "/{tenant}/api/v3/folders/{folder}/services/{service}/getcompilationprogress/{job}", WRITE),
+    ("POST", "/{tenant}/api/v3/folders/{folder}/services/{service}/publish", WRITE),
+    ("POST", "/{tenant}/api/v3/folders/{folder}/services/{service}/recompileNodgen", WRITE),
+    ("DELETE", "/api/v1/product/{folder}/engines/delete/{service}", WRITE),
+    // Folders.
+    ("GET", "/api/v1/product/getproduct/{folder}", READ),
+    ("POST", "/api/v1/product/list", READ),
+    ("GET", "/api/v1/product/isproductexists/{folder}", READ),
+    ("POST", "/api/v1/product/isproductexists/{folder}", READ),
+    ("GET", "/api/v1/product/coverimage/{id}", READ),
+    ("GET", "/api/v1/lookup/getcategories", READ),
+    ("POST", "/api/v1/product/create", WRITE),
+    ("POST", "/api/v1/product/update/{id}", WRITE),
+    ("DELETE", "/api/v1/product/delete/{id}", WRITE),
+    ("POST", "/api/v1/product/uploadcoverimage", WRITE),
+    // Keys and the audit trail.
+    ("GET", "/{tenant}/api/v4/keys", ADMIN),
+    ("POST", "/{tenant}/api/v4/keys", ADMIN),
+    ("DELETE", "/{tenant}/api/v4/keys/{id}", ADMIN),
+    ("GET", "/{tenant}/api/v4/audit", AUDIT),
+    // Everybody.
+    ("GET", "/api/v1/config/getsparkconfiguration", Credential),
+    ("POST", "/auth/realms/{tenant}/protocol/openid-connect/token", Nothing),
+    ("GET", "/schemas/formula-document.json", Nothing),
+];
+
+/// [`DEMANDS`] by path and method.
+static BY_ROUTE: LazyLock<HashMap<(&str, &str), Demand>> =
+    LazyLock::new(|| DEMANDS.iter().map(|(method, path, demand)| ((*path, *method), *demand)).collect());
+
+/// What the route with this path demands; `None` when that is not stated.
+pub fn demand(method: &Method, path: &str) -> Option<Demand> {
+    // Whatever answers GET answers HEAD.
+    let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    BY_ROUTE.get(&(path, method)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_route_is_stated_once() {
+        assert_eq!(BY_ROUTE.len(), DEMANDS.len());
+        assert_eq!(demand(&Method::HEAD, "/{tenant}/api/v4/audit"), Some(AUDIT));
+        assert_eq!(demand(&Method::PUT, "/{tenant}/api/v4/audit"), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! Who changed what: the words of the audit trail.
+
+/// Who makes a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The owner of the credential; `operator` for the command line on the server, `system` for Millrace itself.
+    pub name: String,
+    /// What proved it, such as `key 0198f3c2-…`; never the credential itself.
+    pub credential: String,
+    /// The request that asked for it.
+    pub request_id: Option<String>,
+    /// The address that it came from, where that is recorded (`audit.source_address`).
+    pub source: Option<String>,
+}
+
+impl Actor {
+    /// A program of Millrace's own, acting by itself.
+    pub fn system(program: &str) -> Self {
+        Self { name: "system".to_owned(), credential: program.to_owned(), request_id: None, source: None }
+    }
+
+    /// Whoever has the server's configuration, and with it the database.
+    pub fn operator() -> Self {
+        Self { credential: "command line".to_owned(), name: "operator".to_owned(), ..Self::system("") }
+    }
+}
+
+/// Declares actions with the names that they are stored and answered by.
+macro_rules! actions {
+    ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
+        /// What was done. The part before the dot tells what kind of thing `object` is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Action {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Action {
+            /// Every action.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The action as it is stored and answered.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    /// A tenant was made.
+    TenantCreate = "tenant.create",
+    /// A tenant's quotas or rate limits were changed.
+    TenantUpdate = "tenant.update",
+    /// A key was made.
+    KeyCreate = "key.create",
+    /// A key was revoked.
+    KeyRevoke = "key.revoke",
+    /// A folder was made.
+    FolderCreate = "folder.create",
+    /// A folder was changed.
+    FolderUpdate = "folder.update",
+    /// A folder was deleted with its services.
+    FolderDelete = "folder.delete",
+    /// A file was uploaded to become a version of a service.
+    ServiceUpload = "service.upload",
+    /// A version of a service was published.
+    VersionPublish = "version.publish",
+    /// A service was deleted with its versions.
+    ServiceDelete = "service.delete",
+    /// A batch was created.
+    BatchCreate = "batch.create",
+    /// A batch was closed.
+    BatchClose = "batch.close",
+    /// A batch was cancelled.
+    BatchCancel = "batch.cancel",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_tell_the_kind_of_the_object() {
+        for (index, action) in Action::ALL.iter().enumerate() {
+            let (kind, verb) = action.as_str().split_once('.').unwrap_or_default();
+            assert!(!kind.is_empty() && !verb.is_empty(), "{action:?}");
+            assert!(Action::ALL[index + 1..].iter().all(|other| other.as_str() != action.as_str()));
+        }
+    }
+}
