@@ -53,7 +53,7 @@ async fn judge(worker: &Worker, delivery: &Delivery) -> Result<Judgement, StoreE
         _ => return Ok(Judgement::Drop),
     };
     let day = view.batch.day;
-    Ok(match worker.store.attempts(day, message.batch_id, &message.chunk_id).await? {
+    Ok(match worker.store.attempts(day, message.batch_id, &message.chunk_id, message.chunk_no).await? {
         None => Judgement::Drop,
         Some(attempts) if attempts.unsigned_abs() >= worker.config.worker.max_attempts => {
             Judgement::Fail { day, attempts }

@@ -73,13 +73,19 @@ fn claim(worker: &Worker, day: NaiveDate, task: &Task, runtime: &Handle) -> Clai
     }
     let message = &task.message;
     let receipt = std::slice::from_ref(&task.receipt);
-    let attempt = worker.store.claim_attempt(worker.counter_slot, day, message.batch_id, &message.chunk_id);
+    let attempt = worker.store.claim_attempt(
+        worker.counter_slot,
+        day,
+        message.batch_id,
+        &message.chunk_id,
+        message.chunk_no,
+    );
     match runtime.block_on(attempt) {
         Ok(Some(attempts)) if attempts.unsigned_abs() > worker.config.worker.max_attempts => {
             Claimed::GiveUp(format!("the chunk was started {attempts} times and never finished"))
         }
         Ok(Some(_)) => Claimed::Start,
-        // Its result is there already, or it was withdrawn.
+        // Its result is there already, it was withdrawn, or its batch has ended.
         Ok(None) => {
             runtime.block_on(worker.consumers.ack(receipt));
             Claimed::Settled

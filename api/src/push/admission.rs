@@ -29,15 +29,15 @@ pub(super) struct MarkQueued(pub Store);
 
 impl Work for MarkQueued {
     type Item = QueuedPush;
-    type Answer = ();
+    /// Ids of chunks that were withdrawn.
+    type Answer = Vec<String>;
     const LIMIT: usize = GROUP_CHUNKS;
 
     fn weight(push: &QueuedPush) -> usize {
-        push.chunk_ids.len().max(1)
+        push.chunks.len().max(1)
     }
 
-    async fn run(&self, pushes: &[QueuedPush]) -> Result<Vec<()>, StoreError> {
-        self.0.mark_queued(pushes).await?;
-        Ok(vec![(); pushes.len()])
+    async fn run(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {
+        self.0.mark_queued(pushes).await
     }
 }

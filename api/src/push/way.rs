@@ -72,6 +72,12 @@ pub enum PushError {
     /// The broker did not confirm. The chunks are stored as accepted; pushing them again publishes them again.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// The confirms came so late that chunks were withdrawn before them. Pushing them again takes them anew.
+    #[error("chunks were withdrawn before the broker confirmed them: {}", ids.join(", "))]
+    Withdrawn {
+        /// The ids.
+        ids: Vec<String>,
+    },
     /// A task of this process died; a bug.
     #[error("the push was abandoned")]
     Abandoned,
@@ -144,10 +150,12 @@ impl Pushes {
         if publish.is_empty() {
             return Ok(());
         }
-        let chunk_ids = publish.iter().map(|(id, _)| id.clone()).collect();
+        let chunks = publish.clone();
         let messages = self.messages(batch_id, epoch, push.chunks, publish).await?;
         self.publish(LaneId(lane_id), messages).await?;
-        self.queued.call(QueuedPush { batch_id, day, chunk_ids }).await.map_err(PushError::Store)
+        let queued = QueuedPush { batch_id, day, chunks };
+        let ids = self.queued.call(queued).await.map_err(PushError::Store)?;
+        if ids.is_empty() { Ok(()) } else { Err(PushError::Withdrawn { ids }) }
     }
 
     /// Publishes with confirms. A lane that is missing on the broker is declared, and the push published once more.

@@ -78,8 +78,8 @@ pub struct QueuedPush {
     pub batch_id: Uuid,
     /// The batch's day.
     pub day: NaiveDate,
-    /// The published chunks.
-    pub chunk_ids: Vec<String>,
+    /// The published chunks with their numbers.
+    pub chunks: Vec<(String, i64)>,
 }
 
 const LOCK: &str = "
@@ -141,15 +141,22 @@ SELECT verdict.verdict, batch.state, batch.input_allocated, batch.used, need.byt
        ARRAY(SELECT chunk_id FROM known WHERE NOT same ORDER BY chunk_id)
 FROM batch, need, verdict";
 
+/// The number tells a chunk from a newer one of the same id. Rows that are gone were withdrawn; they are only looked for when
+/// not every chunk was marked now.
 const MARK_QUEUED: &str = "
 -- admission: mark queued
 WITH marked AS (
     UPDATE chunks SET queued_at = clock_timestamp()
-    WHERE day = $2 AND batch_id = $1 AND chunk_id = ANY($3) AND queued_at IS NULL
+    WHERE day = $2 AND batch_id = $1 AND chunk_id = ANY($3) AND chunk_no = ANY($4) AND queued_at IS NULL
     RETURNING 1
+), counted AS (
+    UPDATE batch_counters SET chunks_queued = chunks_queued + (SELECT count(*) FROM marked)
+    WHERE batch_id = $1 AND slot = $5
 )
-UPDATE batch_counters SET chunks_queued = chunks_queued + (SELECT count(*) FROM marked)
-WHERE batch_id = $1 AND slot = $4";
+SELECT p.chunk_id FROM unnest($3::text[], $4::int8[]) AS p (chunk_id, chunk_no)
+WHERE (SELECT count(*) FROM marked) < cardinality($3) AND NOT EXISTS (
+    SELECT FROM chunks c
+    WHERE c.day = $2 AND c.batch_id = $1 AND c.chunk_id = p.chunk_id AND c.chunk_no = p.chunk_no)";
 
 impl Store {
     /// Admits a group of pushes in one transaction; each of them on its own is stored wholly or not at all. The answers come in
@@ -186,28 +193,35 @@ impl Store {
         rows.into_iter().map(|row| row.map_or(Ok(Admission::NotFound), |row| read_admission(&row))).collect()
     }
 
-    /// Records that the confirms of these pushes are in: their chunks are queued.
-    pub async fn mark_queued(&self, pushes: &[QueuedPush]) -> Result<(), StoreError> {
+    /// Records that the confirms of these pushes are in: their chunks are queued. Returns, for each push, the ids of chunks that
+    /// were withdrawn before that; such a push has not succeeded, and must be made again.
+    pub async fn mark_queued(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {
         let client = self.data.get().await?;
         let (lock, mark) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(MARK_QUEUED))?;
         let batches = batch_ids(pushes.iter().map(|push| push.batch_id));
+        let columns: Vec<(Vec<&str>, Vec<i64>)> = pushes
+            .iter()
+            .map(|push| push.chunks.iter().map(|(id, number)| (id.as_str(), *number)).unzip())
+            .collect();
         let locked: [&(dyn ToSql + Sync); 2] = [&batches, &ADMISSION_SLOT];
-        pipelined(&client, async {
-            let (_, _) = tokio::try_join!(
+        let gone = pipelined(&client, async {
+            let (_, gone) = tokio::try_join!(
                 client.query(&lock, &locked),
-                try_join_all(pushes.iter().map(|push| {
+                try_join_all(pushes.iter().zip(&columns).map(|(push, (ids, numbers))| {
                     let client = &client;
                     let mark = &mark;
                     async move {
-                        let parameters: [&(dyn ToSql + Sync); 4] =
-                            [&push.batch_id, &push.day, &push.chunk_ids, &ADMISSION_SLOT];
-                        client.execute(mark, &parameters).await
+                        let parameters: [&(dyn ToSql + Sync); 5] =
+                            [&push.batch_id, &push.day, ids, numbers, &ADMISSION_SLOT];
+                        client.query(mark, &parameters).await
                     }
                 }))
             )?;
-            Ok(())
+            Ok(gone)
         })
-        .await
+        .await?;
+        let ids = |rows: Vec<tokio_postgres::Row>| rows.iter().map(|row| row.try_get(0)).collect();
+        Ok(gone.into_iter().map(ids).collect::<Result<_, tokio_postgres::Error>>()?)
     }
 }
 

@@ -159,14 +159,15 @@ GROUP BY b.id";
 const ATTEMPTS: &str = "
 -- commit: attempts
 SELECT attempts FROM chunks c
-WHERE day = $1 AND batch_id = $2 AND chunk_id = $3
+WHERE day = $1 AND batch_id = $2 AND chunk_id = $3 AND chunk_no = $4
   AND NOT EXISTS (SELECT FROM results r WHERE r.day = $1 AND r.chunk_no = c.chunk_no)";
 
 const CLAIM: &str = "
 -- commit: claim attempt
 WITH claimed AS (
     UPDATE chunks SET attempts = attempts + 1
-    WHERE day = $1 AND batch_id = $2 AND chunk_id = $3
+    WHERE day = $1 AND batch_id = $2 AND chunk_id = $3 AND chunk_no = $5
+      AND EXISTS (SELECT FROM batches WHERE id = $2 AND state IN ('open', 'closed', 'closed_by_timeout'))
       AND NOT EXISTS (SELECT FROM results r WHERE r.day = $1 AND r.chunk_no = chunks.chunk_no)
     RETURNING attempts, records
 ), counted AS (
@@ -208,32 +209,41 @@ impl Store {
         rows.iter().map(read_committed).collect()
     }
 
-    /// Counts one more start of a redelivered chunk. `None`: its result is there already, or it was withdrawn; ack and go on.
+    /// Counts one more start of a redelivered chunk. `None`: its result is there already, it was withdrawn, or its batch has
+    /// ended; ack and go on. `chunk_no` tells it from a newer chunk of the same id.
     pub async fn claim_attempt(
         &self,
         slot: WorkerSlot,
         day: NaiveDate,
         batch_id: Uuid,
         chunk_id: &str,
+        chunk_no: i64,
     ) -> Result<Option<i32>, StoreError> {
         let client = self.data.get().await?;
-        let claim = client.prepare_cached(CLAIM).await?;
-        let row = client.query_opt(&claim, &[&day, &batch_id, &chunk_id, &slot.0]).await?;
+        let (lock, claim) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(CLAIM))?;
+        let batches = vec![batch_id];
+        let locked: [&(dyn ToSql + Sync); 2] = [&batches, &slot.0];
+        let claimed: [&(dyn ToSql + Sync); 5] = [&day, &batch_id, &chunk_id, &slot.0, &chunk_no];
+        let row = pipelined(&client, async {
+            let (_, row) =
+                tokio::try_join!(client.query(&lock, &locked), client.query_opt(&claim, &claimed))?;
+            Ok(row)
+        })
+        .await?;
         row.map(|row| row.try_get(0)).transpose().map_err(StoreError::from)
     }
-}
 
-impl Store {
     /// How often a redelivered chunk was started; `None` when it has an outcome or was withdrawn.
     pub async fn attempts(
         &self,
         day: NaiveDate,
         batch_id: Uuid,
         chunk_id: &str,
+        chunk_no: i64,
     ) -> Result<Option<i32>, StoreError> {
         let client = self.data.get().await?;
         let attempts = client.prepare_cached(ATTEMPTS).await?;
-        let row = client.query_opt(&attempts, &[&day, &batch_id, &chunk_id]).await?;
+        let row = client.query_opt(&attempts, &[&day, &batch_id, &chunk_id, &chunk_no]).await?;
         row.map(|row| row.try_get(0)).transpose().map_err(StoreError::from)
     }
 }

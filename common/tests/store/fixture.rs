@@ -26,6 +26,8 @@ impl Database {
             .expect("MRT_DATABASE_URL names a Postgres for tests: run ./tests/run, or eval \"$(deploy/services env DIR)\"");
         let name = format!("store_{}", Uuid::new_v4().simple());
         run(&admin, &format!("CREATE DATABASE {name}")).await;
+        // These tests are about what is stored, not about power cuts.
+        run(&admin, &format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
         let (base, _) = admin.rsplit_once('/').unwrap();
         let url = format!("{base}/{name}");
         let config = DatabaseConfig { url: Secret::new(url.clone()), ..DatabaseConfig::default() };
@@ -55,6 +57,11 @@ impl Database {
     /// Runs statements as the test's own hand on the clock and the rows.
     pub async fn run(&self, statements: &str) {
         run(&self.url, statements).await;
+    }
+
+    /// A connection for looking at rows.
+    pub async fn connect(&self) -> tokio_postgres::Client {
+        connect(&self.url).await
     }
 
     pub fn new_batch(&self, input_bytes: i64, output_bytes: i64) -> NewBatch {
@@ -105,7 +112,7 @@ impl Database {
         let Admission::Admitted { publish, .. } = self.admit(push(batch, ids)).await else {
             panic!("not admitted")
         };
-        self.store.mark_queued(&[queued(batch, ids)]).await.unwrap();
+        self.store.mark_queued(&[queued(batch, &publish)]).await.unwrap();
         publish
     }
 
@@ -128,9 +135,13 @@ impl Drop for Database {
 }
 
 async fn run(url: &str, statements: &str) {
+    connect(url).await.batch_execute(statements).await.unwrap();
+}
+
+async fn connect(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
-    client.batch_execute(statements).await.unwrap();
+    client
 }
 
 pub fn push(batch: &Batch, ids: &[&str]) -> Push {
@@ -139,12 +150,8 @@ pub fn push(batch: &Batch, ids: &[&str]) -> Push {
     Push { batch_id: batch.id, day: batch.day, chunks: ids.iter().map(chunk).collect() }
 }
 
-pub fn queued(batch: &Batch, ids: &[&str]) -> QueuedPush {
-    QueuedPush {
-        batch_id: batch.id,
-        day: batch.day,
-        chunk_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
-    }
+pub fn queued(batch: &Batch, published: &[(String, i64)]) -> QueuedPush {
+    QueuedPush { batch_id: batch.id, day: batch.day, chunks: published.to_vec() }
 }
 
 pub fn finished(batch: &Batch, chunk_id: &str, chunk_no: i64, outcome: Outcome) -> FinishedChunk {

@@ -142,17 +142,23 @@ async fn attempts_are_counted_only_while_there_is_no_result() {
     let slot = WorkerSlot::of(Uuid::nil());
     for attempt in 1..=2 {
         assert_eq!(
-            database.store.claim_attempt(slot, batch.day, batch.id, "a").await.unwrap(),
+            database.store.claim_attempt(slot, batch.day, batch.id, "a", chunks[0].1).await.unwrap(),
             Some(attempt)
         );
     }
-    assert_eq!(database.store.attempts(batch.day, batch.id, "a").await.unwrap(), Some(2));
+    assert_eq!(database.store.attempts(batch.day, batch.id, "a", chunks[0].1).await.unwrap(), Some(2));
     let counters = database.counters(&batch).await;
     assert_eq!((counters.chunks_retried, counters.records_retried), (2, 20));
     database.finish(&batch, &chunks, Outcome::Completed).await;
-    assert_eq!(database.store.claim_attempt(slot, batch.day, batch.id, "a").await.unwrap(), None);
-    assert_eq!(database.store.attempts(batch.day, batch.id, "a").await.unwrap(), None);
-    assert_eq!(database.store.claim_attempt(slot, batch.day, batch.id, "never pushed").await.unwrap(), None);
+    assert_eq!(
+        database.store.claim_attempt(slot, batch.day, batch.id, "a", chunks[0].1).await.unwrap(),
+        None
+    );
+    assert_eq!(database.store.attempts(batch.day, batch.id, "a", chunks[0].1).await.unwrap(), None);
+    assert_eq!(
+        database.store.claim_attempt(slot, batch.day, batch.id, "never pushed", 1).await.unwrap(),
+        None
+    );
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ async fn f34_stale_accepted_chunks_are_withdrawn_with_their_budget_and_their_ids
     else {
         panic!()
     };
-    database.store.mark_queued(&[queued(&batch, &["fresh"])]).await.unwrap();
+    database.store.mark_queued(&[queued(&batch, &publish[2..])]).await.unwrap();
     // One of the unconfirmed chunks reached the broker after all and was evaluated.
     database.finish(&batch, &publish[1..2], Outcome::Completed).await;
     database

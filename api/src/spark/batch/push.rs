@@ -101,6 +101,8 @@ fn refuse(error: PushError, target: Target) -> ApiError {
             other => ApiError::internal(other),
         },
         PushError::Broker(error) => error.into(),
+        PushError::Withdrawn { ids } => ApiError::unavailable("CHUNKS_WITHDRAWN", message, RETRY_FULL)
+            .with_details(json!({"chunk_ids": ids})),
         PushError::Abandoned => ApiError::internal(&message),
     }
 }
@@ -155,6 +157,7 @@ mod tests {
             ),
             (PushError::Store(Arc::new(StoreError::Database(String::new()))), 500, "INTERNAL", None),
             (BrokerError::Blocked.into(), 503, "BROKER_UNAVAILABLE", None),
+            (PushError::Withdrawn { ids: vec!["a".to_owned()] }, 503, "CHUNKS_WITHDRAWN", None),
         ] {
             let refused = refuse(error, target);
             assert_eq!(
