@@ -7,6 +7,7 @@ mod store {
 
     mod admission;
     mod lifecycle;
+    mod model;
     mod outcomes;
     mod reaping;
     mod totals;

@@ -1,0 +1,254 @@
+//! What the reaper and callers do to whole batches, and what must be true of a batch: always, and at rest.
+
+use std::collections::BTreeSet;
+
+use millrace_common::model::{BatchStatus, Transition};
+use millrace_common::store::{Store, StoreError};
+use uuid::Uuid;
+
+use super::operations::{End, Step, WORKERS};
+use super::oracle::{ACCEPTED, COOL_OFF, Fate, INACTIVITY, Sums};
+use super::world::{Fault, World, same};
+
+/// What one or two reapers say that they did.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Reaped {
+    timed_out: Vec<Uuid>,
+    withdrawn: u64,
+    settled: Vec<Uuid>,
+    released: u64,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "clocks are far below 2^53 seconds")]
+async fn reap(store: &Store, steps: &[Step]) -> Result<Reaped, StoreError> {
+    let mut reaped = Reaped::default();
+    for step in steps {
+        match step {
+            Step::TimeOut => reaped.timed_out = store.time_out_batches(INACTIVITY as f64).await?,
+            Step::Withdraw => reaped.withdrawn = store.withdraw_accepted(ACCEPTED as f64).await?,
+            Step::Settle => reaped.settled = store.settle_batches().await?,
+            Step::Release => reaped.released = store.release_reservations(COOL_OFF as f64).await?,
+        }
+    }
+    Ok(reaped)
+}
+
+impl World<'_> {
+    pub(super) async fn change(&mut self, batch: usize, event: Transition) -> Result<(), Fault> {
+        let answer = self.tenant.store().change_batch(self.rows[batch].id, event).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let oracle = &mut self.oracle[batch];
+        let refused = event == Transition::Close && oracle.state.as_str() == "cancelled";
+        same("a change was refused", &answer.is_err(), &refused)?;
+        match event {
+            Transition::Close => oracle.close(self.now),
+            _ => oracle.cancel(self.now),
+        }
+        self.look(batch).await
+    }
+
+    pub(super) async fn start(&mut self, batch: usize) -> Result<(), Fault> {
+        self.tenant.store().mark_started(&[self.rows[batch].id]).await.map_err(|error| error.to_string())?;
+        let oracle = &mut self.oracle[batch];
+        if oracle.is_live() && !oracle.started {
+            oracle.started = true;
+            oracle.updated_at = self.now;
+        }
+        self.look(batch).await
+    }
+
+    pub(super) async fn settle_one(&mut self, batch: usize) -> Result<(), Fault> {
+        let settled = self.tenant.store().settle_batch(self.rows[batch].id).await;
+        let settled = settled.map_err(|error| error.to_string())?;
+        let expected = self.oracle[batch].settle(self.now).then_some(self.oracle[batch].state);
+        same("a batch was settled", &settled, &expected)?;
+        self.look(batch).await
+    }
+
+    pub(super) async fn pass(&mut self, seconds: i64) -> Result<(), Fault> {
+        self.now += seconds;
+        self.tenant.age(seconds).await
+    }
+
+    /// Steps of one reaper, or of two at the same time: together they do everything once.
+    pub(super) async fn reap(&mut self, steps: &[Step], twice: bool) -> Result<(), Fault> {
+        // Chunks of a batch that was touched in the same second are left for the next round.
+        if steps.contains(&Step::Withdraw) {
+            self.pass(100).await?;
+        }
+        let store = self.tenant.store().clone();
+        let other = async { if twice { reap(&store, steps).await } else { Ok(Reaped::default()) } };
+        let (one, other) = tokio::join!(reap(&store, steps), other);
+        let (mut found, other) = (one.map_err(|e| e.to_string())?, other.map_err(|e| e.to_string())?);
+        found.timed_out.extend(other.timed_out);
+        found.settled.extend(other.settled);
+        found.timed_out.sort_unstable();
+        found.settled.sort_unstable();
+        found.withdrawn += other.withdrawn;
+        found.released += other.released;
+
+        let mut expected = Reaped::default();
+        for step in steps {
+            for (row, batch) in self.rows.iter().zip(&mut self.oracle) {
+                match step {
+                    Step::TimeOut => expected.timed_out.extend(batch.time_out(self.now).then_some(row.id)),
+                    Step::Withdraw => expected.withdrawn += batch.withdraw(self.now),
+                    Step::Settle => expected.settled.extend(batch.settle(self.now).then_some(row.id)),
+                    Step::Release => expected.released += u64::from(batch.release(self.now)),
+                }
+            }
+        }
+        expected.timed_out.sort_unstable();
+        expected.settled.sort_unstable();
+        same("the reaper", &found, &expected)?;
+        self.look_at(0..self.rows.len()).await
+    }
+
+    pub(super) async fn free_lanes(&mut self, broker_away: bool) -> Result<(), Fault> {
+        let lanes = self.tenant.store().finished_lanes().await.map_err(|error| error.to_string())?;
+        let found: BTreeSet<_> = lanes.iter().map(|lane| (lane.batch_id, Some(lane.lane_id))).collect();
+        let ended = self.rows.iter().zip(&self.oracle).filter(|(_, batch)| !batch.is_live());
+        let expected: BTreeSet<_> = ended
+            .filter(|(_, batch)| batch.lane.is_some())
+            .map(|(row, batch)| (row.id, batch.lane))
+            .collect();
+        same("lanes of ended batches", &found, &expected)?;
+        for lane in lanes {
+            let at = self.rows.iter().position(|row| row.id == lane.batch_id).ok_or("a batch")?;
+            let messages = &mut self.lanes[at];
+            let purge = async {
+                if broker_away {
+                    return Err("away");
+                }
+                messages.clear();
+                Ok(())
+            };
+            let freed =
+                self.tenant.store().free_lane(lane, purge).await.map_err(|error| error.to_string())?;
+            same("a lane was freed", &freed, &if broker_away { Err("away") } else { Ok(true) })?;
+            if freed.is_ok() {
+                self.oracle[at].lane = None;
+            }
+            self.look(at).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn look_at(&self, batches: impl Iterator<Item = usize>) -> Result<(), Fault> {
+        for batch in batches.collect::<BTreeSet<_>>() {
+            self.look(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// What every reader sees of a batch, at any time.
+    pub(super) async fn look(&self, at: usize) -> Result<(), Fault> {
+        let view = self.tenant.view(self.rows[at].id).await?;
+        let batch = &self.oracle[at];
+        let (row, counters, sums) = (&view.batch, &view.counters, batch.sums());
+        same("the state", &row.state, &batch.state)?;
+        let found = Sums {
+            chunks_submitted: counters.chunks_submitted,
+            records_submitted: counters.records_submitted,
+            chunks_queued: counters.chunks_queued,
+            chunks_completed: counters.chunks_completed,
+            chunks_failed: counters.chunks_failed,
+            records_completed: counters.records_completed,
+            records_failed: counters.records_failed,
+            chunks_retried: counters.chunks_retried,
+            records_retried: counters.records_retried,
+            chunks_pulled: counters.chunks_pulled,
+            records_pulled: counters.records_pulled,
+            input_bytes: counters.input_bytes,
+            output_bytes: counters.output_bytes,
+            input_total: counters.input_total,
+            output_total: counters.output_total,
+            largest_chunk: counters.largest_chunk,
+        };
+        same("the counters", &found, &sums)?;
+        same("the reservation was given back", &row.released_at.is_some(), &batch.released)?;
+        same("results were dropped", &row.dropped_at.is_some(), &batch.dropped)?;
+        same("it has an end", &row.finished_at.is_some(), &batch.finished_at.is_some())?;
+        same("the lane", &row.lane_id, &batch.lane)?;
+
+        // Promises 3 and 4, whatever the oracle says.
+        let budgets = [(counters.input_bytes, row.input_allocated), (counters.output_bytes, i64::MAX)];
+        if budgets.iter().any(|(used, allocated)| *used < 0 || used > allocated) {
+            return Err(format!("budgets in use: {budgets:?}"));
+        }
+        let finished = counters.chunks_completed + counters.chunks_failed;
+        same(
+            "the sum of the parts",
+            &(finished + view.waiting() + view.running()),
+            &counters.chunks_submitted,
+        )?;
+        let unpulled = batch.unpulled();
+        let records: i64 = unpulled.iter().map(|no| i64::from(batch.chunks[no].content.records())).sum();
+        same("what can be pulled", &view.available(), &(unpulled.len() as i64, records))?;
+        if batch.state.as_str() == "open" {
+            let status = match () {
+                () if batch.started || finished > 0 => BatchStatus::InProgress,
+                () if sums.chunks_submitted > 0 => BatchStatus::Pending,
+                () => BatchStatus::Created,
+            };
+            same("the status", &view.status(), &status)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that is on its way arrives, every batch is closed, everything is pulled: the accounts must balance.
+    pub(super) async fn come_to_rest(&mut self) -> Result<(), Fault> {
+        while !self.slow.is_empty() {
+            self.answer(0).await?;
+        }
+        for worker in 0..WORKERS {
+            self.give_back(worker, usize::MAX);
+        }
+        for batch in 0..self.rows.len() {
+            self.deliver(batch, 0, 0, usize::MAX).await?;
+        }
+        self.commit(0, usize::MAX, 0, End::Acked).await?;
+        // What is accepted and in no lane goes: nobody was told of its success.
+        self.pass(1_000).await?;
+        self.reap(&[Step::Withdraw], false).await?;
+        for batch in 0..self.rows.len() {
+            if self.oracle[batch].state.as_str() == "open" {
+                self.change(batch, Transition::Close).await?;
+            }
+        }
+        self.reap(&[Step::Settle], false).await?;
+        for (at, batch) in self.oracle.iter().enumerate() {
+            same(&format!("batch {at} still lives"), &batch.is_live(), &false)?;
+        }
+        for batch in 0..self.rows.len() {
+            while self.pull(batch, 100, 1_000_000).await? > 0 {}
+        }
+        for at in 0..self.rows.len() {
+            self.settle_accounts(at).await?;
+        }
+        self.pass(200).await?;
+        self.reap(&[Step::Release], false).await?;
+        self.tenant.is_free().await?;
+        self.free_lanes(false).await
+    }
+
+    /// Every chunk whose push was answered with success was handed out once, nothing is left in a budget, and the rows say
+    /// what the counters say.
+    async fn settle_accounts(&self, at: usize) -> Result<(), Fault> {
+        let batch = &self.oracle[at];
+        for (no, chunk) in &batch.chunks {
+            let pulled = matches!(chunk.fate, Fate::Finished { pulled: true, .. });
+            if chunk.answered && !pulled && !batch.dropped {
+                return Err(format!("chunk {no} of batch {at} was taken and is lost: {chunk:?}"));
+            }
+        }
+        let sums = batch.sums();
+        same("budgets at rest", &(sums.input_bytes, sums.output_bytes), &(0, 0))?;
+        let expected = (
+            (sums.chunks_submitted, sums.records_submitted, sums.chunks_queued),
+            (sums.chunks_completed, sums.chunks_failed, sums.records_completed),
+            (sums.chunks_pulled, sums.output_total),
+        );
+        same("the rows", &self.tenant.rows(self.rows[at].id).await?, &expected)
+    }
+}

@@ -1,0 +1,474 @@
+//! The real store between a simulated broker, simulated workers and simulated callers. Each operation is done on the store
+//! and on the oracle, and both must say the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use millrace_common::model::Transition;
+use millrace_common::store::{
+    Admission, Batch as Row, Claim, CreateBatchError, FinishedChunk, Outcome, Push, PushedChunk, QueuedPush,
+    WorkerSlot,
+};
+use uuid::Uuid;
+
+use super::operations::{Content, End, MAX_ATTEMPTS, Op, PushOp, Step, WORKERS, Way};
+use super::oracle::{Batch, Judged, name, number, records_failed};
+use super::tenant::Tenant;
+use crate::store::fixture::finished;
+
+/// What the store did and should not have done.
+pub type Fault = String;
+
+/// A chunk on its way: in a lane, or at a worker.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub batch: usize,
+    pub id: usize,
+    pub number: i64,
+    pub content: Content,
+    pub redelivered: bool,
+    /// Started too often: it becomes a failed chunk.
+    pub given_up: bool,
+}
+
+/// A push whose API has not come round to the answer yet.
+pub(super) struct SlowPush {
+    batch: usize,
+    pushed: Vec<usize>,
+    published: Vec<(usize, i64)>,
+}
+
+pub struct World<'a> {
+    pub(super) tenant: Tenant<'a>,
+    pub(super) oracle: Vec<Batch>,
+    pub(super) rows: Vec<Row>,
+    /// By batch: the lane while it is leased, then what still comes from it.
+    pub(super) lanes: Vec<Vec<Message>>,
+    leases: BTreeSet<(i32, i64)>,
+    pub(super) workers: [Vec<Message>; WORKERS],
+    pub(super) slow: Vec<SlowPush>,
+    pub(super) now: i64,
+    groups: u64,
+}
+
+pub fn same<T: PartialEq + Debug>(what: &str, found: &T, expected: &T) -> Result<(), Fault> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{what}: the store says {found:?}, expected {expected:?}"))
+    }
+}
+
+pub fn slot(worker: usize) -> WorkerSlot {
+    WorkerSlot::of(Uuid::from_u128(worker as u128))
+}
+
+pub fn chunk_of(row: &Row, message: &Message, outcome: Outcome, body: Vec<u8>) -> FinishedChunk {
+    FinishedChunk {
+        records: message.content.records(),
+        records_failed: records_failed(message.content, outcome),
+        charged_bytes: message.content.bytes(),
+        output_bytes: message.content.output_bytes(),
+        body,
+        compute_ms: 1,
+        ..finished(row, &name(message.id), message.number, outcome)
+    }
+}
+
+pub fn pushed(row: &Row, chunks: &[(usize, Content)]) -> Push {
+    let chunk = |(id, content): &(usize, Content)| PushedChunk {
+        chunk_id: name(*id),
+        digest: content.digest(*id),
+        records: content.records(),
+        bytes: content.bytes(),
+    };
+    Push { batch_id: row.id, day: row.day, chunks: chunks.iter().map(chunk).collect() }
+}
+
+pub fn queued(row: &Row, published: &[(usize, i64)]) -> QueuedPush {
+    let chunks = published.iter().map(|(id, number)| (name(*id), *number)).collect();
+    QueuedPush { batch_id: row.id, day: row.day, chunks }
+}
+
+impl<'a> World<'a> {
+    /// Carries out a list of operations, then brings everything to rest and settles accounts.
+    pub async fn run(tenant: Tenant<'a>, operations: &[Op]) -> Result<(), Fault> {
+        let mut world = World {
+            tenant,
+            oracle: Vec::new(),
+            rows: Vec::new(),
+            lanes: Vec::new(),
+            leases: BTreeSet::new(),
+            workers: Default::default(),
+            slow: Vec::new(),
+            now: 0,
+            groups: 0,
+        };
+        for (at, op) in operations.iter().enumerate() {
+            world.apply(op).await.map_err(|fault| format!("operation {at}, {op:?}: {fault}"))?;
+        }
+        let rest = world.come_to_rest().await.map_err(|fault| format!("on the way to rest: {fault}"));
+        // Whatever happened, nothing of this list meets the next one.
+        let cleared = world.tenant.clear().await;
+        rest.and(cleared)
+    }
+
+    async fn apply(&mut self, op: &Op) -> Result<(), Fault> {
+        if let Op::Create { input, output, tolerance } = op {
+            return self.create(*input, *output, *tolerance).await;
+        }
+        let batches = self.rows.len();
+        if batches == 0 {
+            return Ok(());
+        }
+        match op {
+            Op::Create { .. } => Ok(()),
+            Op::Push(pushes) => self.push(pushes).await,
+            Op::Answer(pick) => self.answer(*pick).await,
+            Op::Deliver { batch, worker, pick, count } => {
+                self.deliver(batch % batches, *worker, *pick, *count).await
+            }
+            Op::Duplicate { batch, pick } => {
+                let lane = &mut self.lanes[batch % batches];
+                if let Some(message) = pick.checked_rem(lane.len()).map(|at| lane[at].clone()) {
+                    lane.push(Message { redelivered: false, ..message });
+                }
+                Ok(())
+            }
+            Op::DeadLetter { batch, pick } => self.dead_letter(batch % batches, *pick).await,
+            Op::Commit { worker, count, failed, end } => self.commit(*worker, *count, *failed, *end).await,
+            Op::Crash(worker) => {
+                self.give_back(*worker, usize::MAX);
+                Ok(())
+            }
+            Op::Pull { batch, max, max_bytes } => {
+                self.pull(batch % batches, *max, *max_bytes).await.map(drop)
+            }
+            Op::Close(batch) => self.change(batch % batches, Transition::Close).await,
+            Op::Cancel(batch) => self.change(batch % batches, Transition::Cancel).await,
+            Op::Start(batch) => self.start(batch % batches).await,
+            Op::SettleOne(batch) => self.settle_one(batch % batches).await,
+            Op::Pass(hundreds) => self.pass(hundreds * 100).await,
+            Op::Reap { step, twice } => self.reap(&[*step], *twice).await,
+            Op::Round { twice } => {
+                self.reap(&[Step::TimeOut, Step::Withdraw, Step::Settle, Step::Release], *twice).await?;
+                self.free_lanes(false).await
+            }
+            Op::FreeLanes { broker_away } => self.free_lanes(*broker_away).await,
+        }
+    }
+
+    async fn create(&mut self, input: i64, output: i64, tolerance: u8) -> Result<(), Fault> {
+        let (input_allocated, output_allocated) = (Tenant::clamp(input), Tenant::clamp(output));
+        let held = self.oracle.iter().filter(|batch| !batch.released);
+        let reserved: i64 = held.map(|batch| batch.input_allocated + batch.output_allocated).sum();
+        let size = input_allocated + output_allocated;
+        let fits = (Tenant::CAPACITY - reserved) * 10 >= size * 11;
+        match self.tenant.create(input, output, tolerance).await {
+            Ok(created) => {
+                same("a creation was accepted", &true, &fits)?;
+                let row = created.batch;
+                let lease = row.lane_id.zip(row.lane_epoch).ok_or("no lane")?;
+                if self.oracle.iter().any(|batch| batch.lane == row.lane_id) || !self.leases.insert(lease) {
+                    return Err(format!("the lease {lease:?} is somebody's already"));
+                }
+                self.oracle.push(Batch {
+                    state: row.state,
+                    input_allocated,
+                    output_allocated,
+                    tolerance,
+                    chunks: BTreeMap::new(),
+                    ids: BTreeMap::new(),
+                    updated_at: self.now,
+                    touched_at: self.now,
+                    started: false,
+                    finished_at: None,
+                    released: false,
+                    dropped: false,
+                    lane: row.lane_id,
+                });
+                self.lanes.push(Vec::new());
+                self.rows.push(row);
+                self.look(self.rows.len() - 1).await
+            }
+            Err(CreateBatchError::TenantExhausted { free, .. }) => {
+                same("a creation was refused", &true, &!fits)?;
+                same("free bytes of the tenant", &free, &(Tenant::CAPACITY - reserved).max(0))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn push(&mut self, pushes: &[PushOp]) -> Result<(), Fault> {
+        let batches = self.rows.len();
+        let group: Vec<Push> =
+            pushes.iter().map(|push| pushed(&self.rows[push.batch % batches], &push.chunks)).collect();
+        let answers = self.tenant.store().admit(&group).await.map_err(|error| error.to_string())?;
+        same("answers to a group", &answers.len(), &pushes.len())?;
+        // All are admitted before any of them is published.
+        let mut admitted = Vec::new();
+        for (push, answer) in pushes.iter().zip(answers) {
+            let batch = push.batch % batches;
+            let judged = self.oracle[batch].judge(&push.chunks);
+            let publish = match (judged, answer) {
+                (Judged::Refused(expected), found) => {
+                    same("a push", &found, &expected)?;
+                    continue;
+                }
+                (Judged::Admitted { publish }, Admission::Admitted { lane_id, epoch, publish: found }) => {
+                    let row = &self.rows[batch];
+                    same("the lease", &(Some(lane_id), Some(epoch)), &(row.lane_id, row.lane_epoch))?;
+                    let mut ids: Vec<usize> = found.iter().map(|(id, _)| number(id)).collect();
+                    ids.sort_unstable();
+                    same("what is published", &ids, &publish)?;
+                    found
+                }
+                (Judged::Admitted { .. }, refused) => return Err(format!("a push was refused: {refused:?}")),
+            };
+            let published: Vec<(usize, i64)> = publish.iter().map(|(id, no)| (number(id), *no)).collect();
+            let numbers: BTreeMap<usize, i64> = published.iter().copied().collect();
+            for (id, number) in &published {
+                let known = self.oracle[batch].ids.get(id).copied();
+                let used = self.oracle[batch].chunks.contains_key(number);
+                same("the number of a chunk", number, &known.unwrap_or(*number))?;
+                same("a new number was used before", &(known.is_none() && used), &false)?;
+            }
+            self.oracle[batch].admit(&push.chunks, &numbers, self.now);
+            admitted.push((batch, push, published));
+        }
+        for (batch, push, published) in admitted {
+            self.publish(batch, push, published).await?;
+        }
+        self.look_at(pushes.iter().map(|push| push.batch % batches)).await
+    }
+
+    /// What becomes of an admitted push.
+    async fn publish(
+        &mut self,
+        batch: usize,
+        push: &PushOp,
+        published: Vec<(usize, i64)>,
+    ) -> Result<(), Fault> {
+        let content: BTreeMap<usize, Content> = push.chunks.iter().copied().collect();
+        let reaches = |at: usize| match push.way {
+            Way::Refused => false,
+            Way::HalfPublished => at.is_multiple_of(2),
+            Way::Confirmed | Way::ConfirmLost | Way::Slow => true,
+        };
+        for (at, (id, number)) in published.iter().enumerate() {
+            if reaches(at) {
+                self.lanes[batch].push(Message {
+                    batch,
+                    id: *id,
+                    number: *number,
+                    content: content[id],
+                    redelivered: false,
+                    given_up: false,
+                });
+            }
+        }
+        let pushed = push.chunks.iter().map(|(id, _)| *id).collect();
+        let slow = SlowPush { batch, pushed, published };
+        // With nothing to publish, the caller hears of success at once.
+        if slow.published.is_empty() || push.way == Way::Confirmed {
+            self.mark(slow).await?;
+        } else if push.way == Way::Slow {
+            self.slow.push(slow);
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self, push: SlowPush) -> Result<(), Fault> {
+        let SlowPush { batch, pushed, published } = push;
+        if !published.is_empty() {
+            let mark = [queued(&self.rows[batch], &published)];
+            let mut gone =
+                self.tenant.store().mark_queued(&mark).await.map_err(|error| error.to_string())?.remove(0);
+            gone.sort_unstable();
+            let mut expected: Vec<_> =
+                self.oracle[batch].mark_queued(&published).into_iter().map(name).collect();
+            expected.sort_unstable();
+            same("chunks that were withdrawn before their confirm", &gone, &expected)?;
+            if !gone.is_empty() {
+                return Ok(());
+            }
+        }
+        self.oracle[batch].answer(pushed.into_iter());
+        Ok(())
+    }
+
+    pub(super) async fn answer(&mut self, pick: usize) -> Result<(), Fault> {
+        let Some(at) = pick.checked_rem(self.slow.len()) else { return Ok(()) };
+        let push = self.slow.remove(at);
+        let batch = push.batch;
+        self.mark(push).await?;
+        self.look(batch).await
+    }
+
+    pub(super) async fn deliver(
+        &mut self,
+        batch: usize,
+        worker: usize,
+        pick: usize,
+        count: usize,
+    ) -> Result<(), Fault> {
+        for _ in 0..count {
+            let Some(at) = pick.checked_rem(self.lanes[batch].len()) else { break };
+            let mut message = self.lanes[batch].remove(at);
+            if message.redelivered {
+                let row = &self.rows[message.batch];
+                let (id, no) = (name(message.id), message.number);
+                let store = self.tenant.store();
+                let found = store.claim_attempt(slot(worker), row.day, row.id, &id, no).await;
+                let expected = self.oracle[message.batch].start_again(no);
+                same(
+                    "the start of a redelivered chunk",
+                    &found.map_err(|error| error.to_string())?,
+                    &expected,
+                )?;
+                self.look(message.batch).await?;
+                match expected {
+                    // It needs no start: acknowledged.
+                    None => continue,
+                    Some(attempts) => message.given_up = attempts > MAX_ATTEMPTS,
+                }
+            }
+            self.workers[worker].push(message);
+        }
+        Ok(())
+    }
+
+    async fn dead_letter(&mut self, batch: usize, pick: usize) -> Result<(), Fault> {
+        let Some(at) = pick.checked_rem(self.lanes[batch].len()) else { return Ok(()) };
+        let message = self.lanes[batch].remove(at);
+        if !self.oracle[batch].is_live() {
+            return Ok(());
+        }
+        let row = &self.rows[batch];
+        let attempts = self.tenant.store().attempts(row.day, row.id, &name(message.id), message.number).await;
+        let expected = self.oracle[batch].attempts(message.number);
+        same("the attempts of a dead letter", &attempts.map_err(|error| error.to_string())?, &expected)?;
+        match expected {
+            None => Ok(()),
+            Some(attempts) if attempts >= MAX_ATTEMPTS => {
+                self.workers[0].insert(0, Message { given_up: true, ..message });
+                self.commit(0, 1, 0, End::Acked).await
+            }
+            Some(_) => {
+                self.lanes[batch].push(Message { redelivered: false, ..message });
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn commit(
+        &mut self,
+        worker: usize,
+        count: usize,
+        failed: u8,
+        end: End,
+    ) -> Result<(), Fault> {
+        let count = count.min(self.workers[worker].len());
+        if count == 0 {
+            return Ok(());
+        }
+        let concerned: Vec<usize> =
+            self.workers[worker][..count].iter().map(|message| message.batch).collect();
+        if end != End::CrashBefore {
+            let tries = if end == End::Repeated { 2 } else { 1 };
+            for _ in 0..tries {
+                self.store_group(worker, count, failed).await?;
+            }
+        }
+        match end {
+            End::Acked | End::Repeated => drop(self.workers[worker].drain(..count)),
+            End::AckLost => self.give_back(worker, count),
+            End::CrashAfter | End::CrashBefore => self.give_back(worker, usize::MAX),
+        }
+        self.look_at(concerned.into_iter()).await
+    }
+
+    async fn store_group(&mut self, worker: usize, count: usize, failed: u8) -> Result<(), Fault> {
+        self.groups += 1;
+        let group = self.groups;
+        let mut chunks = Vec::new();
+        for (at, message) in self.workers[worker][..count].iter().enumerate() {
+            let fails = message.given_up || failed >> (at % 8) & 1 == 1;
+            let outcome = if fails { Outcome::Failed } else { Outcome::Completed };
+            let body = format!("{} of group {group}, place {at}", message.number).into_bytes();
+            self.oracle[message.batch].commit(message.number, outcome, &body, group);
+            chunks.push(chunk_of(&self.rows[message.batch], message, outcome, body));
+        }
+        let committed = self.tenant.store().commit(slot(worker), &chunks).await;
+        let committed = committed.map_err(|error| error.to_string())?;
+        let concerned: BTreeSet<Uuid> = chunks.iter().map(|chunk| chunk.batch_id).collect();
+        same("batches of a commit", &committed.iter().map(|one| one.batch_id).collect(), &concerned)?;
+        for one in committed {
+            let Some(at) = self.rows.iter().position(|row| row.id == one.batch_id) else { continue };
+            let batch = &self.oracle[at];
+            same("the state after a commit", &one.state, &batch.state)?;
+            let (progress, sums) = (one.progress, batch.sums());
+            same(
+                "the sums after a commit",
+                &(progress.chunks_submitted, progress.chunks_finished(), progress.output_used),
+                &(sums.chunks_submitted, sums.chunks_completed + sums.chunks_failed, sums.output_bytes),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What a worker holds goes back to the lanes.
+    pub(super) fn give_back(&mut self, worker: usize, count: usize) {
+        let count = count.min(self.workers[worker].len());
+        for message in self.workers[worker].drain(..count) {
+            self.lanes[message.batch].insert(0, Message { redelivered: true, ..message });
+        }
+    }
+
+    pub(super) async fn pull(&mut self, batch: usize, max: i64, max_bytes: i64) -> Result<usize, Fault> {
+        let row = &self.rows[batch];
+        let claim = self.tenant.store().claim_results(row.id, row.day, max, max_bytes).await;
+        let claim = claim.map_err(|error| error.to_string())?;
+        let now = self.now;
+        let oracle = &mut self.oracle[batch];
+        oracle.touched_at = now;
+        let results = match claim {
+            Claim::Results(results) => results,
+            other => {
+                same("a pull", &other, &Claim::Cancelled)?;
+                same("a pull was refused", &oracle.state.as_str(), &"cancelled")?;
+                return Ok(0);
+            }
+        };
+        if oracle.state.as_str() == "cancelled" {
+            return Err("a pull from a cancelled batch".to_owned());
+        }
+        let available = oracle.unpulled();
+        let mut taken = 0;
+        for result in &results {
+            let body = String::from_utf8_lossy(&result.body).into_owned();
+            if taken > 0 && taken >= max_bytes {
+                return Err(format!("{} results after {taken} of {max_bytes} bytes", results.len()));
+            }
+            taken += i64::from(result.bytes);
+            let unpulled = oracle.unpulled();
+            let earliest = unpulled.iter().filter_map(|no| oracle.chunks[no].group()).min();
+            let found = unpulled.into_iter().find(|no| oracle.chunks[no].has_body(&result.body));
+            let Some(no) = found else {
+                return Err(format!("{} was not to be pulled: {body}", result.chunk_id));
+            };
+            let chunk = oracle.chunks.get_mut(&no).ok_or("a chunk")?;
+            same("the id of a result", &result.chunk_id, &name(chunk.id))?;
+            same("the size of a result", &result.bytes, &chunk.content.output_bytes())?;
+            same("the order of results", &chunk.group(), &earliest)?;
+            chunk.pull();
+        }
+        let most = usize::try_from(max).unwrap_or(0).min(available.len());
+        if results.len() != most && (results.len() > most || taken < max_bytes) {
+            return Err(format!("{} results of {} ({taken} bytes)", results.len(), available.len()));
+        }
+        let pulled = results.len();
+        self.look(batch).await?;
+        Ok(pulled)
+    }
+}
