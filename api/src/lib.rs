@@ -13,6 +13,7 @@ mod properties;
 pub mod push;
 pub mod spark;
 pub mod state;
+pub mod watch;
 
 use std::time::Duration;
 
@@ -71,9 +72,9 @@ pub fn router(state: AppState) -> Router {
         .with_state(state);
     // Paths are made tolerant before they are matched.
     let tolerant = MapRequestLayer::new(middleware::tolerate_path).layer(routes);
-    let compression = CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(COMPRESS_ABOVE).and(NotForContentType::IMAGES));
+    let compression = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(
+        SizeAbove::new(COMPRESS_ABOVE).and(NotForContentType::IMAGES).and(NotForContentType::SSE),
+    );
     Router::new().fallback_service(tolerant).layer(
         ServiceBuilder::new()
             .layer(from_fn(middleware::around))
@@ -113,6 +114,7 @@ pub async fn serve(config: Config, migrate: bool, shutdown: CancellationToken) -
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let deadline = async {
         shutdown.cancelled().await;
+        state.watch.end();
         tokio::time::sleep(drain).await;
     };
     tokio::select! {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::KeyCache;
 use crate::memory::MemoryBudget;
 use crate::spark::batch::Batches;
+use crate::watch::Watch;
 
 /// Everything that handlers need; cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct AppState {
     pub programs: Programs,
     /// What the batch endpoints share.
     pub batches: Batches,
+    /// Watched batches, for streams of events.
+    pub watch: Watch,
     ready: Arc<AtomicBool>,
 }
 
@@ -44,13 +47,15 @@ impl AppState {
         let store = Store::open(&config.database, "millrace-api")?;
         let topology = Topology::new(&config.broker);
         let publisher = Publisher::start(&config.broker, shutdown.clone());
+        let control = Control::start(&config.broker, shutdown.clone());
         Ok(Self {
             programs: Programs::new(store.clone(), &config),
             batches: Batches::start(&config, &store, publisher.clone(), topology.clone()),
+            watch: Watch::start(&config.events, store.clone(), &control),
             store,
             topology,
             publisher,
-            control: Control::start(&config.broker, shutdown.clone()),
+            control,
             keys: KeyCache::default(),
             memory: MemoryBudget::new(config.http.memory_bytes),
             ready: Arc::new(AtomicBool::new(false)),

@@ -61,6 +61,7 @@ async fn round(worker: &Worker, rounds: u64) -> Result<(), StoreError> {
     }
     for id in store.settle_batches().await? {
         tracing::info!(batch.id = %id, "batch finished");
+        worker.control.send(ControlEvent::BatchFinished { batch_id: id });
     }
     let (_, broken) = store.fold_totals().await?;
     for (id, error) in broken {

@@ -32,9 +32,11 @@ pub const DEMANDS: &[(&str, &str, Demand)] = &[
     // Batches.
     ("POST", "/{tenant}/api/v4/batch", BATCH),
     ("GET", "/{tenant}/api/v4/batch/status", BATCH),
+    ("GET", "/{tenant}/api/v4/batch/events", BATCH),
     ("GET", "/{tenant}/api/v4/batch/{id}", BATCH),
     ("PATCH", "/{tenant}/api/v4/batch/{id}", BATCH),
     ("GET", "/{tenant}/api/v4/batch/{id}/status", BATCH),
+    ("GET", "/{tenant}/api/v4/batch/{id}/events", BATCH),
     ("POST", "/{tenant}/api/v4/batch/{id}/chunks", BATCH),
     ("GET", "/{tenant}/api/v4/batch/{id}/chunkresults", BATCH),
     // Synchronous calls.

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use millrace_api::state::AppState;
 use millrace_common::config::{Config, Secret};
-use millrace_common::store::KeyTerms;
+use millrace_common::store::{KeyTerms, NewBatch};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -98,7 +98,12 @@ impl Server {
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes().to_vec();
+        // A stream of events has no end.
+        let streams = parts.headers.get("content-type").is_some_and(|media| media == "text/event-stream");
+        let bytes = match streams {
+            true => Vec::new(),
+            false => body.collect().await.unwrap().to_bytes().to_vec(),
+        };
         Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
     }
 
@@ -186,6 +191,36 @@ impl Server {
         );
         let document = &uploaded["response_data"]["engine_file_documentid"];
         self.publish(folder, service, document, more).await.ok()
+    }
+
+    /// Batches of `acme` with these owners, made in the database: there is no broker here.
+    pub async fn batches(&self, owners: &[&str]) -> Vec<Uuid> {
+        self.create_folder("f").await.ok();
+        let published = self.release("f", "s", &rectangle(), json!({})).await;
+        let version_id = published["response_data"]["version_id"].as_str().unwrap().parse().unwrap();
+        let service_id = published["response_meta"]["service_id"].as_str().unwrap().parse().unwrap();
+        let tenant_id = self.state.store.tenant("acme").await.unwrap().unwrap().id;
+        let mut ids = Vec::new();
+        for owner in owners {
+            let new = NewBatch {
+                tenant_id,
+                version_id,
+                service_id,
+                service_uri: "f/s[0.1.0]".to_owned(),
+                version: "0.1.0".to_owned(),
+                compiler_version: "x".to_owned(),
+                created_by: (*owner).to_owned(),
+                call_purpose: "test".to_owned(),
+                correlation_id: Some(format!("of {owner}")),
+                chunks_per_request: 1,
+                runner_thread_count: 1,
+                input_bytes: 1_000_000,
+                output_bytes: 1_000_000,
+                ..NewBatch::default()
+            };
+            ids.push(self.state.store.create_batch(&new).await.unwrap().batch.id);
+        }
+        ids
     }
 
     /// One statement on the test's own database.

@@ -38,6 +38,11 @@ pub enum ControlEvent {
         /// The batch.
         batch_id: Uuid,
     },
+    /// A closed batch has its outcome: nothing about it changes any more but that its results are pulled.
+    BatchFinished {
+        /// The batch.
+        batch_id: Uuid,
+    },
     /// A batch was cancelled: nothing of it is to be evaluated any more.
     BatchCancelled {
         /// The batch.

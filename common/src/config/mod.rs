@@ -5,6 +5,7 @@
 //! wherever they come from. `deploy/millrace.toml` is the commented sample; a test holds it equal to the defaults.
 
 mod identity;
+mod notify;
 mod worker;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
 
 pub use identity::AuditConfig;
+pub use notify::EventsConfig;
 pub use worker::{FallbackConfig, WorkerConfig};
 
 /// Variables that begin with `MILLRACE_` and are not configuration keys: the command line's own.
@@ -81,6 +83,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// The engine for services that cannot be compiled, in processes of its own.
     pub fallback: FallbackConfig,
+    /// Server-sent events: streams of the progress of batches.
+    pub events: EventsConfig,
     /// Limits on what callers may send.
     pub limits: LimitsConfig,
     /// The clocks of batches, chunks and results.

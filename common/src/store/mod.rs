@@ -20,6 +20,7 @@ mod services;
 mod tenants;
 mod totals;
 mod views;
+mod watched;
 
 use std::str::FromStr;
 use std::sync::Arc;

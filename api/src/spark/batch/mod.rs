@@ -3,6 +3,7 @@
 mod access;
 mod change;
 mod create;
+mod events;
 mod fields;
 mod overview;
 mod pull;
@@ -46,13 +47,15 @@ impl Batches {
     }
 }
 
-/// The routes. `/batch/status` is a literal and wins over `/batch/{id}`.
+/// The routes. `/batch/status` and `/batch/events` are literals and win over `/batch/{id}`.
 pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/{tenant}/api/v4/batch", post(create::create))
         .route("/{tenant}/api/v4/batch/status", get(overview::overview))
+        .route("/{tenant}/api/v4/batch/events", get(events::list))
         .route("/{tenant}/api/v4/batch/{id}", get(read::info).patch(change::change))
         .route("/{tenant}/api/v4/batch/{id}/status", get(read::status))
+        .route("/{tenant}/api/v4/batch/{id}/events", get(events::one))
         .route("/{tenant}/api/v4/batch/{id}/chunks", post(push::push))
         .route("/{tenant}/api/v4/batch/{id}/chunkresults", get(pull::pull))
 }
