@@ -9,7 +9,7 @@ use super::client::{BatchStatusAnswer, Client, Overview};
 use super::error::CliError;
 use super::run::{self, RunArgs};
 use super::table::{count, table};
-use super::{Globals, say};
+use super::{Globals, say, watch};
 
 /// `millrace batch`.
 #[derive(Debug, Subcommand)]
@@ -19,6 +19,9 @@ pub enum BatchCommand {
     Run(Box<RunArgs>),
     /// Show how far a batch is
     Status(StatusArgs),
+    /// Follow a batch until it ends
+    #[command(after_help = watch::HELP)]
+    Watch(BatchId),
     /// List live batches and those that ended within the last hour
     List,
     /// Cancel a batch: queued records and results that were not pulled are dropped
@@ -52,8 +55,9 @@ pub async fn run(globals: &Globals, command: BatchCommand) -> Result<(), CliErro
         BatchCommand::Status(args) => {
             let client = globals.client()?;
             let id = args.batch.id.to_string();
-            if args.watch { watch(&client, &id).await } else { show(globals, &client, &id).await }
+            if args.watch { poll(&client, &id).await } else { show(globals, &client, &id).await }
         }
+        BatchCommand::Watch(batch) => watch::watch(globals, &batch.id.to_string()).await,
         BatchCommand::List => list(globals).await,
         BatchCommand::Cancel(batch) => change(globals, batch, "cancelled").await,
         BatchCommand::Close(batch) => change(globals, batch, "closed").await,
@@ -92,7 +96,7 @@ fn full_text(status: &BatchStatusAnswer) -> String {
     )
 }
 
-fn line(status: &BatchStatusAnswer) -> String {
+pub(super) fn line(status: &BatchStatusAnswer) -> String {
     format!(
         "{} ({}): {} of {} records finished, {} failed, {} to pull, {} workers",
         status.batch_status,
@@ -105,7 +109,7 @@ fn line(status: &BatchStatusAnswer) -> String {
     )
 }
 
-async fn watch(client: &Client, id: &str) -> Result<(), CliError> {
+async fn poll(client: &Client, id: &str) -> Result<(), CliError> {
     let terminal = console::Term::stderr();
     let mut last = String::new();
     loop {

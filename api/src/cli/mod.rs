@@ -14,6 +14,7 @@ mod profile;
 mod run;
 mod service;
 mod table;
+mod watch;
 
 use std::io::Write;
 use std::path::PathBuf;

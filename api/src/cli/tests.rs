@@ -52,6 +52,7 @@ fn commands_parse_as_documented() {
         "millrace batch run demo/sales --input - --output - --key a --key b --param x=1 --param y:=2 --output-names a,b",
         "millrace --profile p batch run s -i a -o b --resume --unordered --in-flight 8 --acceptable-errors 2.5",
         "millrace batch status 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11 --watch",
+        "millrace batch watch 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11 --output-format json",
         "millrace tenant create acme --if-missing --config c.toml",
         "millrace key create --tenant acme --owner ann --group a --group b --quiet",
         "millrace key create --tenant acme --owner ann --scope batch --scope execute --expires 90d",

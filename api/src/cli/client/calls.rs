@@ -37,7 +37,7 @@ impl Upload {
 }
 
 impl Client {
-    fn batch_path(&self, rest: &str) -> String {
+    pub(super) fn batch_path(&self, rest: &str) -> String {
         format!("/{}/api/v4/batch{rest}", segment(self.tenant()))
     }
 

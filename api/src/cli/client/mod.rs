@@ -1,6 +1,7 @@
 //! A typed HTTP client for the calls that the command line makes, with one retry policy.
 
 mod calls;
+mod events;
 mod retry;
 mod wire;
 
