@@ -21,6 +21,7 @@ mod kernels;
 mod lanes;
 mod lookups;
 mod lower;
+mod places;
 mod power;
 mod records;
 mod reduce;
