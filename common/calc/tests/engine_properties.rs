@@ -151,6 +151,7 @@ proptest! {
         let together = run(&program, &records, 0, &mut Scratch::default());
         let dynamic = run(&program, &records, 0, &mut Scratch::record_by_record());
         let portable = run(&program, &records, 0, &mut Scratch::portable());
+        let narrow = run(&program, &records, 0, &mut Scratch::narrow());
         let again = run(&program, &records, 0, &mut Scratch::default());
         let mut scratch = Scratch::default();
         for (i, record) in records.iter().enumerate() {
@@ -158,6 +159,7 @@ proptest! {
             prop_assert_eq!(bits(&together[i]), bits(&dynamic[i]), "{} on {:?}", formula, record);
             prop_assert_eq!(bits(&together[i]), bits(&alone[0]), "{} on {:?}", formula, record);
             prop_assert_eq!(bits(&together[i]), bits(&portable[i]), "{} on {:?}", formula, record);
+            prop_assert_eq!(bits(&together[i]), bits(&narrow[i]), "{} on {:?}", formula, record);
             prop_assert_eq!(bits(&together[i]), bits(&again[i]), "{} on {:?}", formula, record);
         }
     }

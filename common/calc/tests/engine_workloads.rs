@@ -30,6 +30,7 @@ fn every_execution_agrees_with_the_hand_written_one() {
         let program = compile(&workload);
         let columns = run(&workload, &program, BLOCK, &mut Scratch::default());
         let others = [
+            run(&workload, &program, BLOCK, &mut Scratch::narrow()),
             run(&workload, &program, BLOCK, &mut Scratch::portable()),
             run(&workload, &program, BLOCK, &mut Scratch::record_by_record()),
         ];

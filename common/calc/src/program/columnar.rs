@@ -1,5 +1,8 @@
 //! Running a typed program over a block of records.
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::LazyLock;
+
 use super::column::{Column, lane};
 use super::graph::{Graph, Src};
 use super::lanes::{Bank, Num, Splat, WIDTH};
@@ -125,13 +128,36 @@ impl pulp::WithSimd for Steps<'_, '_, '_> {
     }
 }
 
+/// Which vectors a run may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vectors {
+    /// The widest that the processor has: AVX-512, AVX2, or those of every processor of its architecture.
+    Widest,
+    /// At most 256 bits.
+    Narrow,
+    /// Those that every processor of this architecture has.
+    Portable,
+}
+
+/// AVX-512 and AVX2, where this processor has them: found once, since that takes as long as a short program.
+#[cfg(target_arch = "x86_64")]
+static SETS: LazyLock<(Option<pulp::x86::V4>, Option<pulp::x86::V3>)> =
+    LazyLock::new(|| (pulp::x86::V4::try_new(), pulp::x86::V3::try_new()));
+
 impl Run<'_> {
-    /// Run all steps, with the widest vectors that this processor has unless `portable`. The results are the same bits.
-    pub fn all(&self, portable: bool, state: &mut State<'_>) {
+    /// Run all steps, with the widest vectors that this processor has and that are allowed. The results are the same bits.
+    pub fn all(&self, vectors: Vectors, state: &mut State<'_>) {
         #[cfg(target_arch = "x86_64")]
-        if !portable && let pulp::Arch::V3(simd) = pulp::Arch::new() {
-            return pulp::Simd::vectorize(simd, Steps { run: self, state });
+        if vectors != Vectors::Portable {
+            let (wide, narrow) = *SETS;
+            if let Some(simd) = wide.filter(|_| vectors == Vectors::Widest) {
+                return pulp::Simd::vectorize(simd, Steps { run: self, state });
+            }
+            if let Some(simd) = narrow {
+                return pulp::Simd::vectorize(simd, Steps { run: self, state });
+            }
         }
+        let portable = vectors == Vectors::Portable;
         // A fused multiplication is one instruction of every 64-bit ARM processor, elsewhere perhaps a slow function.
         const FUSED: bool = cfg!(target_arch = "aarch64");
         if portable { self.steps::<false>(state) } else { self.steps::<FUSED>(state) }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::column::Column;
-use super::columnar::{Run, State};
+use super::columnar::{Run, State, Vectors};
 use super::graph::{Graph, Src};
 use super::lanes::Bank;
 use super::records::{Census, Record};
@@ -34,6 +34,7 @@ pub struct Scratch {
 enum Execution {
     #[default]
     Columns,
+    Narrow,
     Portable,
     Records,
 }
@@ -42,6 +43,11 @@ impl Scratch {
     /// A scratch whose runs take every operation record by record with dynamic values, never over columns.
     pub fn record_by_record() -> Self {
         Self { execution: Execution::Records, ..Self::default() }
+    }
+
+    /// A scratch whose runs use no wider vectors than 256 bits.
+    pub fn narrow() -> Self {
+        Self { execution: Execution::Narrow, ..Self::default() }
     }
 
     /// A scratch whose runs use no instructions beyond those that every processor of this architecture has.
@@ -237,7 +243,12 @@ impl<'a> Block<'a> {
             first_record: self.first_record.wrapping_add(offset as u64),
         };
         let mut state = State { bank: &mut scratch.bank, store: &mut scratch.store, odd: 0 };
-        run.all(scratch.execution == Execution::Portable, &mut state);
+        let vectors = match scratch.execution {
+            Execution::Portable => Vectors::Portable,
+            Execution::Narrow => Vectors::Narrow,
+            Execution::Columns | Execution::Records => Vectors::Widest,
+        };
+        run.all(vectors, &mut state);
         let odd = state.odd;
         for (out, column) in typed.outputs.iter().zip(outputs) {
             match *out {
