@@ -239,6 +239,7 @@ pub fn ceil(x: f64) -> f64 {
 }
 
 /// Compare as Excel does: equal when 15 significant digits are equal.
+#[inline]
 pub fn compare(a: f64, b: f64) -> std::cmp::Ordering {
     use std::cmp::Ordering;
     if a == b {

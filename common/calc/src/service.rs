@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::chunk::evaluate::{self, Plan};
 use crate::chunk::filter::{Filter, split_list};
+use crate::chunk::lanes::Lanes;
 use crate::chunk::layout::Layout;
 use crate::chunk::{ChunkError, ChunkResult, Scan};
 use crate::describe::{defaults, first_results, interface, self_test};
@@ -145,6 +146,8 @@ struct Inner {
 pub struct Scratch {
     pub(crate) program: program::Scratch,
     pub(crate) outputs: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) lanes: Lanes,
 }
 
 impl Service {

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::functions::serial;
 use crate::number;
@@ -57,6 +58,9 @@ impl fmt::Display for ErrorValue {
     }
 }
 
+/// Bytes of a text that lies in the value itself, at most; longer texts are shared by the values that are clones of each other.
+pub(crate) const INLINE: usize = 23;
+
 /// One Excel value of one cell.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
@@ -65,8 +69,8 @@ pub enum Value {
     Blank,
     /// A finite IEEE double.
     Number(f64),
-    /// Text.
-    Text(Arc<str>),
+    /// Text: 23 bytes lie in the value itself, a longer text is shared by the clones.
+    Text(SmolStr),
     /// `TRUE` or `FALSE`.
     Boolean(bool),
     /// An error value.
@@ -192,8 +196,8 @@ impl Value {
             (Self::Blank, Self::Blank) => Ordering::Equal,
             (Self::Blank, Self::Number(b)) => number::compare(0.0, *b),
             (Self::Number(a), Self::Blank) => number::compare(*a, 0.0),
-            (Self::Blank, Self::Text(b)) => "".cmp(b.as_ref()),
-            (Self::Text(a), Self::Blank) => a.as_ref().cmp(""),
+            (Self::Blank, Self::Text(b)) => "".cmp(b.as_str()),
+            (Self::Text(a), Self::Blank) => a.as_str().cmp(""),
             (Self::Blank, Self::Boolean(b)) => false.cmp(b),
             (Self::Boolean(a), Self::Blank) => a.cmp(&false),
             (a, b) => a.type_order().cmp(&b.type_order()),

@@ -84,6 +84,9 @@ fn formula() -> impl Strategy<Value = String> {
                 .prop_map(|(a, op)| format!("COUNTIF(C1:C6,\"{op}\"&{a})")),
             1 => (inner.clone(), 3..400_i32).prop_map(|(a, n)| format!("({a}^{n}+{a}^{}+{a}^-{n})", n + 1)),
             1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("IF({a}=\"abc\",{b},\"y\")")),
+            2 => (inner.clone(), inner.clone(), inner.clone())
+                .prop_map(|(a, b, c)| format!("({a}&\"-\"&{b}&LOWER({c})&A1)")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("(REPT({a},20000)&{b}&REPT(\"x\",20000)&{a})")),
             1 => inner.clone().prop_map(|a| format!("INDEX({{\"p\",\"q\",\"r\"}},{a})")),
             1 => inner.clone().prop_map(|a| format!("MATCH({a},{{3,4,5,6}},0)")),
             1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("SUM({a},{b},A1,A2,A3,A4,A5)")),

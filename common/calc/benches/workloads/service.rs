@@ -36,7 +36,7 @@ fn workbook(workload: &Workload) -> Result<Vec<u8>, XlsxError> {
                     written.write_number(*row, column, *x)?;
                 }
                 (None, Value::Text(text)) => {
-                    written.write_string(*row, column, text.as_ref())?;
+                    written.write_string(*row, column, text.as_str())?;
                 }
                 _ => {}
             }
@@ -46,7 +46,7 @@ fn workbook(workload: &Workload) -> Result<Vec<u8>, XlsxError> {
     for (row, value) in (0..).zip(workload.record(0)) {
         match value {
             Value::Number(x) => main.write_number(row, 0, x)?,
-            Value::Text(text) => main.write_string(row, 0, text.as_ref())?,
+            Value::Text(text) => main.write_string(row, 0, text.as_str())?,
             _ => main,
         };
     }

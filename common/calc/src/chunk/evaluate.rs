@@ -78,7 +78,8 @@ pub(crate) fn evaluate(
     let mut remarks = Remarks::default();
     let absent = prepared.options().default_warnings;
     let keys = &prepared.options().unique_record_key;
-    let mut reader = Reader::new(&parts, layout, prepared.names(), keys, absent, &mut remarks)?;
+    let lanes = std::mem::take(&mut scratch.lanes);
+    let mut reader = Reader::new(&parts, layout, prepared.names(), keys, absent, lanes, &mut remarks)?;
 
     let plan =
         if summary.outputs().all(|output| prepared.plan().first.get(output).copied().flatten().is_some()) {
@@ -96,7 +97,8 @@ pub(crate) fn evaluate(
 
     let requests = &prepared.options().totals;
     let mut totals = (!requests.is_empty()).then(|| Totals::of_chunk(requests, parts.records));
-    let mut columns = reader.columns();
+    let mut columns = std::mem::take(&mut scratch.columns);
+    reader.start_columns(&mut columns);
     let mut writer = Writer::new(layout, emitted, parts.form, &reader, no_outputs, parts.records);
     let mut times = Times::default();
     let volatile = prepared.volatile(parts.inputs);
@@ -123,9 +125,10 @@ pub(crate) fn evaluate(
             FallbackError::Timeout => ChunkError::Timeout { done, records: parts.records },
             other => ChunkError::Engine(other),
         })?;
+        let found = writer.columns(plan, &scratch.outputs);
         for row in 0..rows {
             let record = done + u32::try_from(row).unwrap_or(0);
-            writer.record(plan, &scratch.outputs, &reader, row);
+            writer.record(&found, &reader, row);
             writer.report(prepared.selected(), plan, &scratch.outputs, row, record, &mut remarks.warnings);
         }
         if summary.is_active() {
@@ -143,6 +146,8 @@ pub(crate) fn evaluate(
         started = now;
     }
     reader.require_keys()?;
+    scratch.lanes = reader.into_lanes();
+    scratch.columns = columns;
 
     let mut result =
         ChunkResult { records: parts.records, outputs: writer.finish(), ..ChunkResult::default() };
@@ -165,6 +170,13 @@ struct Writer<'l> {
     out: Vec<u8>,
     /// Outputs of the current record that are errors.
     errors: Vec<(usize, ErrorValue)>,
+}
+
+/// An output and its columns of one block.
+struct Written<'l, 'c> {
+    output: usize,
+    slot: &'l OutputSlot,
+    columns: &'c [Column],
 }
 
 impl<'l> Writer<'l> {
@@ -198,8 +210,20 @@ impl<'l> Writer<'l> {
         Self { layout, emitted, form, keys, silent, out, errors: Vec::new() }
     }
 
+    /// The columns of the outputs that are written, in their order.
+    fn columns<'c>(&self, plan: &Plan, columns: &'c [Column]) -> Vec<Written<'l, 'c>>
+    where
+        'l: 'c,
+    {
+        let written = |output: &usize| {
+            let slot = self.layout.outputs.get(*output)?;
+            Some(Written { output: *output, slot, columns: plan.columns(self.layout, *output, columns) })
+        };
+        self.emitted.iter().filter_map(written).collect()
+    }
+
     /// Appends one record; keeps which of its outputs are errors.
-    fn record(&mut self, plan: &Plan, columns: &[Column], reader: &Reader<'_>, row: usize) {
+    fn record(&mut self, outputs: &[Written<'_, '_>], reader: &Reader<'_>, row: usize) {
         self.errors.clear();
         if self.silent {
             return;
@@ -215,17 +239,15 @@ impl<'l> Writer<'l> {
             self.out.extend_from_slice(reader.key(index, row));
             self.out.push(b',');
         }
-        for output in self.emitted {
-            let Some(slot) = self.layout.outputs.get(*output) else { continue };
+        for Written { output, slot, columns } in outputs {
             if objects {
                 self.out.extend_from_slice(&slot.json_name);
                 self.out.push(b':');
             }
-            let columns = plan.columns(self.layout, *output, columns);
-            let error = if slot.table {
-                table(slot, columns, row, &mut self.out)
-            } else {
-                columns.first().and_then(|column| write::cell(column, row, &mut self.out))
+            let error = match columns {
+                [column] if !slot.table => write::cell(column, row, &mut self.out),
+                columns if slot.table => table(slot, columns, row, &mut self.out),
+                _ => None,
             };
             if let Some(error) = error {
                 self.errors.push((*output, error));

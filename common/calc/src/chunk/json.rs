@@ -204,16 +204,8 @@ impl<'a> Cursor<'a> {
     /// Moves over bytes that stand for themselves inside a string, eight at a time.
     #[inline]
     fn plain(&mut self) {
-        const LOW: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
         while let Some(word) = self.word() {
-            let quote = word ^ (LOW * 0x22);
-            let backslash = word ^ (LOW * 0x5C);
-            // The lowest marked byte is exact; bytes above it may be marked by a borrow.
-            let control = word.wrapping_sub(LOW * 0x20) & !word;
-            let special =
-                ((quote.wrapping_sub(LOW) & !quote) | (backslash.wrapping_sub(LOW) & !backslash) | control)
-                    & HIGH;
+            let special = specials(word);
             if special != 0 {
                 self.pos += (special.trailing_zeros() / 8) as usize;
                 return;
@@ -279,6 +271,18 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Marks, in the high bits, the bytes of a word that do not stand for themselves inside a string: quotes, backslashes and
+/// control characters. The lowest mark is exact; bytes above it may be marked by a borrow.
+#[inline]
+pub(super) const fn specials(word: u64) -> u64 {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let quote = word ^ (LOW * 0x22);
+    let backslash = word ^ (LOW * 0x5C);
+    let control = word.wrapping_sub(LOW * 0x20) & !word;
+    ((quote.wrapping_sub(LOW) & !quote) | (backslash.wrapping_sub(LOW) & !backslash) | control) & HIGH
+}
+
 /// The inside of a JSON string, escapes not yet resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Raw<'a> {
@@ -290,6 +294,7 @@ pub(crate) struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     /// The text with escapes resolved.
+    #[inline]
     pub fn decode(self) -> Cow<'a, str> {
         if self.escaped {
             let mut quoted = Vec::with_capacity(self.text.len() + 2);

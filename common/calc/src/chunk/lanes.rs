@@ -15,29 +15,54 @@ const MISSING: u64 = 0x7FF8_0000_00AB_FFFF;
 const ODD: u64 = 0x7FF8_0000_00AB_FFFE;
 /// Lanes that a block may hold before blocks get shorter than [`BLOCK`]: 32 MB.
 const LANES: usize = 4 << 20;
+/// Lanes whose memory a thread keeps from chunk to chunk.
+const KEPT: usize = 1024;
 
-/// Lanes for the cells that records give; the other cells stay constants.
+/// Lanes for the cells that records give; the other cells stay constants. A thread uses them again from chunk to chunk.
+#[derive(Debug, Default)]
 pub(crate) struct Lanes {
     /// The value of every input cell that a record does not give: parameter or default.
     pub base: Vec<Value>,
     lane_of: Vec<u32>,
     cell_of: Vec<usize>,
     lanes: Vec<f64>,
-    odd: Vec<(u32, u32, Value)>,
+    /// By lane: its odd values at the places of their records. What stands at other places means nothing.
+    odd: Vec<Vec<Value>>,
     has_odd: Vec<bool>,
+    /// Memory of the columns of earlier chunks.
+    numbers: Vec<Vec<f64>>,
+    lists: Vec<Vec<Value>>,
 }
 
 impl Lanes {
-    /// Lanes over these base values, none in use yet.
-    pub(crate) fn new(base: Vec<Value>) -> Self {
-        Self {
-            lane_of: vec![NONE; base.len()],
-            base,
-            cell_of: Vec::new(),
-            lanes: Vec::new(),
-            odd: Vec::new(),
-            has_odd: Vec::new(),
+    /// Begins a chunk over these base values: no lane is in use.
+    pub(crate) fn reset(&mut self, base: &[Value]) {
+        if self.cell_of.len() > KEPT {
+            *self = Self::default();
         }
+        self.base.clear();
+        self.base.extend_from_slice(base);
+        self.lane_of.clear();
+        self.lane_of.resize(base.len(), NONE);
+        self.cell_of.clear();
+        self.lanes.clear();
+        self.has_odd.clear();
+        self.odd.iter_mut().for_each(Vec::clear);
+    }
+
+    /// The columns before the first block: constants. The memory of those of the chunk before is kept.
+    pub(crate) fn constants(&mut self, columns: &mut Vec<Column>) {
+        for column in columns.drain(..) {
+            match column {
+                Column::Number(list) if self.numbers.len() < KEPT => self.numbers.push(list),
+                Column::Value(mut list) if self.lists.len() < KEPT => {
+                    list.clear();
+                    self.lists.push(list);
+                }
+                _ => {}
+            }
+        }
+        columns.extend(self.base.iter().cloned().map(Column::Constant));
     }
 
     /// How many records the next block may have: fewer when very many cells are in use.
@@ -47,7 +72,6 @@ impl Lanes {
 
     /// Fills the lanes with the base values, for a new block.
     pub(crate) fn start(&mut self) {
-        self.odd.clear();
         self.has_odd.fill(false);
         for (lane, cell) in self.lanes.chunks_mut(BLOCK).zip(&self.cell_of) {
             lane.fill(self.base.get(*cell).map_or(f64::from_bits(MISSING), fill));
@@ -57,26 +81,41 @@ impl Lanes {
     /// Puts a number (or the lane of an error value) in place.
     #[inline]
     pub(crate) fn set(&mut self, cell: usize, row: usize, lane: f64) {
-        let index = match self.lane_of.get(cell) {
-            Some(&NONE) | None => self.activate(cell),
-            Some(index) => *index as usize,
-        };
+        let index = self.lane(cell);
         if let Some(place) = self.lanes.get_mut(index * BLOCK + row) {
             *place = lane;
         }
     }
 
+    /// The lane of a cell.
+    #[inline]
+    fn lane(&mut self, cell: usize) -> usize {
+        match self.lane_of.get(cell) {
+            Some(&NONE) | None => self.activate(cell),
+            Some(index) => *index as usize,
+        }
+    }
+
     /// Puts any value in place.
+    #[inline]
     pub(crate) fn set_odd(&mut self, cell: usize, row: usize, value: Value) {
         if let Value::Number(number) = value {
             return self.set(cell, row, number);
         }
-        self.set(cell, row, f64::from_bits(ODD));
-        let index = self.lane_of.get(cell).copied().unwrap_or(NONE);
-        if let Some(has) = self.has_odd.get_mut(index as usize) {
+        let index = self.lane(cell);
+        if let (Some(lane), Some(list), Some(has)) =
+            (self.lanes.get_mut(index * BLOCK + row), self.odd.get_mut(index), self.has_odd.get_mut(index))
+        {
+            *lane = f64::from_bits(ODD);
             *has = true;
+            if let Some(place) = list.get_mut(row) {
+                *place = value;
+            } else {
+                // As many values as records, so that large tables of few records take little memory.
+                list.resize(row, Value::Blank);
+                list.push(value);
+            }
         }
-        self.odd.push((index, u32::try_from(row).unwrap_or(NONE), value));
     }
 
     /// Gives a cell its lane, when the first record supplies it.
@@ -85,6 +124,9 @@ impl Lanes {
         let index = self.cell_of.len();
         self.cell_of.push(cell);
         self.has_odd.push(false);
+        if self.odd.len() <= index {
+            self.odd.push(self.lists.pop().unwrap_or_default());
+        }
         let start = self.base.get(cell).map_or(f64::from_bits(MISSING), fill);
         self.lanes.resize((index + 1) * BLOCK, start);
         if let Some(lane) = self.lane_of.get_mut(cell) {
@@ -101,34 +143,31 @@ impl Lanes {
             let odd = self.has_odd.get(index) == Some(&true);
             if odd || lanes.iter().any(|lane| lane.to_bits() == MISSING) {
                 let base = self.base.get(*cell).cloned().unwrap_or_default();
-                // The list of the block before, when there is one.
-                let mut list = match std::mem::take(column) {
-                    Column::Value(list) => list,
-                    _ => Vec::with_capacity(rows),
+                let mut list = self.odd.get_mut(index).map(std::mem::take).unwrap_or_default();
+                list.resize(rows, Value::Blank);
+                for (lane, value) in lanes.iter().zip(&mut list) {
+                    match lane.to_bits() {
+                        ODD => {}
+                        MISSING => value.clone_from(&base),
+                        _ => *value = number::value(*lane),
+                    }
+                }
+                // The list of the block before takes the odd values of the next.
+                let before = match std::mem::replace(column, Column::Value(list)) {
+                    Column::Value(before) => before,
+                    _ => self.lists.pop().unwrap_or_default(),
                 };
-                list.clear();
-                list.extend(lanes.iter().map(|lane| match lane.to_bits() {
-                    MISSING => base.clone(),
-                    ODD => Value::Blank,
-                    _ => number::value(*lane),
-                }));
-                *column = Column::Value(list);
+                if let Some(odd) = self.odd.get_mut(index) {
+                    *odd = before;
+                }
             } else if let Column::Number(list) = column {
                 list.clear();
                 list.extend_from_slice(lanes);
             } else {
-                *column = Column::Number(lanes.to_vec());
-            }
-        }
-        for (lane, row, value) in self.odd.drain(..) {
-            let (lane, row) = (lane as usize, row as usize);
-            // A later number in the same place has overwritten the mark.
-            let kept = self.lanes.get(lane * BLOCK + row).is_some_and(|place| place.to_bits() == ODD);
-            let cell = self.cell_of.get(lane).filter(|_| kept);
-            if let Some(Column::Value(list)) = cell.and_then(|cell| columns.get_mut(*cell))
-                && let Some(place) = list.get_mut(row)
-            {
-                *place = value;
+                let mut list = self.numbers.pop().unwrap_or_default();
+                list.clear();
+                list.extend_from_slice(lanes);
+                *column = Column::Number(list);
             }
         }
     }

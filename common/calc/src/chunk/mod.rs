@@ -4,7 +4,8 @@
 //! records in one pass; [`crate::service::Prepared::evaluate`] reads the records straight into columns, a block at a time, runs
 //! the program and writes the answer. No document tree of the records exists at any time.
 
-pub(crate) mod digits;
+pub(crate) mod decimal;
+mod digits;
 pub mod error;
 pub(crate) mod evaluate;
 pub mod filter;
@@ -15,6 +16,7 @@ pub(crate) mod notes;
 pub(crate) mod read;
 pub(crate) mod record;
 pub mod result;
+mod scalar;
 pub mod scan;
 pub(crate) mod summary;
 pub(crate) mod table;

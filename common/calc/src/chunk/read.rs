@@ -3,8 +3,6 @@
 //! The cursor walks the records once, and values land in [`Lanes`], which start filled with what counts when a record gives no
 //! value (parameter or default): short rows, absent keys and duplicate columns need no code of their own.
 
-use std::sync::Arc;
-
 use rustc_hash::FxHashMap;
 
 use super::error::{ChunkError, error_object};
@@ -12,13 +10,12 @@ use super::json::{Cursor, MAX_DEPTH, Raw, Syntax};
 use super::lanes::Lanes;
 use super::layout::Layout;
 use super::notes::Notes;
+use super::scalar::{Scalar, number_lane, scalar};
 use super::scan::{Form, Parts, ShapeError};
 use super::table;
 use super::texts::Texts;
-use crate::interface::DataType;
 use crate::number;
 use crate::program::{BLOCK, Column};
-use crate::value::{ErrorValue, Value};
 
 /// No input, no key.
 const NONE: u32 = u32::MAX;
@@ -40,13 +37,6 @@ const NOWHERE: Target = Target { input: NONE, key: NONE };
 pub(crate) struct Remarks {
     pub warnings: Notes,
     pub errors: Notes,
-}
-
-/// A scalar as the wire has it.
-enum Scalar {
-    Number(f64),
-    Value(Value),
-    EmptyText,
 }
 
 /// Reads the records of one chunk.
@@ -78,22 +68,24 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// A reader at the first record. `keys` is what the caller asked to echo; a single entry may be a comma-joined list.
-    /// `absent` asks for a warning for every input that a record does not give.
+    /// `absent` asks for a warning for every input that a record does not give. `lanes` is memory to use again.
     pub(crate) fn new(
         parts: &Parts<'a>,
         layout: &'a Layout,
         names: &'a FxHashMap<String, usize>,
         keys: &[String],
         absent: bool,
+        mut lanes: Lanes,
         remarks: &mut Remarks,
     ) -> Result<Self, ChunkError> {
+        lanes.reset(&layout.defaults);
         let mut reader = Self {
             cursor: Cursor::new(parts.inputs),
             inputs: parts.inputs,
             form: parts.form,
             layout,
             names,
-            lanes: Lanes::new(layout.defaults.clone()),
+            lanes,
             texts: Texts::default(),
             given: vec![false; layout.inputs.len()],
             keys: Vec::new(),
@@ -118,9 +110,14 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
-    /// The columns before the first block: constants.
-    pub(crate) fn columns(&self) -> Vec<Column> {
-        self.lanes.base.iter().cloned().map(Column::Constant).collect()
+    /// Makes the columns what they are before the first block: constants.
+    pub(crate) fn start_columns(&mut self, columns: &mut Vec<Column>) {
+        self.lanes.constants(columns);
+    }
+
+    /// The memory for the next reader.
+    pub(crate) fn into_lanes(self) -> Lanes {
+        self.lanes
     }
 
     /// Keys to echo, as the caller spells them.
@@ -164,10 +161,10 @@ impl<'a> Reader<'a> {
                             *base = value;
                         }
                     } else {
-                        let value = match scalar(&mut cursor, slot.declared, &mut self.texts)? {
+                        let value = match scalar(&mut cursor, slot.declared)? {
                             Scalar::Number(lane) => number::value(lane),
                             Scalar::Value(value) => value,
-                            Scalar::EmptyText => Value::Text(Arc::from("")),
+                            Scalar::Text(text) => text.into(),
                         };
                         if let Some(base) = self.lanes.base.get_mut(slot.first) {
                             *base = value;
@@ -373,13 +370,10 @@ impl<'a> Reader<'a> {
     /// Takes the value at the cursor to where it belongs.
     #[inline]
     fn take(&mut self, target: Target, row: usize, record: u32, remarks: &mut Remarks) -> Result<(), Syntax> {
-        let start = if target.key == NONE {
-            0
-        } else {
-            self.cursor.peek();
-            self.cursor.position()
-        };
+        let first = self.cursor.peek();
+        let start = self.cursor.position();
         match self.layout.inputs.get(target.input as usize) {
+            None if first.is_ascii_digit() => self.cursor.number()?,
             None => self.cursor.skip(MAX_DEPTH)?,
             Some(slot) if slot.table => self.table(target.input as usize, row, record, remarks)?,
             Some(slot) => {
@@ -388,23 +382,26 @@ impl<'a> Reader<'a> {
                 {
                     *provided = true;
                 }
-                match scalar(&mut self.cursor, slot.declared, &mut self.texts)? {
-                    Scalar::Number(lane) => self.lanes.set(slot.first, row, lane),
-                    Scalar::Value(value) => self.lanes.set_odd(slot.first, row, value),
-                    Scalar::EmptyText => {
-                        self.lanes.set_odd(slot.first, row, Value::Text(Arc::from("")));
-                        let path = format!("inputs.{}", slot.name);
-                        remarks.warnings.warn(
-                            record,
-                            Some(&path),
-                            "empty text; give null to leave the cell blank",
-                        );
+                if first.is_ascii_digit() {
+                    let lane = number_lane(&mut self.cursor)?;
+                    self.lanes.set(slot.first, row, lane);
+                } else {
+                    match scalar(&mut self.cursor, slot.declared)? {
+                        Scalar::Text(text) => {
+                            self.lanes.set_odd(slot.first, row, self.texts.value(text));
+                            if text.is_empty() {
+                                warn_empty(&slot.name, record, remarks);
+                            }
+                        }
+                        Scalar::Number(lane) => self.lanes.set(slot.first, row, lane),
+                        Scalar::Value(value) => self.lanes.set_odd(slot.first, row, value),
                     }
                 }
             }
         }
-        if let Some(span) = self.spans.get_mut((target.key as usize).wrapping_mul(BLOCK).wrapping_add(row))
-            && target.key != NONE
+        if target.key != NONE
+            && let Some(span) =
+                self.spans.get_mut((target.key as usize).wrapping_mul(BLOCK).wrapping_add(row))
         {
             *span = (start, self.cursor.position());
         }
@@ -449,31 +446,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The value at the cursor as one cell takes it (contract 2.1); an object or array is `#VALUE!`.
-#[inline]
-fn scalar(cursor: &mut Cursor<'_>, declared: Option<DataType>, texts: &mut Texts) -> Result<Scalar, Syntax> {
-    match cursor.peek() {
-        b'0'..=b'9' | b'-' => {
-            let value = cursor.number_value()?;
-            Ok(Scalar::Number(if value.is_finite() { value } else { number::error(ErrorValue::Num) }))
-        }
-        b'"' => {
-            let raw = cursor.string()?;
-            if raw.text.is_empty() {
-                return Ok(Scalar::EmptyText);
-            }
-            let text = raw.decode();
-            Ok(match declared.and_then(|declared| table::declared(&text, declared)) {
-                Some(Value::Number(number)) => Scalar::Number(number),
-                Some(value) => Scalar::Value(value),
-                None => Scalar::Value(texts.value(&text)),
-            })
-        }
-        b'n' => cursor.literal(b"null").map(|()| Scalar::Value(Value::Blank)),
-        b't' => cursor.literal(b"true").map(|()| Scalar::Value(Value::Boolean(true))),
-        b'f' => cursor.literal(b"false").map(|()| Scalar::Value(Value::Boolean(false))),
-        _ => cursor.skip(MAX_DEPTH).map(|()| Scalar::Value(Value::Error(ErrorValue::Value))),
-    }
+#[cold]
+fn warn_empty(name: &str, record: u32, remarks: &mut Remarks) {
+    let path = format!("inputs.{name}");
+    remarks.warnings.warn(record, Some(&path), "empty text; give null to leave the cell blank");
 }
 
 fn remark_table(remarks: &mut Remarks, record: u32, name: &str, message: &str) {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::error::ChunkError;
+use super::lanes::Lanes;
 use super::read::{Reader, Remarks};
 use super::scan::{ShapeError, parts};
 use crate::program::Column;
@@ -19,8 +20,10 @@ pub(crate) fn columns(prepared: &Prepared, record: &[u8]) -> Result<(Vec<Column>
     let data = [b"{\"inputs\":[", record, b"]}"].concat();
     let parts = parts(&data)?;
     let mut remarks = Remarks::default();
-    let mut reader = Reader::new(&parts, prepared.layout(), prepared.names(), &[], false, &mut remarks)?;
-    let mut columns = reader.columns();
+    let mut reader =
+        Reader::new(&parts, prepared.layout(), prepared.names(), &[], false, Lanes::default(), &mut remarks)?;
+    let mut columns = Vec::new();
+    reader.start_columns(&mut columns);
     reader.block(&mut columns, &mut remarks)?;
     Ok((columns, given))
 }

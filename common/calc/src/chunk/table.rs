@@ -1,7 +1,5 @@
 //! Values of table inputs: a list of objects, or a JSON array with the headings first (contract 2.1).
 
-use std::sync::Arc;
-
 use serde_json::Value as Json;
 
 use super::layout::InputSlot;
@@ -88,7 +86,7 @@ fn scalar(value: Json) -> Value {
         Json::Number(number) => {
             number.as_f64().map_or(Value::Error(ErrorValue::Num), |number| Value::Number(number + 0.0))
         }
-        Json::String(text) => Value::Text(Arc::from(text)),
+        Json::String(text) => text.into(),
         Json::Array(_) | Json::Object(_) => Value::Error(ErrorValue::Value),
     }
 }

@@ -1,42 +1,46 @@
 //! Texts of records.
 
-use std::hash::Hasher;
-use std::sync::Arc;
-
 use rustc_hash::FxHasher;
+use smol_str::SmolStr;
+use std::hash::Hasher;
 
-use crate::value::Value;
+use crate::value::{INLINE, Value};
 
-/// Texts that come again and again, such as codes and regions: they are kept once. A place for each of a few hashes, so that
-/// neither time nor memory grows with what a caller sends.
+/// Texts that come again and again and are too long to lie in the value itself, such as the names of products: they are kept
+/// once. A place for each of a few hashes, so that neither time nor memory grows with what a caller sends.
 #[derive(Default)]
 pub(super) struct Texts {
-    places: Vec<Option<Arc<str>>>,
+    places: Vec<Option<SmolStr>>,
 }
 
 impl Texts {
     const PLACES: usize = 256;
     /// Bytes of a text that is kept, at most.
-    const LONGEST: usize = 32;
+    const LONGEST: usize = 64;
 
     /// The text as a value.
+    #[inline]
     pub fn value(&mut self, text: &str) -> Value {
-        if text.len() > Self::LONGEST {
-            return Value::Text(Arc::from(text));
+        if text.len() <= INLINE || text.len() > Self::LONGEST {
+            return Value::from(text);
         }
+        self.kept(text)
+    }
+
+    fn kept(&mut self, text: &str) -> Value {
         if self.places.is_empty() {
             self.places.resize(Self::PLACES, None);
         }
         let mut hasher = FxHasher::default();
         hasher.write(text.as_bytes());
         let Some(place) = self.places.get_mut((hasher.finish() >> 56) as usize) else {
-            return Value::Text(Arc::from(text));
+            return Value::from(text);
         };
         match place {
-            Some(known) if **known == *text => Value::Text(Arc::clone(known)),
+            Some(known) if known == text => Value::Text(known.clone()),
             _ => {
-                let text: Arc<str> = Arc::from(text);
-                *place = Some(Arc::clone(&text));
+                let text = SmolStr::from(text);
+                *place = Some(text.clone());
                 Value::Text(text)
             }
         }
@@ -54,9 +58,10 @@ mod tests {
         for text in many.iter().chain(&many) {
             assert_eq!(texts.value(text), Value::from(text.as_str()));
         }
-        let (Value::Text(first), Value::Text(second)) = (texts.value("north"), texts.value("north")) else {
+        let name = "householders, comprehensive";
+        let (Value::Text(first), Value::Text(second)) = (texts.value(name), texts.value(name)) else {
             panic!("no texts")
         };
-        assert!(Arc::ptr_eq(&first, &second));
+        assert!(std::ptr::eq(first.as_str(), second.as_str()));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Numbers print shortest round-trip, always with a point or an exponent: `1430.0`, `0.1`, `1e21` (contract 2.3's samples).
 
+use super::decimal;
+use super::json::specials;
 use crate::number;
 use crate::program::Column;
 use crate::value::{ErrorValue, Value};
@@ -9,6 +11,9 @@ use crate::value::{ErrorValue, Value};
 /// Appends a finite number; an infinity or NaN becomes `null`.
 #[inline]
 pub(crate) fn number(value: f64, out: &mut Vec<u8>) {
+    if decimal::write(value, out) {
+        return;
+    }
     if value.is_finite() {
         // Adding zero turns a negative zero into zero.
         out.extend_from_slice(zmij::Buffer::new().format_finite(value + 0.0).as_bytes());
@@ -22,7 +27,7 @@ pub(crate) fn text(value: &str, out: &mut Vec<u8>) {
     const HEX: [u8; 16] = *b"0123456789abcdef";
     out.push(b'"');
     let mut rest = value.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)) {
+    while let Some(at) = first_special(rest) {
         let (plain, special) = rest.split_at(at);
         out.extend_from_slice(plain);
         let byte = special.first().copied().unwrap_or_default();
@@ -43,6 +48,20 @@ pub(crate) fn text(value: &str, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// The place of the first byte that does not stand for itself inside a string.
+#[inline]
+fn first_special(bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let special = specials(u64::from_le_bytes(*word));
+        if special != 0 {
+            return Some(index * 8 + (special.trailing_zeros() / 8) as usize);
+        }
+    }
+    let place = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F))?;
+    Some(words.len() * 8 + place)
 }
 
 /// Appends a value; answers the error value if it is one.

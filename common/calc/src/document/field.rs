@@ -1,7 +1,5 @@
 //! Types, defaults and bounds of a document's inputs.
 
-use std::sync::Arc;
-
 use serde_json::Value as Json;
 
 use super::format::TYPES;
@@ -185,7 +183,7 @@ pub(super) fn constant(json: &Json, path: &str, limits: &Limits) -> Result<Value
                 limit: limits.text_length as u64,
             });
         }
-        Json::String(text) => Value::Text(Arc::from(text.as_str())),
+        Json::String(text) => Value::from(text.as_str()),
         Json::Array(_) | Json::Object(_) => {
             return Err(wrong(path, "must be a number, text, a boolean or null"));
         }

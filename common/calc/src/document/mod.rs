@@ -6,8 +6,6 @@ mod name;
 
 pub use format::schema;
 
-use std::sync::Arc;
-
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value as Json};
 
@@ -184,12 +182,7 @@ impl Reader<'_> {
                 return Err(wrong(place, format!("repeats the heading {heading:?}")));
             }
             let at = (0, self.row(&place, column)?.min(16_384));
-            self.put(
-                &place,
-                number,
-                at,
-                Cell { value: Value::Text(Arc::from(heading.as_str())), formula: None },
-            )?;
+            self.put(&place, number, at, Cell { value: heading.as_str().into(), formula: None })?;
             columns.push(heading.clone());
         }
         if columns.is_empty() || columns.len() > 16_384 {

@@ -80,11 +80,16 @@ pub(crate) fn find_number(search: Search, key: f64, items: &[Value], index: Opti
             }
             Search::Equal { last: true } => return index.number(key).map(|found| found.1 as usize),
             Search::Ascending => {
-                let after = halve(&index.numbers, key);
+                // Where numbers fall, the result depends on how the halves are taken.
+                let after = if index.ascending {
+                    index.numbers.partition_point(|x| *x <= key)
+                } else {
+                    halve(&index.numbers, key)
+                };
                 return after.checked_sub(1).map(|i| index.number_places[i] as usize);
             }
             Search::NextSmaller { last } if index.ascending => {
-                let after = halve(&index.numbers, key);
+                let after = index.numbers.partition_point(|x| *x <= key);
                 let smaller = after.checked_sub(1)?;
                 // Equal numbers stand together in ascending order: the first or the last of them.
                 let found = index.number(index.numbers[smaller])?;
@@ -115,7 +120,7 @@ fn halve(numbers: &[f64], key: f64) -> usize {
 }
 
 fn find_text(search: Search, key: &str, grid: &Grid<'_>) -> Option<usize> {
-    let wild = key.contains(['*', '?', '~']);
+    let wild = memchr::memchr3(b'*', b'?', b'~', key.as_bytes()).is_some();
     match search {
         Search::Exact | Search::Wildcard { .. } if wild => {
             let pattern = Pattern::new(key);

@@ -15,7 +15,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             "CLEAN",
             1,
             1,
-            |_, a| map(a, |t| t.chars().filter(|c| *c >= ' ').collect()),
+            |_, a| map(a, |t| t.chars().filter(|c| *c >= ' ').collect::<String>()),
             "Text without control characters.",
         ),
         general("CODE", 1, 1, code, "The code of the first character."),
@@ -38,7 +38,13 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             |_, a| Ok(Value::Number(length(&a[0].text()?) as f64)),
             "How many characters a text has.",
         ),
-        general("LOWER", 1, 1, |_, a| map(a, str::to_lowercase), "Text in lower case."),
+        general(
+            "LOWER",
+            1,
+            1,
+            |_, a| cased(a, <[u8]>::make_ascii_lowercase, str::to_lowercase),
+            "Text in lower case.",
+        ),
         general("MID", 3, 3, middle, "Characters from a place on."),
         general("NUMBERVALUE", 1, 3, number_value, "The number that a text shows with the given separators."),
         general("PROPER", 1, 1, |_, a| map(a, proper), "Text with capital first letters."),
@@ -55,7 +61,13 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
         general("TRIM", 1, 1, |_, a| map(a, trim), "Text with single blanks between words."),
         general("UNICHAR", 1, 1, unichar, "The character of a Unicode number."),
         general("UNICODE", 1, 1, unicode, "The Unicode number of the first character."),
-        general("UPPER", 1, 1, |_, a| map(a, str::to_uppercase), "Text in upper case."),
+        general(
+            "UPPER",
+            1,
+            1,
+            |_, a| cased(a, <[u8]>::make_ascii_uppercase, str::to_uppercase),
+            "Text in upper case.",
+        ),
         general("VALUE", 1, 1, value, "The number that a text shows.").note("English separators"),
     ]
 }
@@ -76,8 +88,24 @@ fn bounded(text: String) -> Answer {
     if text.len() > MAX_TEXT && length(&text) > MAX_TEXT { Err(ErrorValue::Value) } else { Ok(text.into()) }
 }
 
-fn map(args: &[Arg<'_>], f: impl Fn(&str) -> String) -> Answer {
+fn map<T: Into<Value>>(args: &[Arg<'_>], f: impl Fn(&str) -> T) -> Answer {
     Ok(f(&args[0].text()?).into())
+}
+
+/// `UPPER` and `LOWER`: a short text of ASCII is changed without memory of its own, which gives the same as the general way.
+fn cased(args: &[Arg<'_>], ascii: fn(&mut [u8]), other: fn(&str) -> String) -> Answer {
+    let text = args[0].text()?;
+    let mut buffer = [0_u8; 64];
+    if text.is_ascii()
+        && let Some(place) = buffer.get_mut(..text.len())
+    {
+        place.copy_from_slice(text.as_bytes());
+        ascii(place);
+        if let Ok(text) = std::str::from_utf8(place) {
+            return Ok(text.into());
+        }
+    }
+    Ok(other(&text).into())
 }
 
 /// A count of characters: whole, not negative.
@@ -222,8 +250,11 @@ fn around(args: &[Arg<'_>], after: bool) -> Answer {
     }
 }
 
-fn trim(text: &str) -> String {
-    text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+fn trim(text: &str) -> Value {
+    if !text.starts_with(' ') && !text.ends_with(' ') && !text.contains("  ") {
+        return text.into();
+    }
+    text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ").into()
 }
 
 fn proper(text: &str) -> String {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smol_str::SmolStr;
 
 use super::error::CompileErrorKind;
 use super::scalar;
@@ -144,7 +145,7 @@ pub(crate) struct Builder {
     pub place: (u32, u32),
     known: FxHashMap<(Op, Vec<Operand>), u32>,
     numbers: FxHashMap<u64, u32>,
-    texts: FxHashMap<Arc<str>, u32>,
+    texts: FxHashMap<SmolStr, u32>,
     others: Vec<u32>,
     /// Arrays by their shape and items: equal ones are one.
     arrays: FxHashMap<(usize, usize, Arc<[Src]>), u32>,
@@ -159,7 +160,7 @@ impl Builder {
         let next = self.graph.constants.len() as u32;
         let index = match &value {
             Value::Number(x) => *self.numbers.entry(x.to_bits()).or_insert(next),
-            Value::Text(text) => *self.texts.entry(Arc::clone(text)).or_insert(next),
+            Value::Text(text) => *self.texts.entry(text.clone()).or_insert(next),
             other => {
                 let constants = &self.graph.constants;
                 let known = self.others.iter().copied().find(|i| constants[*i as usize] == *other);

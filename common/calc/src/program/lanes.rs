@@ -90,6 +90,8 @@ pub(super) struct Bank {
     /// Places by the register of the numbers that they were made of; whether all of them are within their table.
     pub slots: Vec<(Slots, bool)>,
     pub values: Vec<Vec<Value>>,
+    /// Values of a step that may read the register which it writes.
+    pub spare: Vec<Value>,
 }
 
 impl Bank {

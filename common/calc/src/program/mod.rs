@@ -4,8 +4,8 @@
 //! keeps equal operations once (`graph`), and orders what is left so that few columns live at once (`schedule`).
 //! [`Program::run`] evaluates up to [`BLOCK`] records at once. Which loop an instruction takes depends on the kinds of the columns
 //! that it reads, which is settled once for each combination of kinds that comes along (`typing`) and not at every block: the
-//! steps of a typed program (`steps`) run over lanes (`columnar`, `kernels`), with errors as NaN payloads. A loop marks lanes that
-//! it cannot decide, and these alone go through the definition (`repair`, `scalar`). Records that do not fit the kinds, such as a
+//! steps of a typed program (`steps`) run over lanes (`columnar`, `kernels`), with errors as NaN payloads. Texts and
+//! mixed values have loops of their own (`texts`). A loop of lanes marks those that it cannot decide, and these alone go through the definition (`repair`, `scalar`). Records that do not fit the kinds, such as a
 //! text in a column of numbers, run by themselves on the scalar execution (`records`), with the same bits as result.
 
 mod arrays;
@@ -32,6 +32,7 @@ mod schedule;
 mod single;
 mod steps;
 pub(crate) mod table;
+mod texts;
 mod typing;
 
 pub use column::Column;

@@ -29,9 +29,6 @@ impl Run<'_> {
                 Err(e) => e.into(),
             };
         }
-        if let Some(value) = self.call_of_values(call.op, arguments, i, bank) {
-            return value;
-        }
         store.clear();
         let mut listed = 0;
         for argument in arguments {
@@ -73,35 +70,6 @@ impl Run<'_> {
             });
         }
         scalar::evaluate(call.op, list.as_slice(), &self.env(i))
-    }
-}
-
-impl Run<'_> {
-    /// An operation of up to three single values, as most functions of text are: nothing is collected for it.
-    #[inline]
-    fn call_of_values(&self, op: Op, arguments: &[Argument], i: usize, bank: &Bank) -> Option<Value> {
-        const FEW: usize = 3;
-        if arguments.len() > FEW {
-            return None;
-        }
-        let mut numbers = [Value::Blank, Value::Blank, Value::Blank];
-        for (number, argument) in numbers.iter_mut().zip(arguments) {
-            match argument {
-                Argument::Lanes(..) => *number = self.value(*argument, bank, i),
-                Argument::Items { .. } | Argument::Table(_) => return None,
-                Argument::Omitted | Argument::Values(_) | Argument::Constant(_) => {}
-            }
-        }
-        let mut args = [Arg::Omitted; FEW];
-        for ((arg, number), argument) in args.iter_mut().zip(&numbers).zip(arguments) {
-            *arg = match *argument {
-                Argument::Lanes(..) => Arg::Value(number),
-                Argument::Values(values) => Arg::Value(self.value_of(values, bank, i)),
-                Argument::Constant(index) => Arg::Value(&self.graph.constants[index as usize]),
-                Argument::Omitted | Argument::Items { .. } | Argument::Table(_) => Arg::Omitted,
-            };
-        }
-        Some(scalar::evaluate(op, &args[..arguments.len()], &self.env(i)))
     }
 }
 

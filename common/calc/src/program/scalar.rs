@@ -1,11 +1,13 @@
 //! One operation for one record: the definition that the columnar execution must agree with, bit for bit.
 
+use smol_str::SmolStrBuilder;
+
 use super::graph::{Op, Search};
 use super::power::{MOST, whole_power};
 use crate::formula::Binary;
-use crate::functions::{Arg, Env, Grid, Kind, by_index, criteria, lookup};
+use crate::functions::{Answer, Arg, Env, Grid, Kind, by_index, criteria, lookup};
 use crate::number::{self, decode, error};
-use crate::value::{ErrorValue, Value};
+use crate::value::{ErrorValue, INLINE, Value};
 
 /// `a + b` as lanes: the first error, or `#NUM!` beyond the range of numbers.
 pub(crate) fn add(a: f64, b: f64) -> f64 {
@@ -126,11 +128,7 @@ pub(crate) fn evaluate(op: Op, args: &[Arg<'_>], env: &Env) -> Value {
                 let lanes: Vec<f64> = (0..args.len()).map(lane).collect();
                 number::value(checked(&lanes, f))
             }
-            Kind::General(f) | Kind::Matrix(_, f) => match f(env, args) {
-                Ok(Value::Number(x)) => number::value(x),
-                Ok(value) => value,
-                Err(e) => e.into(),
-            },
+            Kind::General(f) | Kind::Matrix(_, f) => answered(f(env, args)),
             Kind::Form(_) => ErrorValue::Name.into(),
         },
         Op::Position(search) => number::value(position(search, value(0), args.get(1))),
@@ -144,6 +142,16 @@ pub(crate) fn evaluate(op: Op, args: &[Arg<'_>], env: &Env) -> Value {
         Op::CountWhere(relation) => criteria::count_where(relation, args.first(), value(1)),
         Op::Random(site) => Value::Number(random(site, env)),
         Op::Between => number::value(checked(&[lane(0), lane(1), lane(2)], between)),
+    }
+}
+
+/// What a general function answered, as a value.
+#[inline]
+pub(crate) fn answered(answer: Answer) -> Value {
+    match answer {
+        Ok(Value::Number(x)) => number::value(x),
+        Ok(value) => value,
+        Err(e) => e.into(),
     }
 }
 
@@ -184,6 +192,12 @@ fn binary(operator: Binary, a: &Value, b: &Value) -> Value {
 
 /// Two texts as one; short ones are put together without memory of their own.
 fn joined(a: &str, b: &str) -> Value {
+    if a.len() + b.len() <= INLINE {
+        let mut text = SmolStrBuilder::new();
+        text.push_str(a);
+        text.push_str(b);
+        return Value::Text(text.finish());
+    }
     let mut buffer = [0_u8; 128];
     let length = a.len() + b.len();
     if let Some(place) = buffer.get_mut(..length) {

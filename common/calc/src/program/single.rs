@@ -4,7 +4,7 @@ use super::column::{Column, lane};
 use super::columnar::{Run, State};
 use super::lanes::WIDTH;
 use super::schedule::Rectangle;
-use super::steps::{Argument, Kind, Step};
+use super::steps::{Kind, Step};
 use super::{scalar, typing};
 use crate::formula::Binary;
 use crate::functions::lookup;
@@ -15,15 +15,11 @@ impl Run<'_> {
     /// Steps whose loops call functions, so that the width of vectors does not matter.
     #[inline(never)]
     pub(super) fn rare(&self, step: &Step, state: &mut State<'_>, width: usize) {
-        let n = self.n;
         match *step {
             Step::Load { input, kind, target } => {
                 let mut out = state.bank.take(target);
                 self.load(input, kind, &mut state.odd, &mut out);
                 state.bank.put(target, out);
-            }
-            Step::ToNumber { values, target } => {
-                self.fill(state, target, width, |state, i| self.value_of(values, state.bank, i).to_lane())
             }
             Step::Power { a, b, target } => self.fill(state, target, width, |state, i| {
                 scalar::power(state.bank.lane(a, i), state.bank.lane(b, i))
@@ -77,70 +73,7 @@ impl Run<'_> {
                     }
                 });
             }
-            Step::PlaceText { search, values, table, target } => {
-                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
-                let grid = table.grid(true);
-                self.fill(state, target, width, |state, i| {
-                    scalar::position_in(search, self.value_of(values, state.bank, i), &grid)
-                });
-            }
-            Step::SameText { values, text, equal, target } => {
-                let text = &self.graph.constants[text as usize];
-                self.fill(state, target, width, |state, i| {
-                    same_text(self.value_of(values, state.bank, i), text, equal)
-                });
-            }
-            Step::SelectValues { condition, yes, no, target } => {
-                let mut out = std::mem::take(&mut state.bank.values[target as usize]);
-                out.clear();
-                // A constant text is copied once: threads that count the uses of the same one slow each other down.
-                let copies = [no, yes].map(|argument| match argument {
-                    Argument::Constant(_) => match self.value(argument, state.bank, 0) {
-                        Value::Text(text) => Some(Value::from(&*text)),
-                        value => Some(value),
-                    },
-                    _ => None,
-                });
-                for i in 0..n {
-                    let condition = state.bank.lane(condition, i);
-                    out.push(match (number::decode(condition), &copies[usize::from(condition != 0.0)]) {
-                        (Some(error), _) => error.into(),
-                        (None, Some(copy)) => copy.clone(),
-                        (None, None) => self.value(if condition != 0.0 { yes } else { no }, state.bank, i),
-                    });
-                }
-                state.bank.values[target as usize] = out;
-            }
-            Step::PickValues { table, places, target } => {
-                let Rectangle::Constant(table) = &self.schedule.arrays[table as usize] else { return };
-                let mut out = std::mem::take(&mut state.bank.values[target as usize]);
-                out.clear();
-                for place in &state.bank.lanes(places)[..n] {
-                    let (row, column) = if table.columns == 1 { (*place, 1.0) } else { (1.0, *place) };
-                    out.push(match scalar::place(table.rows, table.columns, row, column) {
-                        Ok(place) => table.values[place].clone(),
-                        Err(e) => e.into(),
-                    });
-                }
-                state.bank.values[target as usize] = out;
-            }
-            Step::Record { call, kind: Kind::Value, target } => {
-                let mut out = std::mem::take(&mut state.bank.values[target as usize]);
-                out.clear();
-                for i in 0..n {
-                    out.push(self.call(call, i, state.bank, state.store));
-                }
-                state.bank.values[target as usize] = out;
-            }
-            Step::Record { call, kind, target } => self.fill(state, target, width, |state, i| {
-                let value = self.call(call, i, state.bank, state.store);
-                if !kind.holds(&value) {
-                    state.odd |= 1 << i;
-                }
-                lane(&value)
-            }),
-            // The others have loops of their own.
-            _ => {}
+            ref other => self.values_step(other, state, width),
         }
     }
 
@@ -197,18 +130,6 @@ impl Run<'_> {
         lanes[self.n..].fill(last);
         state.bank.put(target, out);
     }
-}
-
-/// `=` or `<>` of a value and a text, as a lane.
-fn same_text(value: &Value, text: &Value, equal: bool) -> f64 {
-    let same = match (value, text) {
-        (Value::Text(a), Value::Text(b)) if a.is_ascii() && b.is_ascii() => a.eq_ignore_ascii_case(b),
-        (a, b) => match a.compare(b) {
-            Ok(ordering) => ordering.is_eq(),
-            Err(e) => return number::error(e),
-        },
-    };
-    f64::from(u8::from(same == equal))
 }
 
 /// How many of `all` values stand so to a number, of which some lie below and some not above.

@@ -270,6 +270,11 @@ pub(super) enum Step {
         kind: Kind,
         target: u32,
     },
+    /// Texts one after the other: a chain of `&`, whose arguments are among [`Typed::arguments`].
+    Join {
+        items: Span,
+        target: u32,
+    },
     /// `IF` on values.
     SelectValues {
         condition: Num,

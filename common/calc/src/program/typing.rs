@@ -26,6 +26,7 @@ pub(super) fn typed(schedule: &Schedule, graph: &Graph, inputs: &[Kind], expecte
         unused_slots: Vec::new(),
         temporary: Vec::new(),
         taken: 0,
+        joined: None,
         typed: Typed {
             schedule: schedule.id,
             inputs: inputs.into(),
@@ -87,6 +88,8 @@ pub(super) struct Builder<'a> {
     /// Registers that live within one instruction.
     temporary: Vec<u32>,
     taken: usize,
+    /// The instruction that the last step which joins texts was made for.
+    joined: Option<usize>,
     pub(super) typed: Typed,
 }
 
@@ -215,9 +218,11 @@ impl<'a> Builder<'a> {
             _ => None,
         };
         columnar.unwrap_or_else(|| {
+            if let (Op::Binary(Binary::Concat), Some(a), Some(b)) = (instruction.op, source(0), source(1)) {
+                return self.join(index, a, b, target);
+            }
             let call = self.record(instruction.op, operands);
             let kind = match instruction.op {
-                Op::Binary(Binary::Concat) => Kind::Value,
                 Op::Binary(_) => Kind::Boolean,
                 Op::Position(_) | Op::Between | Op::CountWhere(_) => Kind::Number,
                 _ => self.typed.expected.get(index).copied().unwrap_or(Kind::Value),
@@ -368,6 +373,32 @@ impl<'a> Builder<'a> {
         Some(self.push(step, Kind::Number))
     }
 
+    /// `a & b`. One that only continues the last step becomes a part of it.
+    fn join(&mut self, index: usize, a: Src, b: Src, target: u32) -> Kind {
+        let (last, next) = (self.typed.steps.last().copied(), self.argument(b));
+        let items = match (last, a, self.joined) {
+            (Some(Step::Join { items, target: before }), Src::Node(register), Some(writer))
+                if before == register
+                    && b != a
+                    && self.uses[writer] == 1
+                    && items.length < JOINED as u32
+                    && (items.start + items.length) as usize == self.typed.arguments.len() =>
+            {
+                self.typed.steps.pop();
+                self.typed.arguments.push(next);
+                Span { length: items.length + 1, ..items }
+            }
+            _ => {
+                let start = self.typed.arguments.len() as u32;
+                let first = self.argument(a);
+                self.typed.arguments.extend([first, next]);
+                Span { start, length: 2 }
+            }
+        };
+        self.joined = Some(index);
+        self.push(Step::Join { items, target }, Kind::Value)
+    }
+
     pub(super) fn items(&mut self, list: &[Num]) -> Span {
         let start = self.typed.items.len() as u32;
         self.typed.items.extend_from_slice(list);
@@ -410,5 +441,7 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Texts that one step puts together, at most.
+pub(super) const JOINED: usize = 8;
 /// Arguments of a function of numbers that goes over lanes, at most.
 pub(super) const MOST: usize = 8;

@@ -214,7 +214,7 @@ fn constants(book: &Book) -> (Vec<Value>, Vec<Value>) {
                 Value::Number(x) if numbers.len() < KEYS && x.abs() <= 1e9 => {
                     numbers.extend([Value::from(*x), Value::from(x - 0.5), Value::from(x + 1.0)]);
                 }
-                Value::Text(text) if texts.len() < KEYS => texts.push(Value::Text(Arc::clone(text))),
+                Value::Text(text) if texts.len() < KEYS => texts.push(Value::Text(text.clone())),
                 _ => {}
             }
         }

@@ -122,7 +122,7 @@ impl Evaluator {
             Value::Text(text) => {
                 let place = self.first_text + index;
                 if let Some(slot) = self.model.workbook.shared_strings.get_mut(place) {
-                    text.as_ref().clone_into(slot);
+                    text.as_str().clone_into(slot);
                 }
                 Some(Cell::SharedString { si: i32::try_from(place).unwrap_or(i32::MAX), s: 0 })
             }

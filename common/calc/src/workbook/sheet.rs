@@ -245,13 +245,15 @@ impl SheetReader<'_> {
         Ok(match kind {
             Some("s") => {
                 let index: usize = text.trim().parse().map_err(|_| wrong("index of a shared string"))?;
-                Value::Text(self.strings.get(index).ok_or_else(|| wrong("known shared string"))?.clone())
+                Value::Text(
+                    self.strings.get(index).ok_or_else(|| wrong("known shared string"))?.clone().into(),
+                )
             }
             Some("str" | "inlineStr") => {
                 if text.chars().count() > limits.text_length {
                     return Err(self.too_many(at, "the characters of a text", limits.text_length));
                 }
-                Value::Text(Arc::from(unescape_excel(text)))
+                Value::from(unescape_excel(text))
             }
             Some("b") => match text.trim() {
                 "1" | "true" => Value::Boolean(true),
