@@ -80,6 +80,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::properties::config(1000))]
+
         #[test]
         fn prints_what_any_double_prints(whole in -1_000_000_000_000_i64..1_000_000_000_000, digits in 0_u32..4, any in any::<f64>()) {
             for value in [whole as f64 / f64::from(10_u32.pow(digits)), any] {
