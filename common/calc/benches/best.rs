@@ -4,7 +4,7 @@
 //! `cargo bench -p millrace-calc --bench best`; `-- w2 chunk` runs the rows that have both words in their names, and
 //! `TURNS` sets how many turns there are.
 
-#![allow(missing_docs, clippy::panic)]
+#![allow(missing_docs, clippy::panic, clippy::print_stdout)]
 
 mod workloads;
 
