@@ -9,6 +9,7 @@ mod store {
     mod lifecycle;
     mod model;
     mod outcomes;
+    mod reads;
     mod reaping;
     mod totals;
 }

@@ -39,6 +39,9 @@ pub const DEMANDS: &[(&str, &str, Demand)] = &[
     ("GET", "/{tenant}/api/v4/batch/{id}/events", BATCH),
     ("POST", "/{tenant}/api/v4/batch/{id}/chunks", BATCH),
     ("GET", "/{tenant}/api/v4/batch/{id}/chunkresults", BATCH),
+    ("GET", "/{tenant}/api/v4/batch/{id}/chunkresults/{chunk_id}", BATCH),
+    ("GET", "/{tenant}/api/v4/batch/{id}/results", BATCH),
+    ("POST", "/{tenant}/api/v4/batch/{id}/results/ack", BATCH),
     // Synchronous calls.
     ("POST", "/{tenant}/api/v4/execute", EXECUTE),
     ("POST", "/{tenant}/api/v3", EXECUTE),

@@ -1,6 +1,7 @@
 //! Pulls: finished chunks are claimed, their budget freed, their bytes handed out (data plane; design section 2, step 7).
 
 use chrono::NaiveDate;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -13,6 +14,8 @@ use super::{Store, StoreError};
 pub struct StoredResult {
     /// The caller's id.
     pub chunk_id: String,
+    /// Its place in the order of completion.
+    pub ordinal: i64,
     /// Size of the body before compression, in bytes.
     pub bytes: i32,
     /// Whether the body is compressed with zstd.
@@ -32,18 +35,35 @@ pub enum Claim {
     Results(Vec<StoredResult>),
 }
 
+/// The answer to a pull of one chunk by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChunkClaim {
+    /// No such batch.
+    NotFound,
+    /// The batch was cancelled.
+    Cancelled,
+    /// The batch has no such chunk.
+    UnknownChunk,
+    /// The chunk has no outcome yet.
+    Unfinished,
+    /// It was pulled, longer ago than results are handed out again, or was dropped.
+    Gone,
+    /// Its result; claimed now, or pulled before.
+    Result(StoredResult),
+}
+
 const LOCK: &str = "
 -- claims: lock
 SELECT batch_id FROM batch_counters WHERE batch_id = $1 AND slot = $2 FOR UPDATE";
 
-const STATE: &str = "
+pub(super) const STATE: &str = "
 -- claims: state
 SELECT state FROM batches WHERE id = $1";
 
 const CLAIM: &str = "
 -- claims: claim
 WITH ready AS (
-    SELECT chunk_no, sum(bytes::bigint) OVER (ORDER BY ordinal) - bytes AS before
+    SELECT chunk_no, bytes, sum(bytes::bigint) OVER (ORDER BY ordinal) - bytes AS before
     FROM (
         SELECT chunk_no, ordinal, bytes FROM results
         WHERE day = $2 AND batch_id = $1 AND pulled_at IS NULL
@@ -54,7 +74,7 @@ WITH ready AS (
 ), claimed AS (
     UPDATE results r SET pulled_at = clock_timestamp()
     WHERE r.day = $2
-      AND r.chunk_no = ANY(ARRAY(SELECT chunk_no FROM ready WHERE before = 0 OR before < $4::int8))
+      AND r.chunk_no = ANY(ARRAY(SELECT chunk_no FROM ready WHERE before = 0 OR before + bytes <= $4::int8))
     RETURNING r.ordinal, r.chunk_id, r.records, r.bytes, r.compressed, r.body
 ), counted AS (
     UPDATE batch_counters SET
@@ -64,11 +84,38 @@ WITH ready AS (
         touched_at = clock_timestamp()
     WHERE batch_id = $1 AND slot = $5
 )
-SELECT chunk_id, bytes, compressed, body FROM claimed ORDER BY ordinal";
+SELECT chunk_id, ordinal, bytes, compressed, body FROM claimed ORDER BY ordinal";
+
+/// One chunk, whether it was pulled or not. Only a claim changes anything; a pulled row keeps the time of its first pull.
+const CLAIM_CHUNK: &str = "
+-- claims: claim chunk
+WITH chunk AS (
+    SELECT chunk_no FROM chunks WHERE day = $2 AND batch_id = $1 AND chunk_id = $3 LIMIT 1
+), found AS (
+    SELECT r.* FROM results r WHERE r.day = $2 AND r.chunk_no = (SELECT chunk_no FROM chunk) FOR UPDATE
+), live AS (
+    SELECT FROM batches WHERE id = $1 AND state <> 'cancelled' AND dropped_at IS NULL
+), claimed AS (
+    UPDATE results r SET pulled_at = clock_timestamp()
+    WHERE r.day = $2 AND r.pulled_at IS NULL AND EXISTS (SELECT FROM live)
+      AND r.chunk_no = (SELECT chunk_no FROM found)
+    RETURNING r.records, r.bytes
+), counted AS (
+    UPDATE batch_counters SET
+        chunks_pulled = chunks_pulled + 1,
+        records_pulled = records_pulled + claimed.records,
+        output_bytes = output_bytes - claimed.bytes,
+        touched_at = clock_timestamp()
+    FROM claimed WHERE batch_id = $1 AND slot = $5
+)
+SELECT f.chunk_id, f.ordinal, f.bytes, f.compressed, f.body, f.chunk_no IS NULL,
+       EXISTS (SELECT FROM live)
+           AND (f.pulled_at IS NULL OR f.pulled_at > clock_timestamp() - make_interval(secs => $4))
+FROM chunk LEFT JOIN found f ON true";
 
 impl Store {
-    /// Claims finished chunks of a batch: at most `max_chunks`, and no more once `max_bytes` are exceeded (but always at least
-    /// one). Concurrent claims get disjoint sets.
+    /// Claims finished chunks of a batch: at most `max_chunks`, and at most `max_bytes` (but always at least one). Concurrent
+    /// claims get disjoint sets.
     pub async fn claim_results(
         &self,
         batch_id: Uuid,
@@ -95,17 +142,66 @@ impl Store {
         })
         .await?;
         let Some(state) = state else { return Ok(Claim::NotFound) };
-        if state.try_get::<_, &str>(0)? == "cancelled" {
+        if is_cancelled(&state)? {
             return Ok(Claim::Cancelled);
         }
-        let results = rows.iter().map(|row| {
-            Ok(StoredResult {
-                chunk_id: row.try_get(0)?,
-                bytes: row.try_get(1)?,
-                compressed: row.try_get(2)?,
-                body: row.try_get(3)?,
-            })
-        });
-        Ok(Claim::Results(results.collect::<Result<_, StoreError>>()?))
+        Ok(Claim::Results(rows.iter().map(read_result).collect::<Result<_, StoreError>>()?))
     }
+
+    /// Claims one chunk by its id; one that was pulled within the last `grace_seconds` is handed out again and counts no second
+    /// time.
+    pub async fn claim_chunk(
+        &self,
+        batch_id: Uuid,
+        day: NaiveDate,
+        chunk_id: &str,
+        grace_seconds: f64,
+    ) -> Result<ChunkClaim, StoreError> {
+        let client = self.data.get().await?;
+        let (lock, state, claim) = tokio::try_join!(
+            client.prepare_cached(LOCK),
+            client.prepare_cached(STATE),
+            client.prepare_cached(CLAIM_CHUNK)
+        )?;
+        let locked: [&(dyn ToSql + Sync); 2] = [&batch_id, &PULL_SLOT];
+        let of_batch: [&(dyn ToSql + Sync); 1] = [&batch_id];
+        let claimed: [&(dyn ToSql + Sync); 5] = [&batch_id, &day, &chunk_id, &grace_seconds, &PULL_SLOT];
+        let (state, row) = pipelined(&client, async {
+            let (_, state, row) = tokio::try_join!(
+                client.query(&lock, &locked),
+                client.query_opt(&state, &of_batch),
+                client.query_opt(&claim, &claimed)
+            )?;
+            Ok((state, row))
+        })
+        .await?;
+        let Some(state) = state else { return Ok(ChunkClaim::NotFound) };
+        if is_cancelled(&state)? {
+            return Ok(ChunkClaim::Cancelled);
+        }
+        let Some(row) = row else { return Ok(ChunkClaim::UnknownChunk) };
+        let (unfinished, given): (bool, bool) =
+            (row.try_get(5)?, row.try_get::<_, Option<bool>>(6)? == Some(true));
+        Ok(match (unfinished, given) {
+            (true, _) => ChunkClaim::Unfinished,
+            (false, false) => ChunkClaim::Gone,
+            (false, true) => ChunkClaim::Result(read_result(&row)?),
+        })
+    }
+}
+
+/// Whether a row of [`STATE`] is that of a cancelled batch.
+pub(super) fn is_cancelled(row: &Row) -> Result<bool, StoreError> {
+    Ok(row.try_get::<_, &str>(0)? == "cancelled")
+}
+
+/// Reads `chunk_id, ordinal, bytes, compressed, body`.
+pub(super) fn read_result(row: &Row) -> Result<StoredResult, StoreError> {
+    Ok(StoredResult {
+        chunk_id: row.try_get(0)?,
+        ordinal: row.try_get(1)?,
+        bytes: row.try_get(2)?,
+        compressed: row.try_get(3)?,
+        body: row.try_get(4)?,
+    })
 }

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use super::{Store, StoreError};
 
 /// The partitioned tables.
-const PARTITIONED: [&str; 2] = ["chunks", "results"];
+const PARTITIONED: [&str; 3] = ["chunks", "results", "failed_work"];
 
 /// How many days ahead partitions exist.
 const DAYS_AHEAD: u64 = 2;

@@ -68,7 +68,7 @@ async fn a_pull_is_bounded_by_bytes_but_never_empty_handed() {
     let chunks = database.queued(&batch, &["a", "b", "c"]).await;
     database.finish(&batch, &chunks, Outcome::Completed).await;
     assert_eq!(pull(&database, &batch, 50, 1).await.len(), 1);
-    assert_eq!(pull(&database, &batch, 50, 601).await.len(), 2);
+    assert_eq!(pull(&database, &batch, 50, 1_200).await.len(), 2);
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ impl FromRequestParts<AppState> for BatchId {
 }
 
 impl BatchId {
-    fn read(text: &str) -> Result<Self, ApiError> {
+    pub(super) fn read(text: &str) -> Result<Self, ApiError> {
         Uuid::parse_str(text).map(Self).map_err(|_| not_found(text))
     }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod change;
 mod create;
+mod cursor;
 mod events;
 mod fields;
 mod overview;
@@ -58,6 +59,9 @@ pub fn routes() -> Router<AppState> {
         .route("/{tenant}/api/v4/batch/{id}/events", get(events::one))
         .route("/{tenant}/api/v4/batch/{id}/chunks", post(push::push))
         .route("/{tenant}/api/v4/batch/{id}/chunkresults", get(pull::pull))
+        .route("/{tenant}/api/v4/batch/{id}/chunkresults/{chunk_id}", get(pull::chunk))
+        .route("/{tenant}/api/v4/batch/{id}/results", get(pull::results))
+        .route("/{tenant}/api/v4/batch/{id}/results/ack", post(pull::acknowledge))
 }
 
 /// Carries work to its end even when the client goes away and the handler is dropped.

@@ -1,0 +1,243 @@
+//! `GET …/batch/{id}/chunkresults` (contract 1.3): claim, then stream the stored bytes; and the ways to get results again.
+
+mod page;
+mod query;
+mod results;
+
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use millrace_common::model::Caller;
+use millrace_common::store::{BatchView, ChunkClaim, Claim, Reading, StoredResult};
+use uuid::Uuid;
+
+use super::access::{BatchId, not_found, visible_view};
+use super::cursor::{Cursor, Purpose};
+use super::to_the_end;
+use super::wire::{StatusBody, StatusFields};
+use crate::auth::Auth;
+use crate::error::ApiError;
+use crate::memory::MemoryPermit;
+use crate::middleware;
+use crate::state::AppState;
+
+use page::{Forward, Page};
+use query::PullQuery;
+pub(super) use results::{acknowledge, results};
+
+/// So many full pages may be in memory at once.
+pub(super) const PAGES_AT_ONCE: usize = 2;
+/// The smallest page worth claiming.
+const SMALLEST_PAGE: usize = 256 * 1024;
+/// How long a pull waits for memory.
+const MEMORY_WAIT: Duration = Duration::from_secs(2);
+/// Pauses before the status is asked for again after a claim. What was claimed must not be lost to a short outage.
+const STATUS_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
+
+/// Hands out finished chunks, in the order of their completion; with `redeliver` those that were pulled lately, again.
+pub(super) async fn pull(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    BatchId(id): BatchId,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Response, ApiError> {
+    let received_at = middleware::current().received_at;
+    let query = PullQuery::read(&query)?;
+    let page = if query.redeliver {
+        redeliver(&state, &caller, id, &query, received_at).await?
+    } else {
+        to_the_end(claim(state, caller, id, query, received_at)).await?
+    };
+    page.into_response().await
+}
+
+/// Hands out one chunk: claimed now, or once more when it was pulled within the grace time.
+pub(super) async fn chunk(
+    State(state): State<AppState>,
+    Auth(caller): Auth,
+    Path((_, id, chunk_id)): Path<(String, String, String)>,
+) -> Result<Response, ApiError> {
+    let received_at = middleware::current().received_at;
+    let id = BatchId::read(&id)?.0;
+    to_the_end(claim_chunk(state, caller, id, chunk_id, received_at)).await?.into_response().await
+}
+
+async fn claim(
+    state: AppState,
+    caller: Caller,
+    id: Uuid,
+    query: PullQuery,
+    received_at: DateTime<Utc>,
+) -> Result<Page, ApiError> {
+    let before = visible_view(&state, &caller, id).await?;
+    let available = usize::try_from(before.counters.output_bytes).unwrap_or(0);
+    let (mut permit, max_bytes) = reserve(&state, available, query.max_bytes).await?;
+    let results = match state.store.claim_results(id, before.batch.day, query.max_chunks, max_bytes).await? {
+        Claim::Results(results) => results,
+        Claim::Cancelled => return Err(cancelled()),
+        Claim::NotFound => return Err(not_found(id)),
+    };
+    permit.shrink_to(results.iter().map(|result| result.body.len()).sum());
+    let view = if results.is_empty() { before } else { view_after(&state, before, &results).await };
+    let status = status(&state, &view, received_at);
+    Ok(Page { results, status, forward: None, permit })
+}
+
+async fn redeliver(
+    state: &AppState,
+    caller: &Caller,
+    id: Uuid,
+    query: &PullQuery,
+    received_at: DateTime<Utc>,
+) -> Result<Page, ApiError> {
+    let view = visible_view(state, caller, id).await?;
+    let [after] = Cursor::read_or_start(Purpose::Redelivery, id, query.after.as_deref())?.places();
+    let (mut permit, max_bytes) = reserve(state, usize::MAX, query.max_bytes).await?;
+    let day = view.batch.day;
+    let reading =
+        state.store.read_pulled_results(id, day, after, query.max_chunks, max_bytes, grace(state)).await?;
+    let (results, has_more) = page_of(reading, id)?;
+    permit.shrink_to(results.iter().map(|result| result.body.len()).sum());
+    let last = results.last().map_or(after, |result| result.ordinal);
+    let next_cursor = Cursor::new(Purpose::Redelivery, [last]).write(id);
+    let status = status(state, &view, received_at);
+    Ok(Page { results, status, forward: Some(Forward { next_cursor, has_more }), permit })
+}
+
+async fn claim_chunk(
+    state: AppState,
+    caller: Caller,
+    id: Uuid,
+    chunk_id: String,
+    received_at: DateTime<Utc>,
+) -> Result<Page, ApiError> {
+    let before = visible_view(&state, &caller, id).await?;
+    let (mut permit, _) = reserve(&state, usize::MAX, None).await?;
+    let claim = if chunk_id.contains('\0') {
+        // The database cannot hold it, so no chunk has it.
+        ChunkClaim::UnknownChunk
+    } else {
+        state.store.claim_chunk(id, before.batch.day, &chunk_id, grace(&state)).await?
+    };
+    let result = match claim {
+        ChunkClaim::Result(result) => result,
+        ChunkClaim::NotFound => return Err(not_found(id)),
+        ChunkClaim::Cancelled => return Err(cancelled()),
+        ChunkClaim::UnknownChunk => {
+            return Err(ApiError::not_found("CHUNK_NOT_FOUND", "the batch has no such chunk"));
+        }
+        ChunkClaim::Unfinished => {
+            return Err(ApiError::not_found("CHUNK_NOT_FINISHED", "the chunk has no result yet; ask again"));
+        }
+        ChunkClaim::Gone => {
+            let message = "the chunk was pulled too long ago to be handed out again";
+            return Err(ApiError::not_found("CHUNK_RESULT_EXPIRED", message));
+        }
+    };
+    permit.shrink_to(result.body.len());
+    let results = vec![result];
+    let view = view_after(&state, before, &results).await;
+    let status = status(&state, &view, received_at);
+    Ok(Page { results, status, forward: None, permit })
+}
+
+/// For how long a pulled result is handed out again, in seconds.
+fn grace(state: &AppState) -> f64 {
+    Duration::from_secs(state.config.clocks.redeliver_seconds).as_secs_f64()
+}
+
+fn status(state: &AppState, view: &BatchView, received_at: DateTime<Utc>) -> StatusBody {
+    StatusBody { id: view.batch.id, status: StatusFields::new(view, received_at, &state.config.clocks) }
+}
+
+/// 409: nothing of a cancelled batch is handed out.
+pub(super) fn cancelled() -> ApiError {
+    ApiError::conflict("BATCH_CANCELLED", "the batch is cancelled; nothing of it can be pulled")
+}
+
+/// The results of a reading, and whether there are more.
+fn page_of(reading: Reading, id: Uuid) -> Result<(Vec<StoredResult>, bool), ApiError> {
+    match reading {
+        Reading::Page { results, has_more } => Ok((results, has_more)),
+        Reading::Cancelled => Err(cancelled()),
+        Reading::NotFound => Err(not_found(id)),
+    }
+}
+
+/// Memory for a page, and how many bytes of results it may have: `limits.pull_bytes`, or less when the caller wants less, when
+/// there is less to pull, or when other pulls hold most of the budget.
+pub(super) async fn reserve(
+    state: &AppState,
+    available: usize,
+    max_bytes: Option<usize>,
+) -> Result<(MemoryPermit, i64), ApiError> {
+    let budget = &state.batches.pulls;
+    let most = state.config.limits.pull_bytes.max(SMALLEST_PAGE);
+    let wanted = available.min(max_bytes.unwrap_or(usize::MAX)).clamp(SMALLEST_PAGE, most);
+    let page = wanted.min(budget.free_bytes()).max(SMALLEST_PAGE);
+    let permit = budget.reserve(page, MEMORY_WAIT).await.ok_or_else(|| {
+        ApiError::too_many("SERVER_BUSY", "too many results are on their way; try again", None, 1)
+    })?;
+    let bytes = permit.bytes().min(max_bytes.unwrap_or(usize::MAX));
+    Ok((permit, i64::try_from(bytes).unwrap_or(i64::MAX)))
+}
+
+/// The batch after the claim. When the database cannot be asked, the view from before, less what was claimed: the caller
+/// gets the results all the same.
+async fn view_after(state: &AppState, before: BatchView, results: &[StoredResult]) -> BatchView {
+    let mut pauses = STATUS_PAUSES.iter();
+    loop {
+        match state.store.batch_view(before.batch.tenant_id, before.batch.id).await {
+            Ok(Some(view)) => return view,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(%error, "no status after a claim");
+                let Some(pause) = pauses.next() else { break };
+                tokio::time::sleep(*pause).await;
+            }
+        }
+    }
+    less_claimed(before, results)
+}
+
+/// A view from before a claim, corrected by what was claimed. The records of the claimed chunks are not known here; they count
+/// as pulled once nothing else is available.
+fn less_claimed(mut view: BatchView, results: &[StoredResult]) -> BatchView {
+    let claimed = i64::try_from(results.len()).unwrap_or(i64::MAX);
+    let bytes: i64 = results.iter().map(|result| i64::from(result.bytes)).sum();
+    let (available, records) = view.available();
+    view.counters.chunks_pulled += claimed.min(available);
+    view.counters.output_bytes = (view.counters.output_bytes - bytes).max(0);
+    if claimed >= available {
+        view.counters.records_pulled += records;
+    }
+    view
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::super::wire::tests::view;
+    use super::*;
+
+    fn result(id: &str) -> StoredResult {
+        let body = id.as_bytes().to_vec();
+        StoredResult { chunk_id: id.to_owned(), ordinal: 1, bytes: 10, compressed: false, body }
+    }
+
+    #[test]
+    fn without_a_fresh_status_the_claimed_chunks_are_deducted() {
+        let before = view();
+        let (available, records) = before.available();
+        assert!(available > 1 && records > 0);
+        let one = less_claimed(before.clone(), &[result("a")]);
+        assert_eq!(one.available(), (available - 1, records));
+        let all: Vec<_> = (0..available + 1).map(|_| result("a")).collect();
+        let none = less_claimed(before, &all);
+        assert_eq!(none.available(), (0, 0));
+        assert!(none.counters.output_bytes >= 0);
+    }
+}
