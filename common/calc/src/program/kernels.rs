@@ -1,6 +1,11 @@
 //! Loops over lanes, written so that the compiler vectorises them. Each tells whether any lane is out of the
 //! ordinary (an error, an infinity, numbers too near to each other to compare); such lanes then go through the definition in
 //! [`scalar`](super::scalar), so that both executions agree bit for bit.
+//!
+//! Every source is cut to the lanes that are written, and the loops count: so the compiler sees that no index lies outside. A
+//! check that stays would keep it from using vectors, or leave it the last lanes to do one by one.
+
+#![expect(clippy::needless_range_loop, reason = "loops that count leave no check of an index")]
 
 use super::lanes::{Slots, Source};
 use super::power;
@@ -23,10 +28,10 @@ pub(super) fn map1(
 ) -> bool {
     let a = a.cut(out.len());
     let mut marks = 0_u64;
-    for (i, out) in out.iter_mut().enumerate() {
+    for i in 0..out.len() {
         let x = a.at(i);
         let result = f(x);
-        *out = result;
+        out[i] = result;
         marks |= odd(x, result);
     }
     marks != 0
@@ -43,10 +48,10 @@ pub(super) fn map2(
 ) -> bool {
     let (a, b) = (a.cut(out.len()), b.cut(out.len()));
     let mut marks = 0_u64;
-    for (i, out) in out.iter_mut().enumerate() {
+    for i in 0..out.len() {
         let (x, y) = (a.at(i), b.at(i));
         let result = f(x, y);
-        *out = result;
+        out[i] = result;
         marks |= odd(x, y, result);
     }
     marks != 0
@@ -99,9 +104,9 @@ pub(super) fn select(condition: impl Source, yes: impl Source, no: impl Source, 
     let groups = out.len();
     let (condition, yes, no) = (condition.cut(groups), yes.cut(groups), no.cut(groups));
     let mut marks = 0_u64;
-    for (i, out) in out.iter_mut().enumerate() {
+    for i in 0..out.len() {
         let (c, yes, no) = (condition.at(i), yes.at(i), no.at(i));
-        *out = if c != 0.0 { yes } else { no };
+        out[i] = if c != 0.0 { yes } else { no };
         marks |= mark(c);
     }
     marks != 0
@@ -119,9 +124,9 @@ pub(super) fn compare_select(
     let groups = out.len();
     let (a, b, yes, no) = (a.cut(groups), b.cut(groups), yes.cut(groups), no.cut(groups));
     let mut marks = 0_u64;
-    for (i, out) in out.iter_mut().enumerate() {
+    for i in 0..out.len() {
         let (x, y, yes, no) = (a.at(i), b.at(i), yes.at(i), no.at(i));
-        *out = if raw(x, y) { yes } else { no };
+        out[i] = if raw(x, y) { yes } else { no };
         marks |= u64::from(!far(x, y) & (x != y));
     }
     marks != 0
@@ -138,10 +143,10 @@ pub(super) fn if_error(a: impl Source, otherwise: impl Source, out: &mut [f64]) 
 pub(super) fn accumulate(sum: &mut [f64], a: impl Source) -> bool {
     let a = a.cut(sum.len());
     let mut marks = 0_u64;
-    for (i, sum) in sum.iter_mut().enumerate() {
+    for i in 0..sum.len() {
         let x = a.at(i);
-        *sum += x;
-        marks |= mark(*sum);
+        sum[i] += x;
+        marks |= mark(sum[i]);
     }
     marks != 0
 }
@@ -152,9 +157,9 @@ pub(super) fn accumulate_four([a, b, c, d]: [&[f64]; 4], sum: &mut [f64]) -> boo
     let lanes = sum.len();
     let (a, b, c, d) = (a.cut(lanes), b.cut(lanes), c.cut(lanes), d.cut(lanes));
     let mut marks = 0_u64;
-    for (i, sum) in sum.iter_mut().enumerate() {
-        *sum = (((*sum + a[i]) + b[i]) + c[i]) + d[i];
-        marks |= mark(*sum);
+    for i in 0..sum.len() {
+        sum[i] = (((sum[i] + a[i]) + b[i]) + c[i]) + d[i];
+        marks |= mark(sum[i]);
     }
     marks != 0
 }
@@ -164,10 +169,10 @@ pub(super) fn accumulate_four([a, b, c, d]: [&[f64]; 4], sum: &mut [f64]) -> boo
 pub(super) fn accumulate_extreme(best: &mut [f64], a: impl Source, greater: bool) -> bool {
     let a = a.cut(best.len());
     let mut marks = 0_u64;
-    for (i, best) in best.iter_mut().enumerate() {
+    for i in 0..best.len() {
         let x = a.at(i);
-        let better = if greater { x > *best } else { x < *best };
-        *best = if better { x } else { *best };
+        let better = if greater { x > best[i] } else { x < best[i] };
+        best[i] = if better { x } else { best[i] };
         marks |= mark(x);
     }
     marks != 0
@@ -178,10 +183,10 @@ pub(super) fn accumulate_extreme(best: &mut [f64], a: impl Source, greater: bool
 pub(super) fn accumulate_logic(all: &mut [f64], a: impl Source, and: bool) -> bool {
     let a = a.cut(all.len());
     let mut marks = 0_u64;
-    for (i, all) in all.iter_mut().enumerate() {
+    for i in 0..all.len() {
         let x = a.at(i);
-        let (left, right) = (*all != 0.0, x != 0.0);
-        *all = if if and { left & right } else { left | right } { 1.0 } else { 0.0 };
+        let (left, right) = (all[i] != 0.0, x != 0.0);
+        all[i] = if if and { left & right } else { left | right } { 1.0 } else { 0.0 };
         marks |= mark(x);
     }
     marks != 0
@@ -192,11 +197,11 @@ pub(super) fn accumulate_logic(all: &mut [f64], a: impl Source, and: bool) -> bo
 pub(super) fn accumulate_product(sum: &mut [f64], a: impl Source, b: impl Source) -> bool {
     let (a, b) = (a.cut(sum.len()), b.cut(sum.len()));
     let mut marks = 0_u64;
-    for (i, sum) in sum.iter_mut().enumerate() {
+    for i in 0..sum.len() {
         let (x, y) = (a.at(i), b.at(i));
         let product = x * y;
-        *sum += product;
-        marks |= mark(*sum);
+        sum[i] += product;
+        marks |= mark(sum[i]);
     }
     marks != 0
 }
@@ -320,11 +325,11 @@ pub(super) fn whole_power<const FMA: bool>(
 ) -> bool {
     let (base, high, low) = (base.cut(out.len()), &mut high[..out.len()], &mut low[..out.len()]);
     let mut marks = 0_u64;
-    for (i, ((high, low), out)) in high.iter_mut().zip(low.iter_mut()).zip(out).enumerate() {
+    for i in 0..out.len() {
         let (h, l) = power::whole::<FMA>(base.at(i), exponent);
-        *high = h;
-        *low = l;
-        *out = h;
+        high[i] = h;
+        low[i] = l;
+        out[i] = h;
         marks |= u64::from(!power::sure(h, l));
     }
     marks != 0
@@ -340,11 +345,11 @@ pub(super) fn next_power<const FMA: bool>(
 ) -> bool {
     let (base, high, low) = (base.cut(out.len()), &mut high[..out.len()], &mut low[..out.len()]);
     let mut marks = 0_u64;
-    for (i, ((high, low), out)) in high.iter_mut().zip(low.iter_mut()).zip(out).enumerate() {
-        let (h, l) = power::times::<FMA>(*high, *low, base.at(i));
-        *high = h;
-        *low = l;
-        *out = h;
+    for i in 0..out.len() {
+        let (h, l) = power::times::<FMA>(high[i], low[i], base.at(i));
+        high[i] = h;
+        low[i] = l;
+        out[i] = h;
         marks |= u64::from(!power::sure(h, l));
     }
     marks != 0
