@@ -18,6 +18,14 @@ const fn leading_digits(word: u64) -> usize {
     (others.trailing_zeros() / 8) as usize
 }
 
+/// The number of eight digits, a byte each, the first one lowest.
+#[inline]
+const fn eight_digits(digits: u64) -> u64 {
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
+    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF
+}
+
 impl Cursor<'_> {
     /// Moves over digits; answers how many. Eight bytes are looked at together, because the lengths of numbers are what a branch
     /// predictor cannot guess.
@@ -53,10 +61,7 @@ impl Cursor<'_> {
             return Some((0, 0));
         }
         // Moved up, the digits end in the highest byte, and zeros fill the front.
-        let digits = word << (64 - 8 * count);
-        let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
-        let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
-        Some((count, fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF))
+        Some((count, eight_digits(word << (64 - 8 * count))))
     }
 
     /// Moves over a number without computing it.
@@ -103,9 +108,41 @@ impl Cursor<'_> {
         Ok(self.slow_number(start))
     }
 
+    /// A number without sign and exponent that takes seven bytes at most, point included: one word has it, and the byte behind it.
+    #[inline]
+    fn word_number(&mut self) -> Option<f64> {
+        let word = self.word()?;
+        let before = leading_digits(word ^ ZEROS);
+        if before == 0 || before > 6 || (before > 1 && word as u8 == b'0') {
+            return None;
+        }
+        let mut digits = (word ^ ZEROS) << (64 - 8 * before);
+        let (mut behind, mut length) = (0, before);
+        if (word >> (8 * before)) as u8 == b'.' {
+            let rest = (word ^ ZEROS) >> (8 * before + 8);
+            // The zeros that were shifted in count as digits: a number that reaches them may go on.
+            behind = leading_digits(rest);
+            length = before + 1 + behind;
+            if behind == 0 || length > 7 {
+                return None;
+            }
+            digits = (digits >> (8 * behind)) | (rest << (64 - 8 * behind));
+        }
+        if matches!((word >> (8 * length)) as u8, b'e' | b'E') {
+            return None;
+        }
+        self.pos += length;
+        let mantissa = eight_digits(digits);
+        #[expect(clippy::cast_precision_loss, reason = "at most 8 digits")]
+        Some(mantissa as f64 / POWERS.get(behind).copied()?)
+    }
+
     /// A number of at most seven digits before and after the point, without exponent; the cursor is anywhere after a `None`.
     #[inline]
     fn short_number(&mut self) -> Option<f64> {
+        if let Some(value) = self.word_number() {
+            return Some(value);
+        }
         let negative = self.byte() == b'-';
         self.pos += usize::from(negative);
         let leading = self.byte();

@@ -43,6 +43,8 @@ pub(crate) struct Remarks {
 pub(crate) struct Reader<'a> {
     cursor: Cursor<'a>,
     inputs: &'a [u8],
+    /// The same as text.
+    whole: Option<&'a str>,
     form: Form,
     layout: &'a Layout,
     names: &'a FxHashMap<String, usize>,
@@ -82,6 +84,7 @@ impl<'a> Reader<'a> {
         let mut reader = Self {
             cursor: Cursor::new(parts.inputs),
             inputs: parts.inputs,
+            whole: std::str::from_utf8(parts.inputs).ok(),
             form: parts.form,
             layout,
             names,
@@ -161,7 +164,7 @@ impl<'a> Reader<'a> {
                             *base = value;
                         }
                     } else {
-                        let value = match scalar(&mut cursor, slot.declared)? {
+                        let value = match scalar(&mut cursor, None, slot.declared)? {
                             Scalar::Number(lane) => number::value(lane),
                             Scalar::Value(value) => value,
                             Scalar::Text(text) => text.into(),
@@ -386,7 +389,7 @@ impl<'a> Reader<'a> {
                     let lane = number_lane(&mut self.cursor)?;
                     self.lanes.set(slot.first, row, lane);
                 } else {
-                    match scalar(&mut self.cursor, slot.declared)? {
+                    match scalar(&mut self.cursor, self.whole, slot.declared)? {
                         Scalar::Text(text) => {
                             self.lanes.set_odd(slot.first, row, self.texts.value(text));
                             if text.is_empty() {

@@ -24,12 +24,26 @@ pub(super) fn number_lane(cursor: &mut Cursor<'_>) -> Result<f64, Syntax> {
     Ok(if value.is_finite() { value } else { number::error(ErrorValue::Num) })
 }
 
-/// The value at the cursor as one cell takes it (contract 2.1); an object or array is `#VALUE!`.
+/// The value at the cursor as one cell takes it (contract 2.1); an object or array is `#VALUE!`. `whole` is all that the cursor
+/// moves over, where it is known to be UTF-8, so that no text has to be looked at again.
 #[inline]
-pub(super) fn scalar<'a>(cursor: &mut Cursor<'a>, declared: Option<DataType>) -> Result<Scalar<'a>, Syntax> {
+pub(super) fn scalar<'a>(
+    cursor: &mut Cursor<'a>,
+    whole: Option<&'a str>,
+    declared: Option<DataType>,
+) -> Result<Scalar<'a>, Syntax> {
     match cursor.peek() {
         b'"' => {
             let raw = cursor.string()?;
+            if !raw.escaped
+                && declared.is_none()
+                && let Some(whole) = whole
+            {
+                let end = cursor.position() - 1;
+                if let Some(text) = whole.get(end - raw.text.len()..end) {
+                    return Ok(Scalar::Text(text));
+                }
+            }
             match (raw.decode(), declared) {
                 (Cow::Borrowed(text), None) => Ok(Scalar::Text(text)),
                 (Cow::Borrowed(""), _) => Ok(Scalar::Text("")),
