@@ -270,7 +270,12 @@ mod tests {
     use crate::middleware::RequestContext;
 
     async fn body_of(error: ApiError, v1: bool) -> (StatusCode, axum::http::HeaderMap, Json_) {
-        let context = RequestContext { id: "r-1".into(), received_at: chrono::DateTime::UNIX_EPOCH, v1 };
+        let context = RequestContext {
+            id: "r-1".into(),
+            received_at: chrono::DateTime::UNIX_EPOCH,
+            v1,
+            ..RequestContext::default()
+        };
         let response = middleware::scope(context, async { error.into_response() }).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();

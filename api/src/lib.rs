@@ -6,24 +6,24 @@ pub mod body;
 pub mod cli;
 pub mod error;
 pub mod health;
+pub mod https;
 pub mod memory;
 pub mod middleware;
 #[cfg(test)]
 mod properties;
 pub mod push;
+pub mod server;
 pub mod spark;
 pub mod state;
 pub mod watch;
 
-use std::time::Duration;
-
 use axum::extract::Request;
 use axum::response::IntoResponse;
-use axum::serve::ListenerExt;
-use axum::{Router, middleware::from_fn, middleware::from_fn_with_state};
+use axum::{Router, middleware::from_fn_with_state};
 use millrace_common::config::Config;
 use millrace_common::startup::patiently;
 use millrace_common::store::StoreError;
+use millrace_common::tls::TlsError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapRequestLayer;
@@ -53,6 +53,12 @@ pub enum ServeError {
     /// The settings of the database are useless.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The certificate, or the authorities to trust, cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The issuers of tokens cannot be asked.
+    #[error(transparent)]
+    Issuers(#[from] auth::IssuersError),
     /// The listener failed.
     #[error("the listener failed: {0}")]
     Io(#[from] std::io::Error),
@@ -60,6 +66,7 @@ pub enum ServeError {
 
 /// All routes with everything around them.
 pub fn router(state: AppState) -> Router {
+    let trust_forwarded_for = state.config.http.trust_forwarded_for;
     let routes = Router::new()
         .merge(spark::routes())
         .merge(admin::routes())
@@ -77,7 +84,7 @@ pub fn router(state: AppState) -> Router {
     );
     Router::new().fallback_service(tolerant).layer(
         ServiceBuilder::new()
-            .layer(from_fn(middleware::around))
+            .layer(from_fn_with_state(trust_forwarded_for, middleware::around))
             .layer(compression)
             .layer(CatchPanicLayer::custom(middleware::on_panic)),
     )
@@ -97,7 +104,7 @@ async fn no_method(request: Request) -> impl IntoResponse {
 /// while `/livez` already answers, and lets open requests end after the shutdown, for at most `http.drain_timeout_ms`.
 pub async fn serve(config: Config, migrate: bool, shutdown: CancellationToken) -> Result<(), ServeError> {
     let address = config.http.listen;
-    let drain = Duration::from_millis(config.http.drain_timeout_ms);
+    let tls = server::tls(&config.http, &shutdown)?;
     let listener = TcpListener::bind(address).await.map_err(|cause| ServeError::Listen { address, cause })?;
     let address = listener.local_addr()?;
     // Requests that are open at the shutdown still need the broker.
@@ -106,21 +113,12 @@ pub async fn serve(config: Config, migrate: bool, shutdown: CancellationToken) -
     let starting = tokio::spawn(become_ready(state.clone(), migrate, shutdown.clone()));
     tracing::info!(%address, "listening on {address}");
 
-    let listener = listener.tap_io(|stream| {
-        // Small answers must not wait for the acknowledgement of earlier ones; without it they are merely slower.
-        let _ = stream.set_nodelay(true);
-    });
-    let server = axum::serve(listener, router(state.clone()))
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let deadline = async {
+    let end_of_streams = async {
         shutdown.cancelled().await;
         state.watch.end();
-        tokio::time::sleep(drain).await;
     };
-    tokio::select! {
-        result = async { server.await } => result?,
-        () = deadline => tracing::warn!("requests were still open after {} ms", drain.as_millis()),
-    }
+    let serving = server::run(listener, &state.config.http, tls, router(state.clone()), &shutdown);
+    tokio::join!(serving, end_of_streams);
     starting.abort();
     broker_shutdown.cancel();
     state.publisher.stopped().await;

@@ -1,6 +1,7 @@
 //! What happens to every request around its handler: request ids, spans, panics, draining, tolerant paths, compression.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -19,6 +20,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::error::ApiError;
+use crate::server::Peer;
 use crate::state::AppState;
 
 /// Identifies a request in answers and logs; the same on a client's retries.
@@ -38,6 +40,16 @@ pub struct RequestContext {
     pub received_at: DateTime<Utc>,
     /// Whether errors have the v1 shape.
     pub v1: bool,
+    /// The address that the request came from, where that is known.
+    pub source: Option<IpAddr>,
+    /// Whether it came encrypted to this process.
+    pub encrypted: bool,
+}
+
+impl Default for RequestContext {
+    fn default() -> Self {
+        Self { id: Arc::from(""), received_at: Utc::now(), v1: false, source: None, encrypted: false }
+    }
 }
 
 tokio::task_local! {
@@ -46,11 +58,7 @@ tokio::task_local! {
 
 /// The request that the current task answers. Outside of requests: an anonymous one of this moment.
 pub fn current() -> RequestContext {
-    CURRENT.try_with(Clone::clone).unwrap_or_else(|_| RequestContext {
-        id: Arc::from(""),
-        received_at: Utc::now(),
-        v1: false,
-    })
+    CURRENT.try_with(Clone::clone).unwrap_or_default()
 }
 
 /// Runs `future` as the answer to a request.
@@ -58,14 +66,16 @@ pub async fn scope<F: Future>(context: RequestContext, future: F) -> F::Output {
     CURRENT.scope(context, future).await
 }
 
-/// The outermost layer: request id, span, drain of refused bodies.
-pub async fn around(request: Request, next: Next) -> Response {
+/// The outermost layer: request id, span, drain of refused bodies, headers for browsers.
+pub async fn around(State(trust_forwarded_for): State<bool>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let path = request.uri().path().to_owned();
     let context = RequestContext {
         id: request_id(request.headers()),
         received_at: Utc::now(),
         v1: has_prefix(&path, "/api/v1/"),
+        source: source(&request, trust_forwarded_for),
+        encrypted: request.extensions().get::<Peer>().is_some_and(|peer| peer.encrypted),
     };
     let span = tracing::info_span!(
         "request", request.id = %context.id, method = %request.method(), path, tenant = tenant_of(&path).unwrap_or(""),
@@ -87,7 +97,30 @@ pub async fn around(request: Request, next: Next) -> Response {
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
+    for (name, value) in BROWSERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
+}
+
+/// What browsers must not do with answers, unless a route says otherwise: guess types, run or embed what was uploaded, keep
+/// what only the caller may see, tell others where it is.
+const BROWSERS: [(HeaderName, &str); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+/// The address that a request came from: the other end of the connection, or what the proxy there says it was.
+fn source(request: &Request, trust_forwarded_for: bool) -> Option<IpAddr> {
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
+    if !trust_forwarded_for {
+        return peer;
+    }
+    // The last entry is the proxy's own; those before it are what the caller claims.
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    forwarded.rsplit(',').next()?.trim().parse().ok().or(peer)
 }
 
 /// Answers 503 to everything but health checks until the schema is there.
@@ -248,6 +281,20 @@ mod tests {
         assert_eq!(tenant_of("/api/v1/product/create"), None);
         assert_eq!(tenant_of("/api/api/v4"), None);
         assert_eq!(tenant_of("/health"), None);
+    }
+
+    #[test]
+    fn forwarded_addresses_count_only_when_they_are_trusted() {
+        let mut request = Request::builder()
+            .header("x-forwarded-for", "1.1.1.1, 2.2.2.2")
+            .header("x-forwarded-for", "3.3.3.3, 4.4.4.4")
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(source(&request, false), None);
+        let peer = Peer { address: IpAddr::from([9, 9, 9, 9]), encrypted: false };
+        request.extensions_mut().insert(peer);
+        assert_eq!(source(&request, false), Some(peer.address));
+        assert_eq!(source(&request, true), Some(IpAddr::from([4, 4, 4, 4])));
     }
 
     #[test]

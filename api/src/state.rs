@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use millrace_common::broker::{Control, Publisher, Topology};
 use millrace_common::config::Config;
 use millrace_common::programs::Programs;
-use millrace_common::store::{Store, StoreError};
+use millrace_common::store::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::KeyCache;
+use crate::ServeError;
+use crate::auth::{KeyCache, RateLimits};
 use crate::memory::MemoryBudget;
 use crate::spark::batch::Batches;
 use crate::watch::Watch;
@@ -29,6 +30,8 @@ pub struct AppState {
     pub control: Control,
     /// Keys seen in the last seconds.
     pub keys: KeyCache,
+    /// How much each tenant may ask for.
+    pub rate_limits: RateLimits,
     /// Request bodies in memory.
     pub memory: MemoryBudget,
     /// Compiled services, for synchronous calls.
@@ -43,7 +46,7 @@ pub struct AppState {
 impl AppState {
     /// Opens the pools and starts connecting to the broker; waits for neither. `shutdown` ends the broker's connections:
     /// cancel it when the last request is answered.
-    pub fn start(config: Config, shutdown: &CancellationToken) -> Result<Self, StoreError> {
+    pub fn start(config: Config, shutdown: &CancellationToken) -> Result<Self, ServeError> {
         let store = Store::open(&config.database, "millrace-api")?;
         let topology = Topology::new(&config.broker);
         let publisher = Publisher::start(&config.broker, shutdown.clone());
@@ -56,7 +59,8 @@ impl AppState {
             topology,
             publisher,
             control,
-            keys: KeyCache::default(),
+            keys: KeyCache::start(&config.auth, shutdown)?,
+            rate_limits: RateLimits::new(&config),
             memory: MemoryBudget::new(config.http.memory_bytes),
             ready: Arc::new(AtomicBool::new(false)),
             config: Arc::new(config),

@@ -238,6 +238,20 @@ def test_bad_oauth_credentials_end_at_once(fleet):
             client.batches.describe()
 
 
+def test_a_token_of_an_issuer_is_a_credential(fleet, service, issuer):
+    with client_of(fleet, token=issuer.token()) as client:
+        assert client.services.execute(service, inputs={"price": 1, "quantity": 1, "tax": 0}).data["outputs"] == [{"total": 1.0}]
+        batch = client.batches.create(service)
+        assert batch.data["data"]["created_by"] == "ann"
+        client.batches.of(batch.data["id"]).cancel()
+        with pytest.raises(errors.ForbiddenError):
+            client.folders.create(f"sdk-{uuid.uuid4().hex[:8]}")
+    for token in (issuer.token(exp=time.time() - 3600), issuer.token(aud="account"), issuer.token() + "x"):
+        with client_of(fleet, token=token) as client:
+            with pytest.raises(errors.UnauthorizedError):
+                client.batches.describe()
+
+
 def oauth_credentials(fleet):
     """A key is an OAuth client: its id, and the key itself as the secret."""
     binaries = pathlib.Path(os.environ.get("MRT_BIN_DIR", pathlib.Path(__file__).resolve().parents[2] / "target" / "debug"))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 
-use crate::client::Client;
+use crate::client::{Client, http};
 use crate::process::{Process, Signal, binary};
 use crate::services::{Database, Services, at_address, without_settings};
 use crate::wait::{PATIENCE, wait_until};
@@ -23,6 +23,7 @@ pub struct FleetOptions {
     worker_settings: BTreeMap<String, String>,
     broker_at: Option<SocketAddr>,
     database_at: Option<SocketAddr>,
+    database_query: Option<String>,
 }
 
 impl FleetOptions {
@@ -56,6 +57,13 @@ impl FleetOptions {
     #[must_use]
     pub const fn broker_at(mut self, address: SocketAddr) -> Self {
         self.broker_at = Some(address);
+        self
+    }
+
+    /// Every process connects to the database with these terms in the URL: `sslmode=require`.
+    #[must_use]
+    pub fn database_query(mut self, terms: &str) -> Self {
+        self.database_query = Some(terms.to_owned());
         self
     }
 
@@ -372,6 +380,10 @@ impl Fleet {
             Some(address) => self.database.url_at(address)?,
             None => self.database.url.clone(),
         };
+        let database = match &self.options.database_query {
+            Some(terms) => format!("{database}?{terms}"),
+            None => database,
+        };
         let broker = match self.options.broker_at {
             Some(address) => at_address(&self.services.broker_url, address)?,
             None => self.services.broker_url.clone(),
@@ -486,7 +498,7 @@ impl Drop for Fleet {
 async fn ready(process: &mut Process) -> Result<SocketAddr> {
     let address = process.address().await?;
     let url = format!("http://{address}/readyz");
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let http = http()?.no_proxy().timeout(Duration::from_secs(5)).build()?;
     let what = format!("{} is ready", process.name());
     let answered = wait_until(&what, PATIENCE, || {
         let request = http.get(&url);

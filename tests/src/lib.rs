@@ -17,6 +17,7 @@ mod fleet;
 mod process;
 pub mod proxy;
 mod services;
+pub mod tls;
 mod wait;
 
 pub use answer::Answer;

@@ -271,3 +271,47 @@ async fn keys_are_made_stored_listed_and_revoked() {
         .await
         .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_limits_and_the_audit_trail_are_kept_from_the_command_line() {
+    let fleet = Fleet::start(FleetOptions::workers(0)).await.unwrap();
+    let made = succeed(
+        &fleet,
+        &[
+            "key",
+            "create",
+            "--owner",
+            "nightly",
+            "--scope",
+            "batch",
+            "--expires",
+            "90d",
+            "--output-format",
+            "json",
+        ],
+    );
+    let made: Value = serde_json::from_str(&made.await).unwrap();
+    assert_eq!(made["scopes"], serde_json::json!(["batch"]));
+    let listed = succeed(&fleet, &["key", "list", "--output-format", "json"]).await;
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    assert_eq!((&listed[0]["scopes"], &listed[1]["id"]), (&serde_json::json!(["tenant:admin"]), &made["id"]));
+    assert!(listed[1]["expires_at"].is_string() && !listed.iter().any(|key| key.get("key").is_some()));
+    succeed(&fleet, &["tenant", "limit", "acme", "--requests-per-second", "7"]).await;
+    let tenants = succeed(&fleet, &["tenant", "list", "--output-format", "json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&tenants).unwrap()[0]["requests_per_second"], 7);
+    succeed(&fleet, &["key", "revoke", made["id"].as_str().unwrap()]).await;
+    fail(&fleet, &["key", "revoke", made["id"].as_str().unwrap()], 1).await;
+    fail(&fleet, &["key", "create", "--owner", "late", "--expires", "2001-01-01"], 2).await;
+    fail(&fleet, &["audit", "--tenant", "nobody"], 1).await;
+
+    let trail = succeed(&fleet, &["audit", "--actor", "operator", "--output-format", "json"]).await;
+    let trail: Vec<Value> = serde_json::from_str(&trail).unwrap();
+    let actions: Vec<&str> = trail.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["tenant.create", "key.create", "key.create", "tenant.update", "key.revoke"]);
+    assert!(!format!("{trail:?}").contains(made["key"].as_str().unwrap()));
+    let table = succeed(&fleet, &["audit", "--action", "key", "--max", "1"]).await;
+    assert!(
+        table.contains("key.revoke") && table.contains("operator") && !table.contains("key.create"),
+        "{table}"
+    );
+}

@@ -1,10 +1,14 @@
-//! Who calls, and what they may do: API keys, access tokens, the tenant that the request is for (contract 4.1 and 1.8), and
+//! Who calls, and what they may do: API keys, access tokens, tokens of other issuers, the tenant that the request is for (contract 4.1 and 1.8), and
 //! the scope that its route demands.
 //!
 //! [`authenticate`] stands before every route; handlers take the caller that it found as [`Auth`].
 
+mod crypto;
 mod demands;
+mod jwks;
+mod jwt;
 mod keys;
+mod limits;
 mod tokens;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -21,7 +25,9 @@ use crate::middleware::{self, tenant_of};
 use crate::state::AppState;
 
 pub use demands::{DEMANDS, Demand};
+pub use jwt::IssuersError;
 pub use keys::{Identity, KeyCache};
+pub use limits::RateLimits;
 pub use tokens::{TOKEN_LIFE, issue_token};
 
 const X_SYNTHETIC_KEY: HeaderName = HeaderName::from_static("x-synthetic-key");
@@ -74,9 +80,7 @@ async fn permit(
     tenant: Option<String>,
     demand: Demand,
 ) -> Result<Caller, ApiError> {
-    let identity = state.keys.identify(&state.store, &credential).await?;
-    let identity =
-        identity.ok_or_else(|| ApiError::unauthorized("the credential is unknown, revoked or expired"))?;
+    let identity = state.keys.identify(&state.store, &credential, middleware::current().source).await?;
     if let Some(tenant) = tenant
         && tenant.to_lowercase() != identity.caller.tenant.to_lowercase()
     {
@@ -87,6 +91,7 @@ async fn permit(
     {
         return Err(ApiError::missing_scope(scope));
     }
+    state.rate_limits.request(identity.caller.tenant_id, identity.limits)?;
     Ok(identity.caller.clone())
 }
 
@@ -99,7 +104,10 @@ impl AppState {
             name: caller.name.clone(),
             credential: caller.credential.clone(),
             request_id: Some(request.id.to_string()),
-            source: None,
+            source: request
+                .source
+                .filter(|_| self.config.audit.source_address)
+                .map(|address| address.to_string()),
         })
     }
 }

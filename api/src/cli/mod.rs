@@ -59,6 +59,9 @@ pub struct Globals {
     /// The tenant
     #[arg(long, global = true, env = "MILLRACE_TENANT", hide_env_values = true, value_name = "NAME")]
     tenant: Option<String>,
+    /// A PEM file with the authorities that an https server is checked against [default: those of the system]
+    #[arg(long, global = true, env = "MILLRACE_CA", hide_env_values = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The profile to use, or for `login` to write [default: default]
     #[arg(long, global = true, env = "MILLRACE_PROFILE", hide_env_values = true, value_name = "NAME")]
     profile: Option<String>,

@@ -24,6 +24,8 @@ pub struct Connection {
     pub tenant: String,
     /// The API key.
     pub key: Secret,
+    /// A PEM file with the authorities that an https server is checked against; `None`: those of the system.
+    pub ca: Option<PathBuf>,
 }
 
 /// One profile of the file.
@@ -33,6 +35,7 @@ struct Profile {
     url: String,
     tenant: String,
     key: Secret,
+    ca: Option<PathBuf>,
 }
 
 /// The profile file. The key is written in the clear, for which the file has mode 0600.
@@ -49,6 +52,8 @@ struct WrittenProfile<'a> {
     url: &'a str,
     tenant: &'a str,
     key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<&'a Path>,
 }
 
 impl Profiles {
@@ -80,8 +85,8 @@ impl Profiles {
             .profiles
             .iter()
             .map(|(name, profile)| {
-                let Profile { url, tenant, key } = profile;
-                (name.as_str(), WrittenProfile { url, tenant, key: key.expose() })
+                let Profile { url, tenant, key, ca } = profile;
+                (name.as_str(), WrittenProfile { url, tenant, key: key.expose(), ca: ca.as_deref() })
             })
             .collect();
         let text = toml::to_string(&BTreeMap::from([("profiles", profiles)]))
@@ -121,13 +126,8 @@ fn server_url(text: &str) -> Result<String, CliError> {
         |why: &str| CliError::Usage(format!("the URL {text:?} {why}, for example http://127.0.0.1:8080"));
     let url = reqwest::Url::parse(text).map_err(|_| refused("is not an absolute address"))?;
     match url.scheme() {
-        "http" => {}
-        "https" => {
-            return Err(refused(
-                "begins with https, which this program does not speak: use http to a proxy or tunnel on this machine",
-            ));
-        }
-        _ => return Err(refused("does not begin with http://")),
+        "http" | "https" => {}
+        _ => return Err(refused("begins neither with http:// nor with https://")),
     }
     if url.host_str().is_none() || url.query().is_some() || url.fragment().is_some() {
         return Err(refused("must consist of scheme, host and port"));
@@ -143,7 +143,8 @@ fn resolve(
 ) -> Result<Connection, CliError> {
     let url = globals.url.as_deref().map(server_url).transpose()?;
     if let (Some(url), Some(tenant), Some(key)) = (&url, &globals.tenant, &key) {
-        return Ok(Connection { url: url.clone(), tenant: tenant.clone(), key: Secret::new(key.clone()) });
+        let (url, tenant, key) = (url.clone(), tenant.clone(), Secret::new(key.clone()));
+        return Ok(Connection { url, tenant, key, ca: globals.ca.clone() });
     }
     let name = globals.profile.as_deref().unwrap_or("default");
     let mut profile = profiles()?.profiles.remove(name);
@@ -162,9 +163,9 @@ fn resolve(
             "the profile {name:?} is for another server or tenant: set {KEY_VARIABLE}, or use --profile NAME"
         )));
     }
-    let (stored_url, stored_tenant, stored_key) = match profile.take() {
-        Some(profile) => (Some(profile.url), Some(profile.tenant), Some(profile.key)),
-        None => (None, None, None),
+    let (stored_url, stored_tenant, stored_key, stored_ca) = match profile.take() {
+        Some(profile) => (Some(profile.url), Some(profile.tenant), Some(profile.key), profile.ca),
+        None => (None, None, None, None),
     };
     let missing =
         |what: &str| CliError::Usage(format!("no {what} is known: run `millrace login`, or give {what}"));
@@ -176,6 +177,7 @@ fn resolve(
             .or(stored_tenant)
             .ok_or_else(|| missing("--tenant (MILLRACE_TENANT)"))?,
         key: key.map(Secret::new).or(stored_key).ok_or_else(|| missing("MILLRACE_API_KEY"))?,
+        ca: globals.ca.clone().or(stored_ca),
     })
 }
 
@@ -200,15 +202,17 @@ pub async fn login(globals: &Globals, args: &LoginArgs) -> Result<(), CliError> 
     )?;
     let tenant = globals.tenant.clone().ok_or_else(|| usage("login needs --tenant NAME"))?;
     let key = read_key()?;
-    let connection = Connection { url, tenant, key };
+    // The profile is read from anywhere later.
+    let ca = globals.ca.as_ref().map(|path| path.canonicalize().map_err(|error| CliError::file(path, error)));
+    let connection = Connection { url, tenant, key, ca: ca.transpose()? };
     if !args.unchecked {
         Client::new(connection.clone())?.overview_json().await?;
     }
     let path = profile_path()?;
     let name = globals.profile.clone().unwrap_or_else(|| "default".to_owned());
     let mut profiles = Profiles::read(&path)?;
-    let Connection { url, tenant, key } = connection;
-    profiles.profiles.insert(name.clone(), Profile { url, tenant, key });
+    let Connection { url, tenant, key, ca } = connection;
+    profiles.profiles.insert(name.clone(), Profile { url, tenant, key, ca });
     profiles.write(&path)?;
     say(&format!("stored as profile {name:?} in {}", path.display()));
     Ok(())
@@ -259,6 +263,7 @@ mod tests {
             url: url.to_owned(),
             tenant: "acme".to_owned(),
             key: Secret::new("stored-key"),
+            ca: None,
         };
         Ok(Profiles {
             profiles: BTreeMap::from([
@@ -302,10 +307,11 @@ mod tests {
 
     #[test]
     fn addresses_are_checked() {
-        for bad in ["localhost:8080", "ftp://h", "https://h", "http://", "http://h?x=1", ""] {
+        for bad in ["localhost:8080", "ftp://h", "http://", "http://h?x=1", ""] {
             assert!(matches!(server_url(bad), Err(CliError::Usage(_))), "{bad}");
         }
         assert_eq!(server_url("http://h:8080/base/").unwrap(), "http://h:8080/base");
+        assert_eq!(server_url("https://h").unwrap(), "https://h");
     }
 
     #[test]

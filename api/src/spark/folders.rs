@@ -21,6 +21,7 @@ use super::time::{self, timestamp};
 use crate::auth::Auth;
 use crate::body::{read_body, read_json};
 use crate::error::ApiError;
+use crate::middleware;
 use crate::state::AppState;
 
 /// Largest cover image, in bytes.
@@ -99,7 +100,11 @@ async fn create(
 fn base_url(headers: &HeaderMap) -> String {
     let text =
         |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
-    let scheme = if text("x-forwarded-proto") == Some("https") { "https" } else { "http" };
+    let scheme = if text("x-forwarded-proto") == Some("https") || middleware::current().encrypted {
+        "https"
+    } else {
+        "http"
+    };
     let host = text("x-forwarded-host").or_else(|| text(header::HOST.as_str())).unwrap_or("localhost");
     format!("{scheme}://{host}")
 }

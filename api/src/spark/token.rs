@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use chrono::Utc;
-use millrace_common::store::{hash_key, is_key};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::forms::read_form;
 use crate::auth::{TOKEN_LIFE, issue_token};
 use crate::error::ApiError;
+use crate::middleware;
 use crate::state::AppState;
 
 /// Largest token request, in bytes.
@@ -39,7 +39,7 @@ async fn token(
         return Ok(refuse("invalid_client", "client_id must be the id of an API key, client_secret the key"));
     };
     let secret = secret.trim();
-    let owner = if is_key(secret) { state.store.key_by_hash(&hash_key(secret)).await? } else { None };
+    let owner = state.keys.key_owner(&state.store, secret, middleware::current().source).await?;
     let owner = owner
         .filter(|owner| owner.key_id == id && owner.caller.tenant.to_lowercase() == tenant.to_lowercase());
     let Some(owner) = owner else {

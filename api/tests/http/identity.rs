@@ -74,13 +74,16 @@ async fn client_credentials_buy_a_token() {
     assert_eq!((&token["token_type"], &token["refresh_expires_in"]), (&json!("Bearer"), &json!(0)));
     assert_eq!((&token["not-before-policy"], &token["not_before_policy"]), (&json!(0), &json!(0)));
     assert!(token["expires_in"].as_i64().unwrap() > 60);
-    let token = token["access_token"].as_str().unwrap();
+    assert_eq!(token["scope"], "tenant:admin");
+    let token = token["access_token"].as_str().unwrap().to_owned();
     assert_ne!(token, server.key);
-    for (token, status) in [(token.to_owned(), 200), (format!("{token}x"), 401), ("mrt_AAAA".to_owned(), 401)]
-    {
+    for (token, status) in [(token.clone(), 200), (format!("{token}x"), 401), ("mrt_AAAA".to_owned(), 401)] {
         let request = Request::get(PATH).header("authorization", format!("Bearer {token}"));
         assert_eq!(server.send(request.body(Body::empty()).unwrap()).await.status, status);
     }
+    assert!(server.state.store.keys("acme").await.unwrap()[0].last_used_at.is_some());
+    // A token buys no token: it would never end.
+    assert_eq!(ask("acme", &id, &token).await.status, 400);
     // 400, never 401: the SDK would ask again and again.
     for (tenant, id, secret) in [
         ("acme", id.as_str(), "mr_wrong"),
@@ -92,6 +95,18 @@ async fn client_credentials_buy_a_token() {
         let answer = ask(tenant, id, secret).await;
         assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_client")));
     }
+    let request = Request::post("/auth/realms/acme/protocol/openid-connect/token")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from("grant_type=password&username=ann&password=x"))
+        .unwrap();
+    let answer = server.send(request).await;
+    assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("unsupported_grant_type")));
+    // A token ends with its key.
+    assert!(server.state.store.revoke_key(None, server.key_id).await.unwrap());
+    server.state.keys.forget();
+    let request = Request::get(PATH).header("authorization", format!("Bearer {token}"));
+    assert_eq!(server.send(request.body(Body::empty()).unwrap()).await.status, 401);
+    assert_eq!(ask("acme", &id, &server.key).await.status, 400);
     server.stop().await;
 }
 

@@ -1,11 +1,13 @@
 //! Keys over HTTP, and the audit trail.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Method;
 use millrace_common::store::AuditFilter;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::server::{Answer, Server, rectangle};
 
@@ -156,6 +158,71 @@ async fn every_change_leaves_an_entry() {
     assert_eq!(others["data"].as_array().unwrap().len(), 2, "its own creation and its key's");
     assert_eq!(server.get("/acme/api/v4/audit?max=0").await.refusal().0, 400);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_leave_entries_too() {
+    let Some(server) = Server::start().await else { return };
+    let batches = server.batches(&["ann", "ann"]).await;
+    let (closed, cancelled) = (batches[0], batches[1]);
+    let patch = async |id: Uuid, state: &str| {
+        let request = server.request(Method::PATCH, &format!("/acme/api/v4/batch/{id}"));
+        let body = Body::from(json!({"batch_status": state}).to_string());
+        server.send(request.header("content-type", "application/json").body(body).unwrap()).await.status
+    };
+    assert_eq!(patch(closed, "closed").await, 200);
+    assert_eq!(patch(closed, "closed").await, 200, "nothing changes, and nothing is noted");
+    assert_eq!(patch(cancelled, "cancelled").await, 200);
+    assert_eq!(patch(cancelled, "closed").await, 409);
+    let body = server.get("/acme/api/v4/audit?action=batch").await.ok();
+    let entries: Vec<Value> = body["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| json!([entry["actor"], entry["action"], entry["object"], entry["outcome"]]))
+        .collect();
+    let expected = [
+        json!(["system", "batch.create", closed, "done"]),
+        json!(["system", "batch.create", cancelled, "done"]),
+        json!(["ann", "batch.close", closed, "done"]),
+        json!(["ann", "batch.cancel", cancelled, "done"]),
+        json!(["ann", "batch.close", cancelled, "refused"]),
+    ];
+    assert_eq!(entries, expected);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_on_after_the_last_entry_misses_none() {
+    const WRITERS: usize = 6;
+    const FOLDERS: usize = 15;
+    let Some(server) = Server::start().await else { return };
+    let server = Arc::new(server);
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let server = Arc::clone(&server);
+            tokio::spawn(async move {
+                for index in 0..FOLDERS {
+                    server.create_folder(&format!("f-{writer}-{index}")).await.ok();
+                }
+            })
+        })
+        .collect();
+    let (mut after, mut seen) = (0, Vec::new());
+    let began = Instant::now();
+    while seen.len() < WRITERS * FOLDERS && began.elapsed() < Duration::from_secs(60) {
+        let page =
+            server.get(&format!("/acme/api/v4/audit?after={after}&max=7&action=folder.create")).await.ok();
+        seen.extend(page["data"].as_array().unwrap().iter().map(|entry| entry["object"].to_string()));
+        after = page["next_after"].as_i64().unwrap();
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), WRITERS * FOLDERS);
+    Arc::into_inner(server).unwrap().stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

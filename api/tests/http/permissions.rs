@@ -4,11 +4,10 @@ use axum::body::Body;
 use axum::http::Request;
 use millrace_api::auth::{DEMANDS, Demand};
 use millrace_common::model::{Scope, Scopes};
-use millrace_common::store::{KeyTerms, NewBatch};
-use serde_json::json;
+use millrace_common::store::KeyTerms;
 use uuid::Uuid;
 
-use crate::server::{Answer, Server, rectangle};
+use crate::server::{Answer, Server};
 
 /// A path as callers write it.
 fn concrete(path: &str, id: &str) -> String {
@@ -96,34 +95,14 @@ async fn every_route_demands_what_it_states() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_users_batch_is_not_found_by_any_route() {
     let Some(server) = Server::start().await else { return };
-    server.create_folder("geo").await.ok();
-    let published = server.release("geo", "rectangle", &rectangle(), json!({})).await;
-    let version_id = published["response_data"]["version_id"].as_str().unwrap().parse().unwrap();
-    let tenant = server.state.store.tenant("acme").await.unwrap().unwrap();
-    let version = server.state.store.version(tenant.id, version_id).await.unwrap().unwrap();
-    let new = NewBatch {
-        tenant_id: tenant.id,
-        version_id,
-        service_id: version.service_id,
-        service_uri: version.uri(),
-        version: version.number(),
-        compiler_version: version.compiler_version.clone(),
-        created_by: "bob".into(),
-        call_purpose: "test".into(),
-        chunks_per_request: 1,
-        runner_thread_count: 1,
-        input_bytes: 1_000_000,
-        output_bytes: 1_000_000,
-        ..NewBatch::default()
-    };
-    let batch = server.state.store.create_batch(&new).await.unwrap().batch;
+    let batch = server.batches(&["bob"]).await[0];
     let stranger = key(&server, "ann", &[], [Scope::Batch]).await;
     let owner = key(&server, "bob", &[], [Scope::Batch]).await;
     let supervisor = key(&server, "sue", &["supervisor:pf"], [Scope::Batch]).await;
     let mut routes = 0;
     for (method, path, _) in DEMANDS.iter().filter(|(_, path, _)| path.contains("/batch/{id}")) {
         routes += 1;
-        let path = concrete(path, &batch.id.to_string());
+        let path = concrete(path, &batch.to_string());
         // Neither whether it exists nor what is wrong with the request shows.
         let refused = call(&server, method, &path, Some(&stranger)).await;
         assert_eq!((refused.status, code(&refused)), (404, "BATCH_NOT_FOUND".into()), "{method} {path}");

@@ -6,6 +6,9 @@ pub enum BrokerError {
     /// `broker.url` is not a usable AMQP URL. Only a change of configuration helps.
     #[error("broker.url is not a usable AMQP URL: {0}")]
     BadUrl(String),
+    /// `broker.tls_ca` cannot be read.
+    #[error("broker.tls_ca: {0}")]
+    Authorities(String),
     /// There is no connection, or it was lost before the outcome was known. The operation may or may not have happened;
     /// repeating it later is safe.
     #[error("the broker is not reachable: {0}")]

@@ -2,6 +2,7 @@
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,6 +108,8 @@ impl Drop for CutOnDrop {
 #[derive(Debug, Clone)]
 pub(super) struct LinkOptions {
     uri: Result<AMQPUri, BrokerError>,
+    /// A file with the authorities for amqps; none: those of the system.
+    authorities: Option<PathBuf>,
     name: String,
     /// Deadline of every set-up: connect, channel, qos, consume.
     pub(super) setup: Duration,
@@ -124,7 +127,17 @@ impl LinkOptions {
             .and_then(|path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
             .unwrap_or_else(|| "millrace".to_owned());
         let name = format!("{program} {purpose} ({}, {})", config.prefix, std::process::id());
-        Self { uri, name, setup: Duration::from_millis(config.connect_timeout_ms) }
+        let authorities = (!config.tls_ca.is_empty()).then(|| PathBuf::from(&config.tls_ca));
+        Self { uri, authorities, name, setup: Duration::from_millis(config.connect_timeout_ms) }
+    }
+
+    /// How amqps is spoken. The file is read at each connection, so that a renewed one counts.
+    async fn tls(&self) -> Result<OwnedTLSConfig, BrokerError> {
+        let Some(path) = &self.authorities else { return Ok(OwnedTLSConfig::default()) };
+        let chain = tokio::fs::read_to_string(path).await;
+        let chain =
+            chain.map_err(|error| BrokerError::Authorities(format!("{}: {error}", path.display())))?;
+        Ok(OwnedTLSConfig { cert_chain: Some(chain), ..OwnedTLSConfig::default() })
     }
 
     pub(super) fn frame_max(mut self, bytes: u32) -> Self {
@@ -176,6 +189,7 @@ impl Link {
     /// Connects; gives up at the set-up deadline.
     pub(super) async fn open(options: &LinkOptions) -> Result<Arc<Self>, BrokerError> {
         let uri = options.uri.clone()?;
+        let tls = options.tls().await?;
         let cutter = Cutter::default();
         let mut guard = CutOnDrop(Some(cutter.clone()));
         let deadline = options.setup;
@@ -185,14 +199,16 @@ impl Link {
             uri,
             lapin::runtime::default_runtime()?,
             async move |uri: AMQPUri, runtime| {
-                let config = OwnedTLSConfig::default();
-                let opening = uri.connect_with_config_async(config.as_ref(), &runtime);
+                let opening = uri.connect_with_config_async(tls.as_ref(), &runtime);
                 let stream = tokio::time::timeout(deadline, opening)
                     .await
                     .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-                if let AsyncTcpStream::Plain(plain) = &stream {
-                    held.hold(TcpStream::from(plain.get_ref().as_fd().try_clone_to_owned()?));
-                }
+                let socket = match &stream {
+                    AsyncTcpStream::Plain(plain) => plain,
+                    AsyncTcpStream::Rustls(encrypted) => encrypted.get_ref().0,
+                    _ => return Err(std::io::Error::from(std::io::ErrorKind::Unsupported).into()),
+                };
+                held.hold(TcpStream::from(socket.get_ref().as_fd().try_clone_to_owned()?));
                 Ok(stream)
             },
             properties,

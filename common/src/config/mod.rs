@@ -16,13 +16,19 @@ use std::time::Duration;
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
 
-pub use identity::AuditConfig;
+pub use identity::{AuditConfig, AuthConfig, IssuerConfig, RateLimitsConfig};
 pub use notify::EventsConfig;
 pub use worker::{FallbackConfig, WorkerConfig};
 
 /// Variables that begin with `MILLRACE_` and are not configuration keys: the command line's own.
-const OTHER_VARIABLES: [&str; 5] =
-    ["MILLRACE_CONFIG", "MILLRACE_URL", "MILLRACE_TENANT", "MILLRACE_API_KEY", "MILLRACE_PROFILE"];
+const OTHER_VARIABLES: [&str; 6] = [
+    "MILLRACE_CONFIG",
+    "MILLRACE_URL",
+    "MILLRACE_TENANT",
+    "MILLRACE_API_KEY",
+    "MILLRACE_PROFILE",
+    "MILLRACE_CA",
+];
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +97,10 @@ pub struct Config {
     pub clocks: ClocksConfig,
     /// What a new tenant gets.
     pub tenants: TenantsConfig,
+    /// Who callers are.
+    pub auth: AuthConfig,
+    /// Rate limits of a tenant that has none of its own.
+    pub rate_limits: RateLimitsConfig,
     /// The audit trail.
     pub audit: AuditConfig,
     /// Logs.
@@ -102,8 +112,11 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// Connection URL, `postgres://user:password@host:port/database`. Connect directly, or through a pooler that keeps
-    /// prepared statements (PgBouncer 1.21 or newer).
+    /// prepared statements (PgBouncer 1.21 or newer). `?sslmode=` is disable, prefer, require, verify-ca or verify-full.
     pub url: Secret,
+    /// A PEM file with the authorities that the server's certificate is checked against, as `sslrootcert` in the URL; empty: those
+    /// of the system.
+    pub tls_ca: String,
     /// Largest number of control-plane connections of one process.
     pub control_connections: u32,
     /// Largest number of data-plane connections of one process.
@@ -118,6 +131,7 @@ impl Default for DatabaseConfig {
     fn default() -> Self {
         Self {
             url: Secret::new("postgres://millrace@127.0.0.1:5432/millrace"),
+            tls_ca: String::new(),
             control_connections: 8,
             data_connections: 12,
             acquire_timeout_ms: 5_000,
@@ -130,8 +144,10 @@ impl Default for DatabaseConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrokerConfig {
-    /// Connection URL, `amqp://user:password@host:port/vhost`.
+    /// Connection URL, `amqp://user:password@host:port/vhost`, or `amqps://` for TLS.
     pub url: Secret,
+    /// A PEM file with the authorities that the broker's certificate is checked against; empty: those of the system.
+    pub tls_ca: String,
     /// The first part of every queue and exchange name; two installations on one broker need two prefixes.
     pub prefix: String,
     /// AMQP heartbeat in seconds; a dead link is noticed after two of them.
@@ -151,6 +167,7 @@ impl Default for BrokerConfig {
     fn default() -> Self {
         Self {
             url: Secret::new("amqp://guest:guest@127.0.0.1:5672/%2f"),
+            tls_ca: String::new(),
             prefix: "millrace".to_owned(),
             heartbeat_seconds: 10,
             connect_timeout_ms: 5_000,
@@ -167,6 +184,16 @@ impl Default for BrokerConfig {
 pub struct HttpConfig {
     /// The address that `millrace-api` listens on.
     pub listen: SocketAddr,
+    /// A PEM file with the certificate and its chain, for https; empty: http. Read again when it changes, and at SIGHUP.
+    pub tls_certificate: String,
+    /// A PEM file with the key of the certificate.
+    pub tls_key: String,
+    /// The most connections at once; further ones wait.
+    pub connections: usize,
+    /// How long the head of a request may take to arrive, in milliseconds; so long an idle connection is kept as well.
+    pub head_timeout_ms: u64,
+    /// Whether the last address in `x-forwarded-for` is taken for the caller's. Only behind a proxy that sets it.
+    pub trust_forwarded_for: bool,
     /// The most request bodies, in decoded bytes, that are in memory at once; further requests get 429.
     pub memory_bytes: usize,
     /// Limit of a synchronous execute call, in milliseconds (contract 4.4).
@@ -179,6 +206,11 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls_certificate: String::new(),
+            tls_key: String::new(),
+            connections: 4_096,
+            head_timeout_ms: 30_000,
+            trust_forwarded_for: false,
             memory_bytes: 64_000_000,
             execute_timeout_ms: 55_000,
             drain_timeout_ms: 20_000,
@@ -363,6 +395,13 @@ impl Config {
         if self.worker.silent_after_ms < 3 * self.worker.heartbeat_ms {
             return contradiction("worker.silent_after_ms must be at least three times worker.heartbeat_ms");
         }
+        if self.http.tls_certificate.is_empty() != self.http.tls_key.is_empty() {
+            return contradiction("http.tls_certificate and http.tls_key go together");
+        }
+        if self.http.connections == 0 || self.http.head_timeout_ms == 0 {
+            return contradiction("http.connections and http.head_timeout_ms must be above 0");
+        }
+        self.auth.check()?;
         if self.broker.prefix.is_empty() || self.broker.prefix.len() > 64 {
             return contradiction("broker.prefix must have 1 to 64 characters");
         }

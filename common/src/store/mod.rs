@@ -9,6 +9,7 @@ mod audit;
 mod batches;
 mod claims;
 mod commit;
+mod connect;
 mod documents;
 mod error;
 mod fleet;
@@ -23,13 +24,12 @@ mod totals;
 mod views;
 mod watched;
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveDate;
 use parking_lot::Mutex;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 
 pub use admission::{Admission, Push, PushedChunk, QueuedPush};
 pub use audit::{AuditEntry, AuditFilter};
@@ -73,31 +73,27 @@ impl Store {
     /// Opens both pools. Connections are made when they are first needed. Changes are those of the program `name` itself, unless
     /// [`Store::acting`] says otherwise.
     pub fn open(config: &DatabaseConfig, name: &str) -> Result<Self, StoreError> {
-        let url = config.url.expose();
+        let connecting = connect::connecting(config)?;
         let timeout = format!("{}", config.statement_timeout_ms);
         let invalid = |error: String| StoreError::Unavailable(format!("database.url: {error}"));
 
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| invalid(error.to_string()))?
-            .application_name(name)
-            .options([
-                ("statement_timeout", timeout.as_str()),
-                ("idle_in_transaction_session_timeout", "60000"),
-            ]);
+        let options = connecting.control.application_name(name).options([
+            ("statement_timeout", timeout.as_str()),
+            ("idle_in_transaction_session_timeout", "60000"),
+        ]);
         let acquire = Duration::from_millis(config.acquire_timeout_ms);
         let control = PgPoolOptions::new()
             .max_connections(config.control_connections)
             .acquire_timeout(acquire)
             .connect_lazy_with(options);
 
-        let mut options =
-            tokio_postgres::Config::from_str(url).map_err(|error| invalid(error.to_string()))?;
+        let mut options = connecting.data;
         options.application_name(name).connect_timeout(acquire).options(format!(
             "-c statement_timeout={timeout} -c idle_in_transaction_session_timeout=60000 {DATA_PLANE_PLANS}"
         ));
         let manager = deadpool_postgres::Manager::from_config(
             options,
-            tokio_postgres::NoTls,
+            connecting.data_tls,
             deadpool_postgres::ManagerConfig { recycling_method: deadpool_postgres::RecyclingMethod::Fast },
         );
         let data = deadpool_postgres::Pool::builder(manager)
@@ -150,6 +146,12 @@ impl Store {
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.control).await?;
+        Ok(())
+    }
+
+    /// As [`Store::ping`], over a connection of the data plane.
+    pub async fn ping_data_plane(&self) -> Result<(), StoreError> {
+        self.data.get().await?.batch_execute("SELECT 1").await?;
         Ok(())
     }
 }

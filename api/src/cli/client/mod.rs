@@ -23,6 +23,7 @@ pub use wire::{
 };
 
 use super::profile::Connection;
+use crate::https;
 
 /// What stays as it is in a path segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -179,11 +180,19 @@ impl fmt::Debug for Client {
 impl Client {
     /// A client for a command that a person waits for; see [`Client::with_patience`].
     pub fn new(connection: Connection) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
+        let builder = if connection.url.starts_with("https:") {
+            https::client(connection.ca.as_deref())
+        } else {
+            https::plain_client()
+        };
+        let builder = builder.map_err(|error| ClientError::Unreachable {
+            url: connection.url.clone(),
+            reason: format!("TLS: {error}"),
+        })?;
+        let http = builder
             .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(5))
             .read_timeout(Duration::from_secs(90))
-            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ClientError::Unreachable {
                 url: connection.url.clone(),
@@ -210,7 +219,7 @@ impl Client {
     }
 
     fn request(&self, call: &Call, request_id: &str) -> Result<RequestBuilder, reqwest::Error> {
-        let Connection { url, tenant, key } = &*self.connection;
+        let Connection { url, tenant, key, .. } = &*self.connection;
         let builder = self
             .http
             .request(call.method.clone(), format!("{url}{}", call.path))

@@ -34,7 +34,7 @@ async fn scripted(script: &[&str]) -> (Client, Arc<Mutex<Vec<String>>>) {
         }
     });
     let key = millrace_common::config::Secret::new("the-key");
-    (Client::new(Connection { url, tenant: "ac me".to_owned(), key }).unwrap(), seen)
+    (Client::new(Connection { url, tenant: "ac me".to_owned(), key, ca: None }).unwrap(), seen)
 }
 
 fn complete(request: &[u8]) -> bool {
@@ -125,7 +125,7 @@ async fn a_server_that_is_not_there_is_named() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let key = millrace_common::config::Secret::new("the-key");
-    let client = Client::new(Connection { url: url.clone(), tenant: "t".to_owned(), key }).unwrap();
+    let client = Client::new(Connection { url: url.clone(), tenant: "t".to_owned(), key, ca: None }).unwrap();
     let patience = Patience { busy: Duration::ZERO, broken: Duration::ZERO };
     let error = client.with_patience(patience, Arc::new(|_: &str| {})).overview_json().await.unwrap_err();
     assert!(error.to_string().contains(&url) && !error.to_string().contains("the-key"), "{error}");

@@ -74,7 +74,7 @@ pub async fn start() -> (Shared, Client) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    let connection = Connection { url, tenant: "acme".to_owned(), key: Secret::new("k") };
+    let connection = Connection { url, tenant: "acme".to_owned(), key: Secret::new("k"), ca: None };
     (world, Client::new(connection).unwrap())
 }
 

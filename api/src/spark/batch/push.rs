@@ -30,6 +30,7 @@ pub(super) async fn push(
     let received_at = middleware::current().received_at;
     let target = target(&state, &caller, id).await?;
     let body = read_body(&state, request).await?;
+    state.rate_limits.push(caller.tenant_id, body.bytes.len())?;
     let format = match body.media {
         Media::Json | Media::Unstated => Format::Json,
         Media::Bson => Format::Bson,
