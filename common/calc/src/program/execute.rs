@@ -58,7 +58,7 @@ impl Scratch {
     /// Bytes that the registers take.
     pub fn bytes(&self) -> usize {
         let values = self.bank.values.iter().map(Vec::capacity).sum::<usize>();
-        let values = values + self.store.capacity() + self.registers.capacity();
+        let values = values + self.bank.spare.capacity() + self.store.capacity() + self.registers.capacity();
         self.bank.bytes() + values * size_of::<Value>()
     }
 }
