@@ -15,8 +15,20 @@ pub struct Book {
     pub names: Vec<DefinedName>,
     /// Excel tables (list objects), the targets of structured references.
     pub tables: Vec<Table>,
+    /// Which day serial dates count from.
+    pub dates: DateSystem,
     /// Array formulas. In the sheets, the cells that they fill hold a formula that is refused: only the fallback knows these.
     pub arrays: Vec<ArrayFormula>,
+}
+
+/// Which day serial dates count from (`date1904` of a workbook).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DateSystem {
+    /// 1 is 1900-01-01, with Excel's 29 February 1900.
+    #[default]
+    From1900,
+    /// 0 is 1904-01-01, 1,462 days later.
+    From1904,
 }
 
 /// A formula that fills an area.

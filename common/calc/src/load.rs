@@ -59,9 +59,10 @@ pub enum LoadError {
         /// `an array formula` or `a what-if data table`.
         kind: &'static str,
     },
-    /// The workbook counts dates from 1904 and calculates with dates.
+    /// The workbook counts dates from 1904, calculates with dates, and needs the fallback, which counts from 1900 only.
     #[error(
-        "the workbook uses the 1904 date system and calculates with dates ({0}); switch it to the 1900 date system"
+        "the workbook uses the 1904 date system and calculates with dates ({0}), which the fallback engine cannot; switch it \
+         to the 1900 date system"
     )]
     Date1904(String),
     /// A defined name that marks an input or output is not usable.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::book::Range;
+use crate::book::{DateSystem, Range};
 use crate::describe::{DATE_FUNCTIONS, explain};
 use crate::engine::{Engine, Routed};
 use crate::limits::Limits;
@@ -65,7 +65,6 @@ pub(crate) fn route(
             report.volatile_functions.clone_from(&used.volatile_functions);
             report.formulas_used = used.formulas as u64;
             report.instructions = used.instructions as u64;
-            refuse_1904(source, report)?;
             return Ok(Engine::Program(program));
         }
         Err(obstacles) => obstacles,
@@ -152,8 +151,9 @@ pub(crate) fn failed(report: &Report, error: FallbackError) -> LoadError {
     LoadError::Fallback { place: first.place, construct: first.message, error }
 }
 
+/// The reference engine knows the 1900 date system only.
 fn refuse_1904(source: &Source, report: &Report) -> Result<(), LoadError> {
-    if !source.date_1904 {
+    if source.book.dates == DateSystem::From1900 {
         return Ok(());
     }
     let is_date = |name: &&str| {
@@ -179,6 +179,10 @@ pub(crate) fn compare(
         return;
     };
     // Nothing to compare where the two differ by nature: random numbers.
+    // And dates from 1904, which the reference engine does not know.
+    if source.book.dates != DateSystem::From1900 {
+        return;
+    }
     if check.records == 0 || check.budget.is_zero() || !report.volatile_functions.is_empty() {
         return;
     }

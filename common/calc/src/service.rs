@@ -8,6 +8,7 @@ use rustc_hash::{FxHashMap, FxHasher};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::book::DateSystem;
 use crate::chunk::evaluate::{self, Plan};
 use crate::chunk::filter::{Filter, split_list};
 use crate::chunk::lanes::Lanes;
@@ -15,6 +16,7 @@ use crate::chunk::layout::Layout;
 use crate::chunk::{ChunkError, ChunkResult, Scan};
 use crate::describe::{defaults, first_results, interface, self_test};
 use crate::engine::Engine;
+use crate::functions::serial;
 use crate::interface::{DEFAULT_SUBSERVICE, Interface};
 use crate::limits::Limits;
 use crate::load::LoadError;
@@ -139,6 +141,7 @@ struct Inner {
     engine: Engine,
     layout: Layout,
     rules: Rules,
+    dates: DateSystem,
 }
 
 /// Memory that one thread reuses from chunk to chunk.
@@ -181,9 +184,8 @@ impl Service {
             ..Report::default()
         };
         let engine = route(kind, &source, limits, engines, &mut report)?;
-        if source.date_1904 {
-            report.warnings.push("the workbook uses the 1904 date system".to_owned());
-        }
+        // Until the service is loaded: its defaults, bounds and saved values are in its own date system.
+        let _dates = serial::enter(source.book.dates);
         let defaults = defaults(&source, limits, &mut report);
         let results = first_results(&engine, &defaults).map_err(|error| failed(&report, error))?;
         let rules = validation::build(&mut source, limits, &mut report.warnings);
@@ -193,8 +195,9 @@ impl Service {
             self_test(&source, &results, &mut report);
         }
         compare(&source, &engine, &defaults, limits, engines, &mut report);
+        let dates = source.book.dates;
         let layout = Layout::new(&source.inputs, &source.outputs, defaults);
-        Ok(Self { inner: Arc::new(Inner { kind, interface, report, engine, layout, rules }) })
+        Ok(Self { inner: Arc::new(Inner { kind, interface, report, engine, layout, rules, dates }) })
     }
 
     /// What kind of file it came from.
@@ -331,6 +334,11 @@ impl Prepared {
             .iter()
             .filter_map(|index| self.inner.layout.outputs.get(*index))
             .map(|slot| slot.name.as_str())
+    }
+
+    /// Dates count as in the service, in this thread, while the answer lives. Programs see to that themselves.
+    pub(crate) fn dates(&self) -> serial::Entered {
+        serial::enter(self.inner.dates)
     }
 
     pub(crate) fn rules(&self) -> &Rules {

@@ -20,7 +20,6 @@ pub(crate) struct Source {
     pub formulas: u32,
     /// Cells that stand for a refused construct, with its name, sorted out when the compiler meets them.
     pub refused: Vec<(Range, &'static str)>,
-    pub date_1904: bool,
 }
 
 /// A cell marked by `Xvalidate_<name>`.

@@ -8,7 +8,7 @@
 #[path = "support/conformance.rs"]
 mod conformance;
 
-use conformance::{Case, book, families, hoisted, same};
+use conformance::{Case, Family, book, families, hoisted, same};
 use millrace_calc::book::{Book, Range};
 use millrace_calc::functions::functions;
 use millrace_calc::limits::Limits;
@@ -55,15 +55,16 @@ fn alike(a: &Value, b: &Value) -> bool {
 }
 
 /// What is wrong with a case, and whether its literals could be hidden.
-fn check(case: &Case, cells: &[((u32, u32), Value)]) -> Result<bool, String> {
-    let plain = book(&case.formula, cells);
+fn check(case: &Case, family: &Family) -> Result<bool, String> {
+    let cells = &family.cells;
+    let plain = Book { dates: family.dates, ..book(&case.formula, cells) };
     let values = evaluate(&plain, &[Range::cell(1, 2, 1)], &Limits::default(), &VOLATILE)
         .map_err(|error| error.to_string())?;
     if !same(&values[0], &case.expected, case.tolerance) {
         return Err(format!("{:?}, not {:?}", values[0], case.expected));
     }
     let mut whole = true;
-    let hidden = book(&hoisted(&case.formula), cells);
+    let hidden = Book { dates: family.dates, ..book(&hoisted(&case.formula), cells) };
     for (what, book) in [("inputs", &plain), ("hidden literals", &hidden)] {
         for (kind, mut scratch) in [("columns", Scratch::default()), ("records", Scratch::record_by_record())]
         {
@@ -87,7 +88,7 @@ fn known_results() {
         for case in &family.cases {
             count += 1;
             assert!(!case.source.is_empty(), "{}:{} has no source", case.file, case.line);
-            match check(case, &family.cells) {
+            match check(case, &family) {
                 Ok(whole) => known_only += usize::from(!whole),
                 Err(error) => {
                     failures.push(format!("{}:{}: {}: {error}", case.file, case.line, case.formula))

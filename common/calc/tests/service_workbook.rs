@@ -379,13 +379,18 @@ fn unsupported_formulas_and_circles_are_refused_with_the_cell() {
 }
 
 #[test]
-fn the_1904_date_system_is_refused_only_with_dates() {
+fn dates_count_from_1904_where_the_workbook_says_so() {
     let mut parts = Parts::new(CELLS);
     parts.workbook_attributes = r#"date1904="1""#.into();
+    parts.sheet =
+        parts.sheet.replace("A1*2", r#"TEXT(A1+&quot;2024-01-30&quot;,&quot;yyyy-mm-dd&quot;)&amp;YEAR(A1)"#);
+    let data = json!({"inputs": [["a"], [1], [366]]});
     let service = load(&parts.zip()).unwrap();
-    assert!(service.report().warnings[0].contains("1904"));
-    parts.sheet = parts.sheet.replace("A1*2", "YEAR(A1)");
-    assert_eq!(refused(&parts), LoadError::Date1904("YEAR".into()));
+    assert_eq!(outputs(&service, data.clone()), json!([["b"], ["2024-01-311904"], ["2025-01-301905"]]));
+    // The same thread evaluates another workbook afterwards.
+    parts.workbook_attributes = String::new();
+    let service = load(&parts.zip()).unwrap();
+    assert_eq!(outputs(&service, data), json!([["b"], ["2024-01-311900"], ["2025-01-301900"]]));
 }
 
 #[test]

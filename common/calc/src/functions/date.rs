@@ -37,7 +37,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             "NOW",
             0,
             0,
-            |env, _| Ok(Value::Number(env.now)),
+            |env, _| Ok(Value::Number(serial::from_1900(env.now))),
             "The date and time at which the batch was created.",
         )
         .volatile(),
@@ -48,7 +48,7 @@ pub(super) fn functions() -> Vec<FunctionInfo> {
             "TODAY",
             0,
             0,
-            |env, _| Ok(Value::Number(env.now.floor())),
+            |env, _| Ok(Value::Number(serial::from_1900(env.now).floor())),
             "The date at which the batch was created.",
         )
         .volatile(),
@@ -65,7 +65,7 @@ fn part(x: f64, f: fn(Day) -> u32) -> f64 {
 
 /// Seconds since midnight, rounded to the nearest as Excel shows them.
 fn clock(x: f64) -> Option<i64> {
-    if !(0.0..serial::LAST + 1.0).contains(&x) {
+    if !serial::contains(x) {
         return None;
     }
     Some(((x - x.floor()) * 86400.0 + 0.5).floor() as i64 % 86400)
@@ -115,17 +115,12 @@ pub(super) fn shift(x: f64, months: f64, end: bool) -> f64 {
     serial::from_date(year, month, wanted).unwrap_or(NUM)
 }
 
-/// The weekday of a serial number, 0 for Sunday, as Excel counts (1900-01-01 is a Sunday there).
-pub(super) fn day_of_week(x: f64) -> u32 {
-    (x.floor() as i64 - 1).rem_euclid(7) as u32
-}
-
 fn weekday(args: &[f64]) -> f64 {
     let kind = args.get(1).copied().unwrap_or(1.0).trunc();
-    if !(0.0..serial::LAST + 1.0).contains(&args[0]) {
+    if !serial::contains(args[0]) {
         return NUM;
     }
-    let day = day_of_week(args[0]);
+    let day = serial::weekday(args[0]);
     let from = |first: u32| f64::from((day + 7 - first) % 7);
     match kind as i32 {
         1 => from(0) + 1.0,
@@ -146,7 +141,7 @@ fn week_number(args: &[f64]) -> f64 {
         _ => return NUM,
     };
     let Some(start) = serial::day(args[0]).and_then(|d| serial::from_date(d.year, 1, 1)) else { return NUM };
-    let lead = (day_of_week(start) + 7 - first) % 7;
+    let lead = (serial::weekday(start) + 7 - first) % 7;
     ((args[0].floor() - start + f64::from(lead)) / 7.0).floor() + 1.0
 }
 
@@ -154,8 +149,12 @@ fn iso_week(x: f64) -> f64 {
     if serial::day(x).is_none() {
         return NUM;
     }
+    if serial::is_1904() && x < 3.0 {
+        // 1904-01-01 was a Friday: its week is the last one of 1903, before the calendar.
+        return 53.0;
+    }
     // The Thursday of the same week decides the year.
-    let thursday = x.floor() - f64::from((day_of_week(x) + 6) % 7) + 3.0;
+    let thursday = x.floor() - f64::from((serial::weekday(x) + 6) % 7) + 3.0;
     let start = serial::day(thursday).and_then(|d| serial::from_date(d.year, 1, 1));
     start.map_or(NUM, |start| ((thursday - start) / 7.0).floor() + 1.0)
 }
@@ -272,5 +271,5 @@ fn year_length(a: Day, b: Day) -> f64 {
 /// A whole date argument in its bounds.
 pub(super) fn date_argument(args: &[Arg<'_>], index: usize) -> Result<f64, ErrorValue> {
     let x = number_or(args, index, 0.0)?.floor();
-    if (0.0..=serial::LAST).contains(&x) { Ok(x) } else { Err(ErrorValue::Num) }
+    if serial::contains(x) { Ok(x) } else { Err(ErrorValue::Num) }
 }

@@ -1,9 +1,66 @@
-//! Excel's serial dates: days since 1899-12-31 with the leap day of 1900 that never was, and the fraction of the day.
+//! Excel's serial dates: days since 1899-12-31 with the leap day of 1900 that never was, and the fraction of the day; in the 1904
+//! date system, days since 1904-01-01.
+
+use std::cell::Cell;
 
 use chrono::{Datelike, NaiveDate};
 
-/// The serial number of 9999-12-31, the last day that Excel knows.
+use crate::book::DateSystem;
+
+/// The serial number of 9999-12-31, the last day that Excel knows, in the 1900 date system.
 pub(crate) const LAST: f64 = 2_958_465.0;
+
+/// The serial number of 1904-01-01 in the 1900 date system.
+const FROM_1904: f64 = 1_462.0;
+
+thread_local! {
+    /// Days by which the date system of the running evaluation is behind the 1900 one. It is a setting of the whole workbook
+    /// that every coercion of text depends on: handed down, it would be a parameter of nearly every function of this crate.
+    static BEHIND: Cell<f64> = const { Cell::new(0.0) };
+}
+
+fn behind() -> f64 {
+    BEHIND.get()
+}
+
+/// The date system of a thread, until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Entered(f64);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        BEHIND.set(self.0);
+    }
+}
+
+/// Serial numbers count in this date system, in this thread, while the answer lives.
+pub(crate) fn enter(system: DateSystem) -> Entered {
+    Entered(BEHIND.replace(match system {
+        DateSystem::From1900 => 0.0,
+        DateSystem::From1904 => FROM_1904,
+    }))
+}
+
+/// Whether serial numbers count from 1904.
+pub(crate) fn is_1904() -> bool {
+    behind() != 0.0
+}
+
+/// A serial number of the 1900 date system in the present one.
+pub(crate) fn from_1900(serial: f64) -> f64 {
+    serial - behind()
+}
+
+/// Whether a serial number, with its time of day, lies in the calendar: from the first day of the date system to the end of 9999.
+pub(crate) fn contains(serial: f64) -> bool {
+    serial >= 0.0 && serial + behind() < LAST + 1.0
+}
+
+/// The weekday of a serial number, 0 for Sunday, as Excel counts (1900-01-01 is a Sunday there).
+pub(crate) fn weekday(serial: f64) -> u32 {
+    ((serial + behind()).floor() as i64 - 1).rem_euclid(7) as u32
+}
 
 /// A calendar day as Excel shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,13 +73,13 @@ pub(crate) struct Day {
 /// Days from 0001-01-01 to 1899-12-31.
 const EPOCH: i32 = 693_595;
 
-/// The day of a serial number, or `None` outside 0 to [`LAST`]. Serial 0 is 1900-01-00 and 60 is 1900-02-29, as in Excel.
+/// The day of a serial number, or `None` outside the calendar. In the 1900 date system 0 is 1900-01-00 and 60 is 1900-02-29, as in
+/// Excel.
 pub(crate) fn day(serial: f64) -> Option<Day> {
-    let whole = serial.floor();
-    if !(0.0..=LAST).contains(&whole) {
+    if !contains(serial) {
         return None;
     }
-    let whole = whole as i32;
+    let whole = (serial + behind()).floor() as i32;
     match whole {
         0 => Some(Day { year: 1900, month: 1, day: 0 }),
         60 => Some(Day { year: 1900, month: 2, day: 29 }),
@@ -37,12 +94,12 @@ pub(crate) fn day(serial: f64) -> Option<Day> {
 /// The serial number of a valid date, or `None`.
 pub(crate) fn from_date(year: i32, month: u32, day: u32) -> Option<f64> {
     if (year, month, day) == (1900, 2, 29) {
-        return Some(60.0);
+        return Some(60.0).filter(|_| !is_1904());
     }
     let date = NaiveDate::from_ymd_opt(year, month, day)?;
     let days = date.num_days_from_ce() - EPOCH;
-    let serial = f64::from(if days >= 60 { days + 1 } else { days });
-    (0.0..=LAST).contains(&serial).then_some(serial)
+    let serial = from_1900(f64::from(if days >= 60 { days + 1 } else { days }));
+    contains(serial).then_some(serial)
 }
 
 /// `DATE` with months and days beyond their bounds, years below 1900 counted from there.
@@ -58,8 +115,8 @@ pub(crate) fn from_parts(year: f64, month: f64, day: f64) -> Option<f64> {
     let (year, month) = (months.div_euclid(12), months.rem_euclid(12) as u32 + 1);
     let first = NaiveDate::from_ymd_opt(year, month, 1)?.num_days_from_ce() - EPOCH;
     let first = f64::from(if first >= 60 { first + 1 } else { first });
-    let serial = first + day - 1.0;
-    (0.0..=LAST).contains(&serial).then_some(serial)
+    let serial = from_1900(first + day - 1.0);
+    contains(serial).then_some(serial)
 }
 
 /// Days of a month, with Excel's leap day of 1900.

@@ -402,7 +402,11 @@ fn date_time(x: f64, pieces: &[Piece]) -> Option<String> {
         .windows(2)
         .position(|w| matches!(w[0], Piece::Point) && matches!(w[1], Piece::Digit(_)))
         .map_or(0, |at| pieces[at + 1..].iter().take_while(|p| matches!(p, Piece::Digit(_))).count());
-    if !(0.0..serial::LAST + 1.0).contains(&x) {
+    if serial::is_1904() && x < 0.0 {
+        // The 1904 date system shows dates and times below zero with a sign.
+        return Some(format!("-{}", date_time(-x, pieces)?));
+    }
+    if !serial::contains(x) {
         return None;
     }
     let unit = 10_f64.powi(fraction_digits.min(6) as i32);
@@ -464,7 +468,7 @@ fn date_time(x: f64, pieces: &[Piece]) -> Option<String> {
                         }
                     }
                     ('d', _) => {
-                        let name = DAYS[super::date::day_of_week(days) as usize];
+                        let name = DAYS[serial::weekday(days) as usize];
                         match n {
                             1 | 2 => padded(i64::from(day.day)),
                             3 => name[..3].to_owned(),

@@ -1,6 +1,6 @@
 //! Working days, with weekends and holidays. Source: Excel's descriptions of `NETWORKDAYS` and `WORKDAY`.
 
-use super::date::{date_argument, day_of_week};
+use super::date::date_argument;
 use super::{Answer, Arg, FunctionInfo, serial};
 use crate::value::{ErrorValue, Value};
 
@@ -69,14 +69,14 @@ fn holidays(args: &[Arg<'_>], index: usize, free: &Weekend) -> Result<Vec<f64>, 
         for value in arg.grid().items {
             if *value != Value::Blank {
                 let day = value.to_number()?.floor();
-                if !(0.0..=serial::LAST).contains(&day) {
+                if !serial::contains(day) {
                     return Err(ErrorValue::Num);
                 }
                 list.push(day);
             }
         }
     }
-    list.retain(|day| !free[day_of_week(*day) as usize]);
+    list.retain(|day| !free[serial::weekday(*day) as usize]);
     list.sort_by(f64::total_cmp);
     list.dedup();
     Ok(list)
@@ -88,7 +88,7 @@ fn weekdays(start: f64, end: f64, free: &Weekend) -> f64 {
     let per_week = free.iter().filter(|f| !**f).count() as i64;
     let mut count = days / 7 * per_week;
     for i in 0..days % 7 {
-        count += i64::from(!free[day_of_week(start + i as f64) as usize]);
+        count += i64::from(!free[serial::weekday(start + i as f64) as usize]);
     }
     count as f64
 }
@@ -125,11 +125,11 @@ fn step(args: &[Arg<'_>], weekend_at: Option<usize>, holidays_at: usize) -> Answ
     left += holidays.iter().filter(passed).filter(inside(day)).count() as f64;
     while left > 0.0 {
         day += direction;
-        if !(0.0..=serial::LAST).contains(&day) {
+        if !serial::contains(day) {
             return Err(ErrorValue::Num);
         }
         let holiday = holidays.binary_search_by(|h| h.total_cmp(&day)).is_ok();
-        if !free[day_of_week(day) as usize] && !holiday {
+        if !free[serial::weekday(day) as usize] && !holiday {
             left -= 1.0;
         }
     }

@@ -44,7 +44,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::book::{Book, Range};
+use crate::book::{Book, DateSystem, Range};
+use crate::functions::serial;
 use crate::limits::Limits;
 use crate::value::Value;
 use graph::{Graph, Src};
@@ -56,7 +57,8 @@ pub const BLOCK: usize = 128;
 /// What volatile functions see. Fixed for a batch, so that every worker computes the same.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Volatile {
-    /// The value of `NOW()`: an Excel serial date with its fraction of the day. `TODAY()` is its whole part.
+    /// The value of `NOW()`: an Excel serial date of the 1900 date system with its fraction of the day. `TODAY()` is its whole
+    /// part. A workbook of the 1904 date system sees it in its own.
     pub now: f64,
     /// What `RAND()` hashes, together with the number of the record and the place in the program.
     pub seed: u64,
@@ -87,6 +89,7 @@ pub struct Program {
     sources: Arc<[Src]>,
     schedule: Arc<Schedule>,
     input_count: usize,
+    dates: DateSystem,
     report: Arc<CompileReport>,
 }
 
@@ -123,17 +126,30 @@ impl Program {
         outputs: &[Range],
         limits: &Limits,
     ) -> Result<Self, Vec<CompileError>> {
+        let _dates = serial::enter(book.dates);
         let (graph, sources, input_count, report) = compile::compile(book, inputs, outputs, limits)?;
-        Ok(Self::scheduled(Arc::new(graph), sources, input_count, report))
+        Ok(Self::scheduled(Arc::new(graph), sources, input_count, book.dates, report))
     }
 
     /// The same program for some of its outputs only (by their flattened position), in that order.
     pub fn select(&self, outputs: &[usize]) -> Self {
         let sources: Vec<Src> = outputs.iter().filter_map(|i| self.sources.get(*i).copied()).collect();
-        Self::scheduled(Arc::clone(&self.graph), sources, self.input_count, (*self.report).clone())
+        Self::scheduled(
+            Arc::clone(&self.graph),
+            sources,
+            self.input_count,
+            self.dates,
+            (*self.report).clone(),
+        )
     }
 
-    fn scheduled(graph: Arc<Graph>, sources: Vec<Src>, input_count: usize, report: CompileReport) -> Self {
+    fn scheduled(
+        graph: Arc<Graph>,
+        sources: Vec<Src>,
+        input_count: usize,
+        dates: DateSystem,
+        report: CompileReport,
+    ) -> Self {
         let schedule = Schedule::new(&graph, &sources);
         let report = CompileReport {
             instructions: schedule.instructions.len(),
@@ -145,6 +161,7 @@ impl Program {
             sources: sources.into(),
             schedule: Arc::new(schedule),
             input_count,
+            dates,
             report: Arc::new(report),
         }
     }
@@ -176,6 +193,7 @@ impl Program {
         outputs: &mut Vec<Column>,
     ) {
         let rows = rows.min(BLOCK);
+        let _dates = serial::enter(self.dates);
         let block = execute::Block {
             schedule: &self.schedule,
             graph: &self.graph,

@@ -334,6 +334,7 @@ impl Prepared {
         if rules.is_empty() {
             return Ok(Vec::new());
         }
+        let _dates = self.dates();
         let (inputs, given) = record::columns(self, record)?;
         let answers = rules.answers(&inputs, &self.options().volatile);
         let layout = self.layout();
@@ -369,6 +370,7 @@ impl Prepared {
     ///
     /// When the bytes are no record, as [`Prepared::evaluate`].
     pub fn validations(&self, record: Option<&[u8]>) -> Result<Vec<InputValidation>, ChunkError> {
+        let _dates = self.dates();
         let (inputs, _) = record::columns(self, record.unwrap_or(b"{}"))?;
         let (rules, interface) = (self.rules(), self.interface());
         let answers = rules.answers(&inputs, &self.options().volatile);

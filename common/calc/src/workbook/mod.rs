@@ -15,6 +15,7 @@ mod xml;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::book::ArrayFormula;
+use crate::functions::serial;
 use crate::limits::Limits;
 use crate::load::LoadError;
 use crate::source::Source;
@@ -103,7 +104,9 @@ fn read_parts(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
         None => Vec::new(),
     };
 
-    let mut source = Source { date_1904: part.date_1904, ..Source::default() };
+    let mut source = Source::default();
+    source.book.dates = part.dates;
+    let _dates = serial::enter(part.dates);
     let mut budget = sheet::Budget { limits, cells: limits.cells, formulas: limits.formulas };
     let mut marks = names::Marks::default();
     let mut marking = ARRAY_WORK;

@@ -7,7 +7,7 @@ use quick_xml::events::Event;
 use super::archive::Archive;
 use super::reference::parse_area;
 use super::xml::{Xml, attribute, flag, unescape_excel};
-use crate::book::{DefinedName, Range, Table};
+use crate::book::{DateSystem, DefinedName, Range, Table};
 use crate::interface::Properties;
 use crate::limits::Limits;
 use crate::load::LoadError;
@@ -31,7 +31,7 @@ pub(super) struct SheetEntry {
 pub(super) struct WorkbookPart {
     pub sheets: Vec<SheetEntry>,
     pub names: Vec<DefinedName>,
-    pub date_1904: bool,
+    pub dates: DateSystem,
 }
 
 /// The relationships of `part` (empty when it has none).
@@ -84,7 +84,7 @@ pub(super) fn workbook_part(text: &str, path: &str, limits: &Limits) -> Result<W
     loop {
         match xml.next()? {
             Event::Start(start) => match start.local_name().as_ref() {
-                "workbookPr" => part.date_1904 = flag(&start, "date1904", false),
+                "workbookPr" if flag(&start, "date1904", false) => part.dates = DateSystem::From1904,
                 "sheet" => {
                     part.sheets.push(SheetEntry {
                         name: attribute(&start, "name").unwrap_or_default(),

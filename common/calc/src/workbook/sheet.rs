@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use super::reference::{parse_area, parse_cell};
 use super::xml::{Xml, attribute, flag, unescape_excel};
 use crate::book::{Cell, Range, Sheet};
+use crate::functions::serial;
 use crate::interface::{Validation, cell_address};
 use crate::limits::Limits;
 use crate::load::LoadError;
@@ -362,7 +363,7 @@ pub(crate) fn error_value(text: &str) -> Option<ErrorValue> {
     })
 }
 
-/// The serial number of an ISO date, time or date-time in the 1900 date system.
+/// The serial number of an ISO date, time or date-time, in the date system of the workbook that is being read.
 pub(crate) fn iso_serial(text: &str) -> Option<f64> {
     use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
     let seconds = |time: NaiveTime| {
@@ -372,7 +373,7 @@ pub(crate) fn iso_serial(text: &str) -> Option<f64> {
         let days = date.signed_duration_since(NaiveDate::from_ymd_opt(1899, 12, 31)?).num_days();
         // Excel counts a 29 February 1900 that never was.
         let days = i32::try_from(if days >= 60 { days + 1 } else { days }).ok()?;
-        (days >= 0).then(|| f64::from(days))
+        Some(serial::from_1900(f64::from(days))).filter(|days| *days >= 0.0)
     };
     let text = text.trim_end_matches('Z');
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {

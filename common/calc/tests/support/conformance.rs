@@ -4,10 +4,11 @@
 //! (`@ source`). `~` before a number allows a relative difference of 1e-9, `~1e-6` another one (results that their source quotes
 //! with fewer digits). Text that looks like something else has an apostrophe before it. `& H1 = 1,2;3,'x` puts cells on the
 //! sheet Data, for the whole file: commas between columns, semicolons between rows. `//` starts a remark.
+//! `! 1904` puts the whole file into the 1904 date system.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
-use millrace_calc::book::{Book, Cell, DefinedName, Range, Sheet, Table};
+use millrace_calc::book::{Book, Cell, DateSystem, DefinedName, Range, Sheet, Table};
 use millrace_calc::value::{ErrorValue, Value};
 
 /// A formula and what Excel shows for it.
@@ -28,6 +29,7 @@ pub struct Family {
     pub cases: Vec<Case>,
     /// Cells besides those that every formula may read.
     pub cells: Vec<((u32, u32), Value)>,
+    pub dates: DateSystem,
 }
 
 /// The volatile values that the table assumes.
@@ -46,9 +48,14 @@ fn family(path: &std::path::Path) -> Family {
     let file = path.file_name().unwrap().to_string_lossy().into_owned();
     let text = std::fs::read_to_string(path).unwrap();
     let (mut cases, mut cells, mut source) = (Vec::new(), Vec::new(), String::new());
+    let mut dates = DateSystem::From1900;
     for (i, line) in text.lines().enumerate() {
         let place = format!("{file}:{}", i + 1);
         if line.trim().is_empty() || line.starts_with("//") {
+            continue;
+        }
+        if line == "! 1904" {
+            dates = DateSystem::From1904;
             continue;
         }
         if let Some(rest) = line.strip_prefix("@ ") {
@@ -87,7 +94,7 @@ fn family(path: &std::path::Path) -> Family {
             source: own.map_or_else(|| source.clone(), |own| own.trim().to_owned()),
         });
     }
-    Family { cases, cells }
+    Family { cases, cells, dates }
 }
 
 /// `B3` as zero-based row and column.
@@ -157,7 +164,6 @@ pub fn book(formula: &str, cells: &[((u32, u32), Value)]) -> Book {
         comment: None,
     };
     Book {
-        arrays: Vec::new(),
         sheets: vec![data, calc],
         names: vec![
             name("price", "Data!$C$1", None),
@@ -174,6 +180,7 @@ pub fn book(formula: &str, cells: &[((u32, u32), Value)]) -> Book {
             header_rows: 1,
             totals_rows: 0,
         }],
+        ..Book::default()
     }
 }
 
