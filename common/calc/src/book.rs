@@ -17,7 +17,8 @@ pub struct Book {
     pub tables: Vec<Table>,
     /// Which day serial dates count from.
     pub dates: DateSystem,
-    /// Array formulas. In the sheets, the cells that they fill hold a formula that is refused: only the fallback knows these.
+    /// Array formulas. In the sheets, the cells that they fill hold a formula that no function list knows, so that none of them
+    /// is taken for an ordinary one.
     pub arrays: Vec<ArrayFormula>,
 }
 

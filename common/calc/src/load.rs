@@ -51,12 +51,12 @@ pub enum LoadError {
         /// The formula.
         formula: String,
     },
-    /// A needed cell is an array formula or a what-if data table.
+    /// A needed cell is a what-if data table.
     #[error("{place}: {kind} is not supported; write one plain formula per cell")]
     ArrayFormula {
         /// The cell.
         place: String,
-        /// `an array formula` or `a what-if data table`.
+        /// `a what-if data table`.
         kind: &'static str,
     },
     /// The workbook counts dates from 1904, calculates with dates, and needs the fallback, which counts from 1900 only.

@@ -5,7 +5,7 @@
 use millrace_calc::book::{Book, Cell, DefinedName, Range, Sheet};
 use millrace_calc::limits::Limits;
 use millrace_calc::program::{Column, CompileErrorKind, Program, Scratch, Volatile};
-use millrace_calc::value::Value;
+use millrace_calc::value::{ErrorValue, Value};
 
 fn book(formulas: &[(u32, u32, &str)]) -> Book {
     let mut sheet = Sheet { name: "Main".into(), ..Sheet::default() };
@@ -147,5 +147,34 @@ fn random_numbers_depend_on_seed_and_record_only() {
     for i in 0..10 {
         let Value::Number(x) = whole[2].get(i) else { panic!("no number") };
         assert!((1.0..=6.0).contains(&x) && x.fract() == 0.0);
+    }
+}
+
+#[test]
+fn the_time_of_a_record_is_bounded() {
+    let output = [Range::cell(0, 0, 1)];
+    let compile = |formula: &str| {
+        Program::compile(&book(&[(0, 1, formula)]), &[Range::cell(0, 0, 0)], &output, &Limits::default())
+    };
+    // 100,000 times 100,000 cells.
+    let error = compile("SUM(COUNTIF(SEQUENCE(100000)*A1,SEQUENCE(100000)))").unwrap_err();
+    assert!(matches!(error.kind, CompileErrorKind::TooLarge { .. }), "{error}");
+    for (formula, input, expected) in [
+        ("SUM(SEQUENCE(A1))", 1000.0, Value::Number(500_500.0)),
+        ("SUM(SEQUENCE(A1))", 1_048_576.0, ErrorValue::Num.into()),
+        ("SUM(SEQUENCE(A1))", 1_048_577.0, ErrorValue::Value.into()),
+        ("SUM(LARGE(SEQUENCE(A1),SEQUENCE(A1)))", 100.0, Value::Number(5050.0)),
+        ("SUM(LARGE(SEQUENCE(A1),SEQUENCE(A1)))", 10_000.0, ErrorValue::Num.into()),
+        ("SUM(LEN(REPT(\"x\",32000)&SEQUENCE(A1)))", 10.0, Value::Number(320_011.0)),
+        ("SUM(LEN(REPT(\"x\",32000)&SEQUENCE(A1)))", 2_000.0, ErrorValue::Num.into()),
+        ("SUM(HSTACK(SEQUENCE(A1),TRANSPOSE(SEQUENCE(A1))),0)", 5_000.0, ErrorValue::Num.into()),
+    ] {
+        let program = compile(formula).unwrap();
+        for mut scratch in [Scratch::default(), Scratch::record_by_record()] {
+            let mut columns = Vec::new();
+            let inputs = [Column::from_numbers(vec![input; 2])];
+            program.run(&inputs, 2, &Volatile::default(), 0, &mut scratch, &mut columns);
+            assert_eq!(columns[0].get(1), expected, "{formula} with {input}");
+        }
     }
 }

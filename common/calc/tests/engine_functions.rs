@@ -169,3 +169,13 @@ proptest! {
         }
     }
 }
+
+/// Cases that the property above has found.
+#[test]
+fn an_array_left_empty_is_a_blank_cell() {
+    for formula in ["ROWS(UNIQUE(,TRUE))", "ROWS(UNIQUE(,A1>0,TRUE))", "ROWS(SORT(,1))"] {
+        let program = compile(&book(formula), &[INPUTS]).unwrap();
+        let records = [vec![Value::from(1.0); 6]];
+        assert_eq!(run(&program, &records, 0, &mut Scratch::default()), [Value::from(1.0)], "{formula}");
+    }
+}

@@ -95,6 +95,16 @@ fn formula() -> impl Strategy<Value = String> {
             1 => inner.clone().prop_map(|a| format!("PMT({a},A1,A2)")),
             1 => Just("SUMPRODUCT(A1:A6,D1:D6)".to_owned()),
             1 => Just("SUMPRODUCT((A1:A6>2)*D1:D6)".to_owned()),
+            1 => (inner.clone(), prop_oneof![Just("A1:A6"), Just("C1:D6"), Just("D1:D6")])
+                .prop_map(|(a, from)| format!("SUM(FILTER({from},A1:A6>{a}),1)")),
+            1 => (inner.clone(), inner.clone())
+                .prop_map(|(a, b)| format!("INDEX(SORT(FILTER(A1:A6,D1:D6<>{a},{b})),2)")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("COUNT(FILTER(A1:A6,A1:A6<{a})*{b})")),
+            1 => inner.clone().prop_map(|a| format!("ROWS(UNIQUE(VSTACK(A1:A6,{a})))")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("MAX(IF({a},UNIQUE(A1:A6),{b}))")),
+            1 => inner.clone().prop_map(|a| format!("SUM(TAKE(A1:A6,{a}))")),
+            1 => inner.clone().prop_map(|a| format!("TEXTJOIN(\"|\",FALSE,UNIQUE(FILTER(A1:A6,ISNUMBER(A1:A6)),,{a}))")),
+            1 => inner.clone().prop_map(|a| format!("INDEX(FILTER(C1:D6,A1:A6<>\"\"),{a},2)")),
             1 => inner.prop_map(|a| format!("LET(x,{a},x*2+x)")),
         ]
     })

@@ -345,18 +345,48 @@ fn names_that_mark_nothing_usable_are_refused_by_name() {
 }
 
 #[test]
-fn array_formulas_and_data_tables_are_refused_where_an_output_needs_them() {
-    for kind in ["array", "dataTable"] {
-        let needed = format!(
-            r#"<row r="1"><c r="A1"><v>2</v></c><c r="B1"><f>C1</f></c><c r="C1"><f t="{kind}" ref="C1:C2">SUM(A1:A2)</f><v>2</v></c></row>"#
-        );
-        match refused(&Parts::new(&needed)) {
-            LoadError::ArrayFormula { place, .. } => assert_eq!(place, "S!C1"),
-            other => panic!("{other}"),
-        }
-        let idle = needed.replace("<f>C1</f>", "<f>A1</f>");
-        assert!(load(&Parts::new(&idle).zip()).is_ok(), "an array formula that no output needs");
+fn what_if_tables_are_refused_where_an_output_needs_them() {
+    let needed = r#"<row r="1"><c r="A1"><v>2</v></c><c r="B1"><f>C1</f></c><c r="C1"><f t="dataTable" ref="C1:C2">SUM(A1:A2)</f><v>2</v></c></row>"#;
+    match refused(&Parts::new(needed)) {
+        LoadError::ArrayFormula { place, .. } => assert_eq!(place, "S!C1"),
+        other => panic!("{other}"),
     }
+    let idle = needed.replace("<f>C1</f>", "<f>A1</f>");
+    assert!(load(&Parts::new(&idle).zip()).is_ok(), "a table that no output needs");
+}
+
+/// A sheet whose A1 is the input, with 3 and 4 below; B1 is the output, C1 and below hold an array formula.
+fn array_sheet(attributes: &str, formula: &str, output: &str) -> Parts {
+    Parts::new(&format!(
+        r#"<row r="1"><c r="A1"><v>2</v></c><c r="B1"><f>{output}</f></c><c r="C1"{attributes}>{formula}</f><v>2</v></c></row>
+           <row r="2"><c r="A2"><v>3</v></c><c r="C2"><v>3</v></c></row><row r="3"><c r="A3"><v>4</v></c><c r="C3"><v>4</v></c></row>"#
+    ))
+}
+
+#[test]
+fn array_formulas_are_compiled_where_the_size_of_the_result_is_that_of_their_cells() {
+    let (one, three) = (r#"><f t="array" ref="C1""#, r#"><f t="array" ref="C1:C3""#);
+    for (attributes, formula, output, expected) in [
+        // One cell: the first item.
+        (one, "SUM((A1:A3&gt;2)*A1:A3)", "C1", 12.0),
+        (one, "A1:A3*2", "C1", 10.0),
+        (one, "SUM(_xlfn._xlws.FILTER(A1:A3,A1:A3&gt;2))", "C1", 12.0),
+        (one, "_xlfn._xlws.FILTER(A1:A3,A1:A3&gt;3)", "C1", 5.0),
+        // Three cells: each its item, single values repeated, #N/A beyond the end.
+        (three, "A1:A3*2", "SUM(C1:C3)", 24.0),
+        (three, "MAX(A1:A3)", "SUM(C1:C3)", 15.0),
+        (three, "A2:A3", "IFNA(C3,C1)", 3.0),
+        // Of a row that is repeated, each row has the same item.
+        (three, "TRANSPOSE(A1:A3)", "C3", 5.0),
+    ] {
+        let service = load(&array_sheet(attributes, formula, output).zip())
+            .unwrap_or_else(|error| panic!("{formula}: {error}"));
+        let answer = outputs(&service, json!({"inputs": [["a"], [5]]}));
+        assert_eq!(answer, json!([["b"], [expected]]), "{formula}");
+    }
+    let several = array_sheet(three, "_xlfn._xlws.FILTER(A1:A3,A1:A3&gt;3)", "SUM(C1:C3)");
+    let message = refused(&several).to_string();
+    assert!(message.contains("S!C1") && message.contains("array formula"), "{message}");
 }
 
 #[test]

@@ -87,8 +87,7 @@ pub(super) fn math() -> Vec<FunctionInfo> {
             "A random whole number between two bounds, fixed as RAND.",
         )
         .volatile(),
-        form("SEQUENCE", 1, 4, Form::Sequence, "Numbers at equal distances, as an array of a constant size.")
-            .note("every argument must be constant"),
+        form("SEQUENCE", 1, 4, Form::Sequence, "Numbers at equal distances, as an array."),
         FunctionInfo::general("SUM", 1, 255, super::aggregate::sum, "The sum of the numbers.")
             .all_arrays()
             .kernel(super::Kernel::Sum),
@@ -100,12 +99,9 @@ pub(super) fn arrays() -> Vec<FunctionInfo> {
     vec![
         form("AGGREGATE", 3, 255, Form::Aggregate, "One of nineteen aggregations, without errors if wanted.")
             .note("the function and the options must be constant"),
-        form("CHOOSECOLS", 2, 255, Form::ChooseColumns, "Some columns of an array.")
-            .note("the numbers must be constant"),
-        form("CHOOSEROWS", 2, 255, Form::ChooseRows, "Some rows of an array.")
-            .note("the numbers must be constant"),
-        form("DROP", 2, 3, Form::Drop, "An array without its first or last rows and columns.")
-            .note("the numbers must be constant"),
+        form("CHOOSECOLS", 2, 255, Form::ChooseColumns, "Some columns of an array."),
+        form("CHOOSEROWS", 2, 255, Form::ChooseRows, "Some rows of an array."),
+        form("DROP", 2, 3, Form::Drop, "An array without its first or last rows and columns."),
         form("HSTACK", 1, 255, Form::HStack, "Arrays beside each other."),
         form(
             "SUBTOTAL",
@@ -115,16 +111,13 @@ pub(super) fn arrays() -> Vec<FunctionInfo> {
             "One of eleven aggregations, without other subtotals and hidden rows.",
         )
         .note("the function must be constant"),
-        form("TAKE", 2, 3, Form::Take, "The first or last rows and columns of an array.")
-            .note("the numbers must be constant"),
+        form("TAKE", 2, 3, Form::Take, "The first or last rows and columns of an array."),
         form("TOCOL", 1, 3, Form::ToColumn, "An array as one column.")
             .note("takes every value, blanks and errors too"),
         form("TOROW", 1, 3, Form::ToRow, "An array as one row.")
             .note("takes every value, blanks and errors too"),
         form("VSTACK", 1, 255, Form::VStack, "Arrays below each other."),
-        form("WRAPCOLS", 2, 3, Form::WrapColumns, "A row or column in columns of a length.")
-            .note("the length must be constant"),
-        form("WRAPROWS", 2, 3, Form::WrapRows, "A row or column in rows of a length.")
-            .note("the length must be constant"),
+        form("WRAPCOLS", 2, 3, Form::WrapColumns, "A row or column in columns of a length."),
+        form("WRAPROWS", 2, 3, Form::WrapRows, "A row or column in rows of a length."),
     ]
 }

@@ -21,6 +21,7 @@ pub(crate) mod matrix;
 mod normal;
 mod rank;
 mod regression;
+pub(crate) mod selection;
 pub(crate) mod serial;
 mod special;
 mod statistics;
@@ -93,7 +94,7 @@ impl std::fmt::Debug for Kind {
 }
 
 /// Functions that the compiler expands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     Aggregate,
     Areas,
@@ -290,6 +291,7 @@ static FUNCTIONS: LazyLock<Vec<FunctionInfo>> = LazyLock::new(|| {
         ("statistics", normal::functions()),
         ("statistics", rank::functions()),
         ("arrays", regression::functions()),
+        ("arrays", selection::functions()),
         ("statistics", statistics::functions()),
         ("text", text::functions()),
         ("text", text_format::functions()),

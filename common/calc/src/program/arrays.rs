@@ -1,8 +1,10 @@
 //! Functions that only rearrange arrays, functions whose results are arrays, and the aggregations that leave out cells.
 
+use super::arrange::{Arranged, arranged, stacked};
 use super::compile::{Compiler, Lower, cells_of};
 use super::graph::{Array, Op, Operand, Src};
 use super::lower::{At, Mode, Shape, unsupported};
+use super::varying::any_varies;
 use crate::book::Range;
 use crate::formula::Expr;
 use crate::functions::{self, Extent, Form, FunctionInfo, Known};
@@ -23,15 +25,19 @@ impl Compiler<'_> {
         mode: Mode,
     ) -> Lower<Shape> {
         let mut operands = Vec::with_capacity(args.len() + 2);
+        let mut shapes = Vec::with_capacity(args.len());
         for (i, arg) in args.iter().enumerate() {
-            let shape = if function.takes_array(i) {
+            shapes.push(if function.takes_array(i) {
                 self.any(arg, at)?
             } else {
                 self.argument(arg, at, Mode::Scalar)?
-            };
+            });
+        }
+        for shape in &shapes {
             operands.push(match shape {
-                Shape::Src(src) => Operand::Src(src),
-                Shape::Array(array) => Operand::Array(array),
+                Shape::Src(src) => Operand::Src(*src),
+                Shape::Array(array) => Operand::Array(*array),
+                Shape::Varying(_) => return Ok(self.varying_call(index, &shapes)),
                 Shape::Omitted => Operand::Omitted,
             });
         }
@@ -53,12 +59,7 @@ impl Compiler<'_> {
         let (rows, columns) = match size(&known) {
             Extent::Of(rows, columns) => (rows, columns),
             Extent::Error(e) => return Ok(Shape::Src(self.builder.constant(e.into()))),
-            Extent::Unknown => {
-                return Err(unsupported(&format!(
-                    "{} with a size that depends on the inputs",
-                    function.name
-                )));
-            }
+            Extent::Unknown => return Ok(self.varying_call(index, &shapes)),
         };
         let (rows, columns) = if mode == Mode::Scalar { (1, 1) } else { (rows, columns) };
         if rows.saturating_mul(columns) > ITEMS {
@@ -75,126 +76,72 @@ impl Compiler<'_> {
                 items.push(self.builder.add(Op::Call(index), &operands)?);
             }
         }
-        if let [single] = items.as_slice() {
-            return Ok(Shape::Src(*single));
+        match items.as_slice() {
+            [single] if mode == Mode::Scalar => Ok(Shape::Src(*single)),
+            _ => Ok(Shape::Array(self.builder.array(rows, columns, items)?)),
         }
-        Ok(Shape::Array(self.builder.array(rows, columns, items)?))
     }
 
     /// `HSTACK` and its kin.
     pub(super) fn rearrange(&mut self, form: Form, args: &[Expr], at: &mut At) -> Lower<Shape> {
-        match form {
-            Form::HStack | Form::VStack => {
-                let mut arrays = Vec::with_capacity(args.len());
-                for arg in args {
-                    arrays.push(self.array_argument(arg, at)?);
-                }
-                return self.stack(&arrays, form == Form::HStack);
-            }
-            _ => {}
+        if matches!(form, Form::HStack | Form::VStack) {
+            let shapes: Lower<Vec<Shape>> = args.iter().map(|arg| self.any(arg, at)).collect();
+            return self.stack(&shapes?, form == Form::HStack);
         }
-        let array = self.array_argument(&args[0], at)?;
-        let (rows, columns) = self.builder.shape(array);
-        let mut places = Vec::new();
+        let array = self.any(&args[0], at)?;
+        let (mut told, mut numbers) = (Vec::new(), Vec::new());
         for arg in &args[1..] {
-            let known = self.known_number(Some(arg), f64::NAN, at)?;
-            places.push(known.ok_or_else(|| unsupported("a part of an array that depends on the inputs"))?);
+            let shape = self.argument(arg, at, Mode::Scalar)?;
+            numbers.push(match shape {
+                Shape::Src(src) => self.builder.constant_of(src).and_then(|value| value.to_number().ok()),
+                _ => Some(f64::NAN),
+            });
+            told.push(shape);
         }
-        let all = |n: usize| (0..n).collect::<Vec<usize>>();
-        let refused = |c: &mut Self, e: ErrorValue| Ok(Shape::Src(c.builder.constant(e.into())));
-        match form {
-            Form::ChooseColumns | Form::ChooseRows => {
-                let across = form == Form::ChooseColumns;
-                let count = if across { columns } else { rows };
-                let chosen: Option<Vec<usize>> = places.iter().map(|x| from_either_end(*x, count)).collect();
-                match chosen {
-                    None => refused(self, ErrorValue::Value),
-                    Some(list) if across => self.part(array, &all(rows), &list),
-                    Some(list) => self.part(array, &list, &all(columns)),
-                }
-            }
-            Form::Take | Form::Drop => {
-                let take = form == Form::Take;
-                let r = kept(rows, places.first().copied(), take);
-                let c = kept(columns, places.get(1).copied(), take);
-                if r.is_empty() || c.is_empty() {
-                    return refused(self, ErrorValue::Calc);
-                }
-                self.part(array, &r, &c)
-            }
-            Form::ToColumn | Form::ToRow => {
-                let number = |i: usize| places.get(i).copied().filter(|x| !x.is_nan()).unwrap_or(0.0);
-                if number(0) != 0.0 {
-                    return Err(unsupported("TOCOL or TOROW that leaves out values"));
-                }
-                let mut items = self.items(array);
-                if number(1) != 0.0 {
-                    let by_column = (0..columns).flat_map(|c| (0..rows).map(move |r| r * columns + c));
-                    items = by_column.map(|i| items[i]).collect();
-                }
-                let n = items.len();
-                let (rows, columns) = if form == Form::ToColumn { (n, 1) } else { (1, n) };
+        if matches!(form, Form::ToColumn | Form::ToRow)
+            && numbers.first().is_some_and(|x| x.is_none_or(|x| !x.is_nan() && x != 0.0))
+        {
+            return Err(unsupported("TOCOL or TOROW that leaves out values"));
+        }
+        let numbers: Option<Vec<f64>> = numbers.into_iter().collect();
+        let (Some(numbers), false) = (numbers, any_varies(&[array])) else {
+            return Ok(self.varying_arrangement(form, array, &told));
+        };
+        let array = self.array_argument(&args[0], at)?;
+        match arranged(form, self.builder.shape(array), &numbers) {
+            Err(e) => Ok(Shape::Src(self.builder.constant(e.into()))),
+            Ok(Arranged { rows, columns, from }) => {
+                let items = self.items(array);
+                let missing = self.builder.constant(ErrorValue::NA.into());
+                let items = from.into_iter().map(|from| from.map_or(missing, |i| items[i])).collect();
                 Ok(Shape::Array(self.builder.array(rows, columns, items)?))
             }
-            Form::WrapColumns | Form::WrapRows => {
-                let items = self.items(array);
-                let length = places[0].trunc();
-                if (rows > 1 && columns > 1) || args.len() > 2 || length.is_nan() {
-                    return refused(self, ErrorValue::Value);
-                }
-                if length < 1.0 {
-                    return refused(self, ErrorValue::Num);
-                }
-                let length = (length as usize).min(items.len());
-                let lines = items.len().div_ceil(length);
-                let missing = self.builder.constant(ErrorValue::NA.into());
-                let at = |line: usize, i: usize| items.get(line * length + i).copied().unwrap_or(missing);
-                if form == Form::WrapRows {
-                    let items = (0..lines * length).map(|k| at(k / length, k % length)).collect();
-                    return Ok(Shape::Array(self.builder.array(lines, length, items)?));
-                }
-                let items = (0..lines * length).map(|k| at(k % lines, k / lines)).collect();
-                Ok(Shape::Array(self.builder.array(length, lines, items)?))
-            }
-            _ => Err(unsupported("this function")),
         }
     }
 
-    fn stack(&mut self, arrays: &[u32], across: bool) -> Lower<Shape> {
-        let shapes: Vec<(usize, usize)> = arrays.iter().map(|array| self.builder.shape(*array)).collect();
-        let along: usize = shapes.iter().map(|s| if across { s.1 } else { s.0 }).sum();
-        let other = shapes.iter().map(|s| if across { s.0 } else { s.1 }).max().unwrap_or(0);
-        let (rows, columns) = if across { (other, along) } else { (along, other) };
-        if rows.saturating_mul(columns) > ITEMS {
+    fn stack(&mut self, shapes: &[Shape], across: bool) -> Lower<Shape> {
+        if any_varies(shapes) {
+            return Ok(self.varying_stack(across, shapes));
+        }
+        let (mut sizes, mut lists) = (Vec::new(), Vec::new());
+        for shape in shapes {
+            match shape {
+                Shape::Array(array) => {
+                    sizes.push(self.builder.shape(*array));
+                    lists.push(self.items(*array));
+                }
+                single => {
+                    sizes.push((1, 1));
+                    lists.push(vec![self.first(*single)?]);
+                }
+            }
+        }
+        let Some((rows, columns, from)) = stacked(&sizes, across, ITEMS) else {
             return Err(unsupported("a stack of this size"));
-        }
+        };
         let missing = self.builder.constant(ErrorValue::NA.into());
-        let mut items = vec![missing; rows * columns];
-        let mut start = 0;
-        for (array, (r, c)) in arrays.iter().zip(shapes) {
-            for row in 0..r {
-                for column in 0..c {
-                    let place = if across {
-                        row * columns + start + column
-                    } else {
-                        (start + row) * columns + column
-                    };
-                    items[place] = self.builder.item(*array, row, column);
-                }
-            }
-            start += if across { c } else { r };
-        }
+        let items = from.into_iter().map(|from| from.map_or(missing, |(array, i)| lists[array][i])).collect();
         Ok(Shape::Array(self.builder.array(rows, columns, items)?))
-    }
-
-    fn part(&mut self, array: u32, rows: &[usize], columns: &[usize]) -> Lower<Shape> {
-        let mut items = Vec::with_capacity(rows.len() * columns.len());
-        for row in rows {
-            for column in columns {
-                items.push(self.builder.item(array, *row, *column));
-            }
-        }
-        Ok(Shape::Array(self.builder.array(rows.len(), columns.len(), items)?))
     }
 
     /// `SUBTOTAL` and `AGGREGATE`. Source: Microsoft's descriptions: other subtotals in the ranges do not count, nor do hidden
@@ -311,23 +258,4 @@ struct Skips {
     /// Rows that a filter hides.
     filtered: bool,
     errors: bool,
-}
-
-/// A one-based place, counted from the end when negative, as an offset.
-fn from_either_end(x: f64, count: usize) -> Option<usize> {
-    let x = x.trunc();
-    let place = if x < 0.0 { count as f64 + x } else { x - 1.0 };
-    (x != 0.0 && place >= 0.0 && place < count as f64).then_some(place as usize)
-}
-
-/// The lines that `TAKE` keeps, or those that `DROP` leaves; negative counts start at the end.
-fn kept(count: usize, wanted: Option<f64>, take: bool) -> Vec<usize> {
-    let Some(wanted) = wanted.filter(|x| !x.is_nan()).map(f64::trunc) else { return (0..count).collect() };
-    let n = (wanted.abs() as usize).min(count);
-    match (take, wanted < 0.0) {
-        (true, false) => (0..n).collect(),
-        (true, true) => (count - n..count).collect(),
-        (false, false) => (n..count).collect(),
-        (false, true) => (0..count - n).collect(),
-    }
 }

@@ -7,6 +7,8 @@ use rustc_hash::FxHashMap;
 use super::CompileReport;
 use super::error::{CompileError, CompileErrorKind};
 use super::graph::{Builder, Graph, Op, Src};
+use super::lower::Shape;
+use super::varying::Pieces;
 use crate::book::{Book, Range};
 use crate::formula::{Expr, Resolver};
 use crate::functions::{Form, Kind, by_index};
@@ -47,11 +49,16 @@ pub(super) struct Compiler<'b> {
     pub resolver: Resolver<'b>,
     pub builder: Builder,
     pub functions: BTreeSet<u16>,
+    pub(super) pieces: Pieces,
     inputs: FxHashMap<Key, u32>,
     cells: FxHashMap<Key, State>,
     ranges: FxHashMap<Range, u32>,
     pub(super) lines: FxHashMap<(u32, bool, usize), u32>,
     pub(super) chunks: FxHashMap<Vec<Src>, u32>,
+    /// The array formula that fills a cell, by its place in the book.
+    array_cells: FxHashMap<Key, u32>,
+    /// What array formulas have become that are the same in every case.
+    pub(super) filled: FxHashMap<u32, Shape>,
     /// The conditions of the case that is being compiled.
     pub(super) assumed: Vec<(Src, bool)>,
     formulas: usize,
@@ -89,11 +96,14 @@ pub(super) fn compile(
         resolver,
         builder: Builder::default(),
         functions: BTreeSet::new(),
+        pieces: Pieces::default(),
         inputs: input_cells,
         cells: FxHashMap::default(),
         ranges: FxHashMap::default(),
         lines: FxHashMap::default(),
         chunks: FxHashMap::default(),
+        array_cells: array_cells(book),
+        filled: FxHashMap::default(),
         assumed: Vec::new(),
         formulas: 0,
         limit: limits.formulas,
@@ -126,6 +136,23 @@ pub(super) fn compile(
         live_columns: 0,
     };
     Ok((compiler.builder.graph, sources, count as usize, report))
+}
+
+/// The cells that array formulas fill. The reader has bounded how many there are.
+fn array_cells(book: &Book) -> FxHashMap<Key, u32> {
+    let mut found = FxHashMap::default();
+    for (array, formula) in (0..).zip(&book.arrays) {
+        let area = formula.area;
+        let Some(sheet) = book.sheets.get(area.sheet as usize) else { continue };
+        let size = u64::from(area.rows()) * u64::from(area.columns());
+        if size <= sheet.cells.len() as u64 {
+            found.extend(cells_of(&area).map(|key| (key, array)));
+        } else {
+            let keys = sheet.cells.keys().map(|(row, column)| (area.sheet, *row, *column));
+            found.extend(keys.filter(|key| contains(&area, *key)).map(|key| (key, array)));
+        }
+    }
+    found
 }
 
 /// The cells of a range, row-major.
@@ -185,7 +212,7 @@ impl Compiler<'_> {
             }
             let Some(expr) = frame.expr.take() else { continue };
             self.builder.place = (key.1, key.2);
-            match self.result(key, &expr) {
+            match self.result(key, &expr, self.array_cells.get(&key).copied()) {
                 Ok(src) => {
                     self.cells.insert(key, State::Done(src));
                     stack.pop();
@@ -236,8 +263,14 @@ impl Compiler<'_> {
             return Err(self.error(key, CompileErrorKind::TooLarge { limit: self.limit, unit: "formulas" }));
         }
         self.cells.insert(key, State::Open);
-        let text = self.formula_text(key).unwrap_or_default();
-        let expr = self.resolver.formula(key.0, key.1, key.2, text)?;
+        let expr = match self.array_cells.get(&key) {
+            Some(array) => {
+                let array = &self.book.arrays[*array as usize];
+                // Its references count from its first cell.
+                self.resolver.formula(key.0, array.area.first_row, array.area.first_column, &array.formula)?
+            }
+            None => self.resolver.formula(key.0, key.1, key.2, self.formula_text(key).unwrap_or_default())?,
+        };
         let mut waiting = Vec::new();
         for range in references(&expr) {
             if !self.ranges.contains_key(&range) {

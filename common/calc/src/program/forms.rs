@@ -1,8 +1,10 @@
 //! Functions that become other operations: conditions, and sums in steps.
 
+use super::arrange::sequence_size;
 use super::compile::{Compiler, Lower};
 use super::graph::{Array, Op, Operand, Src};
 use super::lower::{At, Mode, Shape, unsupported};
+use super::varying::any_varies;
 use crate::book::Range;
 use crate::formula::{Binary, Expr};
 use crate::functions::{self, Form};
@@ -10,6 +12,8 @@ use crate::value::{ErrorValue, Value};
 
 /// Items that one step of a sum adds: a few columns are live at a time, and not all of a long range.
 const STEP: usize = 8;
+/// Items of a sequence, at most.
+const ITEMS: usize = 1_000_000;
 /// Known values that are added one by one, in one array at most.
 const KNOWN: usize = 4096;
 
@@ -58,6 +62,7 @@ impl Compiler<'_> {
             | Form::Take
             | Form::ToColumn
             | Form::ToRow
+            | Form::Transpose
             | Form::VStack
             | Form::WrapColumns
             | Form::WrapRows => self.rearrange(form, args, at),
@@ -73,17 +78,7 @@ impl Compiler<'_> {
                 })
             }
             Form::Row | Form::Column => self.row_or_column(form == Form::Row, args, at, mode),
-            Form::Rows | Form::Columns => {
-                let (rows, columns) = match self.reference_of(&args[0], at)? {
-                    Some(range) => (range.rows() as usize, range.columns() as usize),
-                    None => {
-                        let array = self.array_argument(&args[0], at)?;
-                        self.builder.shape(array)
-                    }
-                };
-                let count = if form == Form::Rows { rows } else { columns };
-                Ok(Shape::Src(self.builder.number(count as f64)))
-            }
+            Form::Rows | Form::Columns => self.count_lines(form == Form::Rows, &args[0], at),
             Form::Areas => {
                 let count = match &args[0] {
                     Expr::Areas(list) => list.len() as f64,
@@ -105,17 +100,6 @@ impl Compiler<'_> {
                 };
                 Ok(Shape::Src(self.builder.constant(value)))
             }
-            Form::Transpose => {
-                let array = self.array_argument(&args[0], at)?;
-                let (rows, columns) = self.builder.shape(array);
-                let mut items = Vec::with_capacity(rows * columns);
-                for column in 0..columns {
-                    for row in 0..rows {
-                        items.push(self.builder.item(array, row, column));
-                    }
-                }
-                Ok(Shape::Array(self.builder.array(columns, rows, items)?))
-            }
             Form::Sequence => self.sequence(args, at),
             Form::Index => self.index(args, at, mode),
             Form::Offset => self.offset(args, at, mode),
@@ -133,12 +117,38 @@ impl Compiler<'_> {
         }
     }
 
-    /// Rows and columns; a single value is one of one cell.
-    fn size(&self, shape: Shape) -> (usize, usize) {
+    /// `ROWS` and `COLUMNS`.
+    fn count_lines(&mut self, rows: bool, arg: &Expr, at: &mut At) -> Lower<Shape> {
+        let (r, c) = match self.reference_of(arg, at)? {
+            Some(range) => (range.rows() as usize, range.columns() as usize),
+            None => match self.any(arg, at)? {
+                Shape::Array(array) => self.builder.shape(array),
+                Shape::Varying(piece) => return self.varying_size(rows, piece),
+                // An error has no size.
+                Shape::Src(src) => {
+                    let (failed, _) = functions::find("ISERROR").ok_or_else(|| unsupported("ROWS"))?;
+                    let failed = self.builder.add_src(Op::Call(failed), &[src])?;
+                    let one = self.builder.number(1.0);
+                    return Ok(Shape::Src(self.builder.add_src(Op::If, &[failed, src, one])?));
+                }
+                Shape::Omitted => (1, 1),
+            },
+        };
+        Ok(Shape::Src(self.builder.number(if rows { r } else { c } as f64)))
+    }
+
+    /// Rows and columns, where they are known; a single value is one of one cell.
+    fn size(&self, shape: Shape) -> Option<(usize, usize)> {
         match shape {
-            Shape::Array(array) => self.builder.shape(array),
-            Shape::Src(_) | Shape::Omitted => (1, 1),
+            Shape::Array(array) => Some(self.builder.shape(array)),
+            Shape::Varying(_) => None,
+            Shape::Src(_) | Shape::Omitted => Some((1, 1)),
         }
+    }
+
+    /// Whether two shapes surely have the same size.
+    fn same_size(&self, a: Shape, b: Shape) -> bool {
+        self.size(a).is_some_and(|size| self.size(b) == Some(size))
     }
 
     fn arguments(&mut self, args: &[Expr], at: &mut At, mode: Mode) -> Lower<Vec<Shape>> {
@@ -160,7 +170,7 @@ impl Compiler<'_> {
         let yes = self.branch(args.get(1), true, at, mode)?;
         let no = self.branch(args.get(2), false, at, mode)?;
         if let Shape::Src(src) = condition
-            && self.size(yes) != self.size(no)
+            && !self.same_size(yes, no)
         {
             // The condition decides the size of the result: compile for both. The branch that is taken keeps its error.
             let (yes_holds, not) = (self.builder.constant(true.into()), self.builder.constant(false.into()));
@@ -198,7 +208,7 @@ impl Compiler<'_> {
         shapes.extend(self.arguments(&args[1..], at, mode)?);
         let (trunc, _) = functions::find("TRUNC").ok_or_else(|| unsupported("CHOOSE"))?;
         if let Shape::Src(src) = place
-            && shapes.iter().skip(2).any(|shape| self.size(*shape) != self.size(shapes[1]))
+            && shapes.iter().skip(1).any(|shape| !self.same_size(*shape, shapes[1]))
         {
             // The number decides the size of the result: compile for each.
             let whole = self.builder.add_src(Op::Call(trunc), &[src])?;
@@ -248,11 +258,17 @@ impl Compiler<'_> {
 
     /// `SUM` in steps of a few items, in order, so that the columns of a long range need not be live together.
     pub(super) fn sum(&mut self, index: u16, args: &[Expr], at: &mut At) -> Lower<Shape> {
+        let shapes: Lower<Vec<Shape>> = args.iter().map(|arg| self.any(arg, at)).collect();
+        let shapes = shapes?;
+        if any_varies(&shapes) {
+            let sum = self.varying_call(index, &shapes);
+            return Ok(Shape::Src(self.first(sum)?));
+        }
         let mut pieces = Vec::new();
         let mut run: Vec<Src> = Vec::new();
-        for arg in args {
-            match self.any(arg, at)? {
-                Shape::Omitted => {}
+        for shape in shapes {
+            match shape {
+                Shape::Omitted | Shape::Varying(_) => {}
                 Shape::Src(src) => {
                     self.flush(&mut run, &mut pieces)?;
                     pieces.push(Operand::Src(src));
@@ -343,13 +359,18 @@ impl Compiler<'_> {
         let start = self.known_number(args.get(2), 1.0, at)?;
         let step = self.known_number(args.get(3), 1.0, at)?;
         let (Some(rows), Some(columns), Some(start), Some(step)) = (rows, columns, start, step) else {
-            return Err(unsupported("SEQUENCE that depends on the inputs"));
+            let shapes: Lower<Vec<Shape>> =
+                args.iter().map(|arg| self.argument(arg, at, Mode::Scalar)).collect();
+            return Ok(self.varying_sequence(&shapes?));
         };
-        if !(1.0..=1e5).contains(&rows) || !(1.0..=1e5).contains(&columns) || rows * columns > 1e6 {
-            return Err(unsupported("SEQUENCE of this size"));
+        match sequence_size(rows, columns) {
+            Ok((rows, columns)) if rows * columns <= ITEMS => {
+                let items =
+                    (0..rows * columns).map(|i| self.builder.number(start + step * i as f64)).collect();
+                Ok(Shape::Array(self.builder.array(rows, columns, items)?))
+            }
+            Ok(_) => Err(unsupported("SEQUENCE of this size")),
+            Err(e) => Ok(Shape::Src(self.builder.constant(e.into()))),
         }
-        let (rows, columns) = (rows as usize, columns as usize);
-        let items = (0..rows * columns).map(|i| self.builder.number(start + step * i as f64)).collect();
-        Ok(Shape::Array(self.builder.array(rows, columns, items)?))
     }
 }

@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use super::error::CompileErrorKind;
 use super::scalar;
 use super::table::Table;
+use super::varying::{self, Plan};
 use crate::formula::Binary;
 use crate::functions::{Arg, Env, by_index};
 use crate::value::Value;
@@ -16,6 +17,10 @@ use crate::value::Value;
 const NODES: usize = 4_000_000;
 /// Cells of all arrays of one program together.
 const CELLS: usize = 40_000_000;
+
+/// Cells that the operations of one program may read in arrays for one record: a bound on the time that it takes. Look-ups in
+/// constant tables count nothing, since they have an index.
+const READ: usize = 500_000_000;
 
 /// Items of an array that is compared with later ones.
 const REMEMBERED: usize = 10_000;
@@ -89,13 +94,17 @@ pub(crate) enum Op {
     Random(u32),
     /// A whole number between two bounds, from a random number.
     Between,
+    /// A value that is computed through arrays whose size only the record decides, by its [`Plan`].
+    Vary(u32),
+    /// An item of such an array, in a plan that is being made. It never gets into a program.
+    Item(u32),
 }
 
 impl Op {
     /// Whether the result may change though the arguments do not.
     pub fn volatile(self) -> bool {
         match self {
-            Self::Input(_) | Self::Random(_) => true,
+            Self::Input(_) | Self::Random(_) | Self::Item(_) => true,
             Self::Call(index) => by_index(index).volatile,
             _ => false,
         }
@@ -135,6 +144,17 @@ pub(crate) struct Graph {
     pub operands: Vec<Operand>,
     pub constants: Vec<Value>,
     pub arrays: Vec<Array>,
+    pub plans: Vec<Plan>,
+}
+
+impl Graph {
+    /// The value of an operation for one record.
+    pub fn evaluate(&self, op: Op, args: &[Arg<'_>], env: &Env) -> Value {
+        match op {
+            Op::Vary(plan) => varying::evaluate(&self.plans[plan as usize], args, env),
+            _ => scalar::evaluate(op, args, env),
+        }
+    }
 }
 
 /// Builds a graph.
@@ -149,7 +169,9 @@ pub(crate) struct Builder {
     others: Vec<u32>,
     /// Arrays by their shape and items: equal ones are one.
     arrays: FxHashMap<(usize, usize, Arc<[Src]>), u32>,
+    plans: FxHashMap<Plan, u32>,
     cells: usize,
+    read: usize,
     /// Random numbers so far.
     pub randoms: u32,
 }
@@ -244,6 +266,7 @@ impl Builder {
                 _ => self.constant(Value::Blank),
             });
         }
+        self.count_read(op, operands)?;
         if !op.volatile()
             && let Some(value) = self.fold(op, operands)
         {
@@ -270,6 +293,24 @@ impl Builder {
         self.add(op, &operands)
     }
 
+    /// Counts what an operation reads, before it is folded: that takes its time as well.
+    fn count_read(&mut self, op: Op, operands: &[Operand]) -> Result<(), CompileErrorKind> {
+        for operand in operands {
+            if let Operand::Array(array) = operand {
+                self.read += match &self.graph.arrays[*array as usize] {
+                    _ if op == Op::Pick => 0,
+                    Array::Constant(_) if matches!(op, Op::Position(_) | Op::CountWhere(_)) => 0,
+                    Array::Constant(table) => table.values.len(),
+                    Array::Mixed { items, .. } => items.len(),
+                };
+            }
+        }
+        if self.read > READ {
+            return Err(CompileErrorKind::TooLarge { limit: READ, unit: "cells that its operations read" });
+        }
+        Ok(())
+    }
+
     /// The value of an operation on constants.
     fn fold(&self, op: Op, operands: &[Operand]) -> Option<Value> {
         let mut args = Vec::with_capacity(operands.len());
@@ -283,6 +324,16 @@ impl Builder {
                 },
             });
         }
-        Some(scalar::evaluate(op, &args, &Env::default()))
+        Some(self.graph.evaluate(op, &args, &Env::default()))
+    }
+
+    /// The number of a plan: equal ones are one.
+    pub fn plan(&mut self, plan: Plan) -> u32 {
+        let next = self.graph.plans.len() as u32;
+        let number = *self.plans.entry(plan.clone()).or_insert(next);
+        if number == next {
+            self.graph.plans.push(plan);
+        }
+        number
     }
 }

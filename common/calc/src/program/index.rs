@@ -104,7 +104,11 @@ impl Compiler<'_> {
     pub(super) fn cases(&mut self, expr: &Expr, at: &mut At) -> Lower<Src> {
         at.begin();
         let first_random = self.builder.randoms;
-        let condition = match self.scalar(expr, at) {
+        let found = match at.array {
+            None => self.scalar(expr, at),
+            Some(array) => self.filled(array, expr, at),
+        };
+        let condition = match found {
             Err(Stop::Assume(condition)) => condition,
             other => return other,
         };
@@ -185,7 +189,7 @@ impl Compiler<'_> {
     fn means_all(&mut self, shape: Shape) -> Lower<bool> {
         match shape {
             Shape::Omitted => Ok(true),
-            Shape::Array(_) => Ok(false),
+            Shape::Array(_) | Shape::Varying(_) => Ok(false),
             Shape::Src(src) if self.at_least_one(src) => Ok(false),
             Shape::Src(src) => {
                 let zero = self.is_zero(src)?;
@@ -199,6 +203,9 @@ impl Compiler<'_> {
             return Err(unsupported("INDEX with several areas"));
         }
         let base = self.reference_of(&args[0], at)?;
+        if let Shape::Varying(piece) = self.any(&args[0], at)? {
+            return self.varying_index(piece, args, at, mode);
+        }
         let array = self.array_argument(&args[0], at)?;
         let (rows, columns) = self.builder.shape(array);
         // A whole column reaches beyond the cells that are in use.

@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 use super::compile::{Compiler, Key, Lower, Stop};
 use super::error::CompileErrorKind;
 use super::graph::{Array, Op, Operand, Src};
+use super::varying::any_varies;
 use crate::book::Range;
 use crate::formula::{Binary, Expr, MAX_COLUMN, MAX_ROW, Unary};
 use crate::functions::{Form, FunctionInfo, Kernel, Kind, criteria};
@@ -20,6 +21,8 @@ pub(super) enum Shape {
     Src(Src),
     /// A rectangle of values.
     Array(u32),
+    /// A rectangle whose size the inputs decide, as a piece of a plan.
+    Varying(u32),
     /// An argument left empty.
     Omitted,
 }
@@ -37,6 +40,8 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct At {
     pub key: Key,
+    /// The array formula, by its place in the book, and which row and column of what it fills is wanted.
+    pub array: Option<(u32, usize, usize)>,
     /// Names bound by `LET`, innermost last.
     pub locals: Vec<(String, Shape)>,
     /// What the calls in the formula have become, by their address: a place in `INDEX` is looked at several times, and so would
@@ -53,9 +58,12 @@ impl At {
 }
 
 impl Compiler<'_> {
-    /// The source of the value that a formula cell shows.
-    pub fn result(&mut self, key: Key, expr: &Expr) -> Lower<Src> {
-        let mut at = At { key, locals: Vec::new(), calls: FxHashMap::default() };
+    /// The source of the value that a formula cell shows; for a cell that an array formula fills, the item there.
+    pub fn result(&mut self, key: Key, expr: &Expr, array: Option<u32>) -> Lower<Src> {
+        let first = array.map(|array| self.book.arrays[array as usize].area);
+        let own = first.map_or(key, |area| (key.0, area.first_row, area.first_column));
+        let cell = array.map(|array| (array, (key.1 - own.1) as usize, (key.2 - own.2) as usize));
+        let mut at = At { key: own, array: cell, locals: Vec::new(), calls: FxHashMap::default() };
         let src = self.cases(expr, &mut at)?;
         self.solid(src)
     }
@@ -86,7 +94,7 @@ impl Compiler<'_> {
             Op::Call(index) => {
                 return matches!(crate::functions::by_index(index).kind, Kind::Matrix(..));
             }
-            op => return matches!(op, Op::Input(_)),
+            op => return matches!(op, Op::Input(_) | Op::Vary(_)),
         };
         choices.iter().any(|choice| match choice {
             Operand::Src(src) => depth == 0 || self.may_be_blank(*src, depth - 1),
@@ -127,16 +135,17 @@ impl Compiler<'_> {
                 self.any(expr, at)?
             }
         };
-        Ok(self.first(shape))
+        self.first(shape)
     }
 
     /// The single value of a shape, the first of an array.
-    pub fn first(&mut self, shape: Shape) -> Src {
-        match shape {
+    pub fn first(&mut self, shape: Shape) -> Lower<Src> {
+        Ok(match shape {
             Shape::Src(src) => src,
             Shape::Array(array) => self.builder.item(array, 0, 0),
+            Shape::Varying(piece) => return self.first_of(piece),
             Shape::Omitted => self.builder.constant(Value::Blank),
-        }
+        })
     }
 
     /// Evaluate with every value of ranges and arrays.
@@ -225,8 +234,11 @@ impl Compiler<'_> {
     pub fn array_argument(&mut self, expr: &Expr, at: &mut At) -> Lower<u32> {
         match self.any(expr, at)? {
             Shape::Array(array) => Ok(array),
+            Shape::Varying(_) => {
+                Err(unsupported("an array whose size depends on the inputs, where it is used like this,"))
+            }
             other => {
-                let src = self.first(other);
+                let src = self.first(other)?;
                 Ok(self.builder.array(1, 1, vec![src])?)
             }
         }
@@ -238,6 +250,9 @@ impl Compiler<'_> {
         shapes: &[Shape],
         f: &mut dyn FnMut(&mut Self, &[Src]) -> Lower<Src>,
     ) -> Lower<Shape> {
+        if any_varies(shapes) {
+            return self.lift_varying(shapes, f);
+        }
         let mut size = None;
         for shape in shapes {
             if let Shape::Array(array) = shape {
@@ -247,7 +262,8 @@ impl Compiler<'_> {
             }
         }
         let Some((rows, columns)) = size else {
-            let sources: Vec<Src> = shapes.iter().map(|shape| self.first(*shape)).collect();
+            let sources: Lower<Vec<Src>> = shapes.iter().map(|shape| self.first(*shape)).collect();
+            let sources = sources?;
             return Ok(Shape::Src(f(self, &sources)?));
         };
         if rows.saturating_mul(columns) > ARRAY {
@@ -259,7 +275,7 @@ impl Compiler<'_> {
             for column in 0..columns {
                 sources.clear();
                 for shape in shapes {
-                    sources.push(self.item_of(*shape, row, column));
+                    sources.push(self.item_of(*shape, row, column)?);
                 }
                 items.push(f(self, &sources)?);
             }
@@ -268,15 +284,15 @@ impl Compiler<'_> {
     }
 
     /// The item of a shape at a place of a larger rectangle; `#N/A` beyond its end.
-    fn item_of(&mut self, shape: Shape, row: usize, column: usize) -> Src {
+    pub(super) fn item_of(&mut self, shape: Shape, row: usize, column: usize) -> Lower<Src> {
         let Shape::Array(array) = shape else { return self.first(shape) };
         let (rows, columns) = self.builder.shape(array);
         let (row, column) = (if rows == 1 { 0 } else { row }, if columns == 1 { 0 } else { column });
-        if row < rows && column < columns {
+        Ok(if row < rows && column < columns {
             self.builder.item(array, row, column)
         } else {
             self.builder.constant(ErrorValue::NA.into())
-        }
+        })
     }
 
     fn unary(&mut self, op: Unary, inner: Src) -> Lower<Src> {
@@ -346,29 +362,41 @@ impl Compiler<'_> {
                 Ok(compiler.builder.add(Op::CountWhere(relation), &operands)?)
             });
         }
+        let mut shapes = Vec::with_capacity(args.len());
+        for (i, arg) in args.iter().enumerate() {
+            shapes.push(match resized {
+                Some(range) if i == 2 => Shape::Array(self.range(range)?),
+                _ if function.takes_array(i) => self.any(arg, at)?,
+                _ => self.argument(arg, at, mode)?,
+            });
+        }
+        let whole = |i: &usize| function.takes_array(*i);
+        if (0..shapes.len()).filter(whole).any(|i| any_varies(&shapes[i..=i])) {
+            let made = self.varying_call(index, &shapes);
+            let several = |(i, shape): (usize, &Shape)| {
+                !function.takes_array(i) && matches!(shape, Shape::Array(_) | Shape::Varying(_))
+            };
+            return if shapes.iter().enumerate().any(several) {
+                Ok(made)
+            } else {
+                Ok(Shape::Src(self.first(made)?))
+            };
+        }
         let mut operands = Vec::with_capacity(args.len());
         let mut lifted = Vec::new();
         let mut arrays = false;
-        for (i, arg) in args.iter().enumerate() {
-            if function.takes_array(i) {
-                let shape = match resized {
-                    Some(range) if i == 2 => Shape::Array(self.range(range)?),
-                    _ => self.any(arg, at)?,
-                };
-                operands.push(match shape {
-                    Shape::Src(src) => Operand::Src(src),
-                    Shape::Array(array) => Operand::Array(array),
-                    Shape::Omitted => Operand::Omitted,
-                });
-                continue;
-            }
-            let shape = self.argument(arg, at, mode)?;
-            arrays |= matches!(shape, Shape::Array(_));
+        for (i, shape) in shapes.into_iter().enumerate() {
             operands.push(match shape {
+                Shape::Src(src) => Operand::Src(src),
                 Shape::Omitted => Operand::Omitted,
-                other => Operand::Src(self.first(other)),
+                Shape::Array(array) if function.takes_array(i) => Operand::Array(array),
+                // Its items take this place below.
+                Shape::Array(_) | Shape::Varying(_) => Operand::Omitted,
             });
-            lifted.push((i, shape));
+            if !function.takes_array(i) {
+                arrays |= matches!(shape, Shape::Array(_) | Shape::Varying(_));
+                lifted.push((i, shape));
+            }
         }
         if !arrays {
             return Ok(Shape::Src(self.builder.add(Op::Call(index), &operands)?));

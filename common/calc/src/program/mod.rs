@@ -8,12 +8,14 @@
 //! mixed values have loops of their own (`texts`). A loop of lanes marks those that it cannot decide, and these alone go through the definition (`repair`, `scalar`). Records that do not fit the kinds, such as a
 //! text in a column of numbers, run by themselves on the scalar execution (`records`), with the same bits as result.
 
+mod arrange;
 mod arrays;
 mod column;
 mod columnar;
 mod compile;
 mod error;
 mod execute;
+mod fill;
 mod forms;
 pub(crate) mod graph;
 mod index;
@@ -34,6 +36,7 @@ mod steps;
 pub(crate) mod table;
 mod texts;
 mod typing;
+mod varying;
 
 pub use column::Column;
 pub use error::{CompileError, CompileErrorKind};

@@ -69,7 +69,7 @@ impl Run<'_> {
                 }
             });
         }
-        scalar::evaluate(call.op, list.as_slice(), &self.env(i))
+        self.graph.evaluate(call.op, list.as_slice(), &self.env(i))
     }
 }
 
@@ -186,7 +186,7 @@ impl Record<'_> {
                 },
             });
         }
-        scalar::evaluate(op, list.as_slice(), env)
+        self.graph.evaluate(op, list.as_slice(), env)
     }
 }
 

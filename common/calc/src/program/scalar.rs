@@ -101,7 +101,7 @@ fn between(args: &[f64]) -> f64 {
     if low > high { error(ErrorValue::Num) } else { (low + (args[2] * (high - low + 1.0)).floor()).min(high) }
 }
 
-/// Evaluate an operation for one record. `Input` is not an operation of this kind and answers blank.
+/// Evaluate an operation for one record. `Input` and what takes a plan are not operations of this kind and answer blank.
 pub(crate) fn evaluate(op: Op, args: &[Arg<'_>], env: &Env) -> Value {
     let value = |i: usize| args.get(i).map_or(&Value::Blank, Arg::value);
     let lane = |i: usize| value(i).to_lane();
@@ -142,6 +142,8 @@ pub(crate) fn evaluate(op: Op, args: &[Arg<'_>], env: &Env) -> Value {
         Op::CountWhere(relation) => criteria::count_where(relation, args.first(), value(1)),
         Op::Random(site) => Value::Number(random(site, env)),
         Op::Between => number::value(checked(&[lane(0), lane(1), lane(2)], between)),
+        // Plans are the graph's.
+        Op::Vary(_) | Op::Item(_) => Value::Blank,
     }
 }
 

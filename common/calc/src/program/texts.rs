@@ -222,7 +222,7 @@ impl Run<'_> {
             return true;
         }
         self.each_record(arguments, sources, |i, args| {
-            take(i, scalar::evaluate(call.op, args, &self.env(i)));
+            take(i, self.graph.evaluate(call.op, args, &self.env(i)));
         });
         true
     }

@@ -2,8 +2,8 @@
 //!
 //! The file comes from a stranger. So the archive is checked before anything is decompressed, parts are decompressed within
 //! a common budget, cells go into a hash (never an area), and no number found in the file decides how much is allocated.
-//! Macros, encryption and the old binary formats are refused. External references, array formulas and what-if tables are
-//! refused where an output needs them, with the cell named.
+//! Macros, encryption and the old binary formats are refused. External references and what-if tables are refused where an output
+//! needs them, with the cell named.
 
 mod archive;
 mod names;
@@ -34,7 +34,7 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Source, LoadError> {
 /// Cells that may be looked at to mark the areas of array formulas.
 const ARRAY_WORK: u64 = 20_000_000;
 
-/// Replaces what array formulas and data tables compute by [`REFUSED`].
+/// Replaces what array formulas and data tables compute by [`REFUSED`], and hands over the array formulas by themselves.
 fn refuse_arrays(
     worksheet: &mut sheet::Worksheet,
     source: &mut Source,
@@ -65,9 +65,11 @@ fn refuse_arrays(
                 }
             }
         }
-        source.refused.push((*area, construct));
-        if let Some(dynamic) = array.dynamic {
-            source.book.arrays.push(ArrayFormula { area: *area, formula: array.formula, dynamic });
+        match array.dynamic {
+            Some(dynamic) => {
+                source.book.arrays.push(ArrayFormula { area: *area, formula: array.formula, dynamic });
+            }
+            None => source.refused.push((*area, construct)),
         }
     }
     Ok(())
