@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use super::BLOCK;
 use crate::value::Value;
 
-/// Lanes are computed in multiples of this: two vectors of AVX2, four of SSE2 or NEON.
+/// Lanes are computed in multiples of this: a vector of AVX-512, two of AVX2, four of SSE2 or NEON.
 pub(super) const WIDTH: usize = 8;
 
 /// Where an operation over lanes takes a number from.
