@@ -12,10 +12,13 @@
 //! PROPTEST_RNG_SEED=7 PROPTEST_CASES=100000 cargo test -p millrace-common --test store model
 //! ```
 
+mod concurrent;
 mod operations;
 mod oracle;
+mod pulls;
 mod regressions;
 mod rest;
+mod sabotage;
 mod tenant;
 mod world;
 
@@ -37,18 +40,20 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Runs part `part` of the lists.
+/// As `properties::config` of the library.
 #[expect(clippy::print_stdout, reason = "only shown with a failure")]
+fn config(cases: u32) -> Config {
+    let rng_seed = RngSeed::Fixed(SEED);
+    let config =
+        Config { cases, rng_seed, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
+    let config = contextualize_config(config);
+    println!("PROPTEST_RNG_SEED={} PROPTEST_CASES={}", config.rng_seed, config.cases);
+    config
+}
+
+/// Runs part `part` of the lists.
 fn run_part(part: u32) {
-    let config = Config {
-        cases: LISTS,
-        rng_seed: RngSeed::Fixed(SEED),
-        failure_persistence: None,
-        max_shrink_iters: 2_000,
-        ..Config::default()
-    };
-    let mut config = contextualize_config(config);
-    println!("PROPTEST_RNG_SEED={} PROPTEST_CASES={}, part {part}", config.rng_seed, config.cases);
+    let mut config = config(LISTS);
     if let RngSeed::Fixed(seed) = config.rng_seed {
         config.rng_seed = RngSeed::Fixed(seed.wrapping_mul(31).wrapping_add(part.into()));
     }

@@ -125,6 +125,18 @@ pub enum Op {
         max: i64,
         max_bytes: i64,
     },
+    /// One chunk by its id.
+    PullOne {
+        batch: usize,
+        id: usize,
+    },
+    /// What was pulled lately, once more.
+    Redeliver(usize),
+    /// Results are read by cursor, and the first of them acknowledged.
+    ReadAndAck {
+        batch: usize,
+        count: usize,
+    },
     Close(usize),
     Cancel(usize),
     /// A worker reports that it took the first chunk.
@@ -172,6 +184,9 @@ fn operation() -> impl Strategy<Value = Op> {
         3 => (0..WORKERS).prop_map(Op::Crash),
         8 => (batch(), 1..6_i64, prop::sample::select(vec![1_i64, 300, 1_000, 1_000_000]))
             .prop_map(|(batch, max, max_bytes)| Op::Pull { batch, max, max_bytes }),
+        3 => (batch(), 0..IDS).prop_map(|(batch, id)| Op::PullOne { batch, id }),
+        1 => batch().prop_map(Op::Redeliver),
+        2 => (batch(), 0..5_usize).prop_map(|(batch, count)| Op::ReadAndAck { batch, count }),
         3 => batch().prop_map(Op::Close),
         1 => batch().prop_map(Op::Cancel),
         2 => batch().prop_map(Op::Start),

@@ -11,6 +11,8 @@ use super::operations::Content;
 pub const INACTIVITY: i64 = 1_850;
 pub const ACCEPTED: i64 = 650;
 pub const COOL_OFF: i64 = 150;
+/// For how long pulled results are handed out again.
+pub const GRACE: i64 = 350;
 
 /// A chunk that was admitted.
 #[derive(Debug, Clone)]
@@ -29,19 +31,19 @@ pub struct Chunk {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     Waiting,
-    /// `group` counts commits: results of an earlier group are pulled first.
+    /// `group` counts commits: results of an earlier group are pulled first. `pulled` is when that was.
     Finished {
         outcome: Outcome,
         group: u64,
         body: Vec<u8>,
-        pulled: bool,
+        pulled: Option<i64>,
     },
     Withdrawn,
 }
 
 impl Chunk {
     pub fn is_unpulled(&self) -> bool {
-        matches!(self.fate, Fate::Finished { pulled: false, .. })
+        matches!(self.fate, Fate::Finished { pulled: None, .. })
     }
 
     /// The commit that finished it.
@@ -56,9 +58,9 @@ impl Chunk {
         matches!(&self.fate, Fate::Finished { body, .. } if body == wanted)
     }
 
-    pub fn pull(&mut self) {
+    pub fn pull(&mut self, now: i64) {
         if let Fate::Finished { pulled, .. } = &mut self.fate {
-            *pulled = true;
+            *pulled = Some(now);
         }
     }
 }
@@ -137,9 +139,9 @@ impl Batch {
                     sums.records_completed += records;
                     sums.records_failed += i64::from(records_failed(chunk.content, *outcome));
                     sums.output_total += output;
-                    sums.chunks_pulled += i64::from(*pulled);
-                    sums.records_pulled += if *pulled { records } else { 0 };
-                    sums.output_bytes += if *pulled || self.dropped { 0 } else { output };
+                    sums.chunks_pulled += i64::from(pulled.is_some());
+                    sums.records_pulled += if pulled.is_some() { records } else { 0 };
+                    sums.output_bytes += if pulled.is_some() || self.dropped { 0 } else { output };
                 }
                 _ => sums.input_bytes += if self.dropped { 0 } else { bytes },
             }
@@ -253,7 +255,7 @@ impl Batch {
         }
         let Some(chunk) = self.chunks.get_mut(&number) else { return };
         if chunk.fate == Fate::Waiting {
-            chunk.fate = Fate::Finished { outcome, group, body: body.to_vec(), pulled: false };
+            chunk.fate = Fate::Finished { outcome, group, body: body.to_vec(), pulled: None };
         }
     }
 

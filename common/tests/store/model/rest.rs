@@ -237,7 +237,7 @@ impl World<'_> {
     async fn settle_accounts(&self, at: usize) -> Result<(), Fault> {
         let batch = &self.oracle[at];
         for (no, chunk) in &batch.chunks {
-            let pulled = matches!(chunk.fate, Fate::Finished { pulled: true, .. });
+            let pulled = matches!(chunk.fate, Fate::Finished { pulled: Some(_), .. });
             if chunk.answered && !pulled && !batch.dropped {
                 return Err(format!("chunk {no} of batch {at} was taken and is lost: {chunk:?}"));
             }

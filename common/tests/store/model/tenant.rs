@@ -52,6 +52,11 @@ impl Place {
         Self { database, client, age }
     }
 
+    /// Makes a fault in the database, before its first batch.
+    pub async fn sabotage(&self, statements: &str) {
+        self.database.run(statements).await;
+    }
+
     /// A new tenant.
     pub async fn tenant(&self) -> Tenant<'_> {
         let id = Uuid::new_v4();
@@ -109,6 +114,23 @@ impl Tenant<'_> {
         for statement in &self.place.age {
             let aged = self.place.client.execute(statement, &[&self.batches, &(seconds as f64)]).await;
             aged.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Makes the last push, pull and change of a batch five seconds older, without getting in the way of those who hold a slot.
+    pub async fn age_touches(&self, batch: Uuid) -> Result<(), Fault> {
+        let age = format!(
+            "WITH locked AS (
+                 SELECT batch_id, slot FROM batch_counters WHERE batch_id = '{batch}' ORDER BY slot FOR UPDATE
+             )
+             UPDATE batch_counters c SET touched_at = touched_at - interval '5 seconds'
+             FROM locked l WHERE c.batch_id = l.batch_id AND c.slot = l.slot;
+             UPDATE batches SET updated_at = updated_at - interval '5 seconds' WHERE id = '{batch}'"
+        );
+        // One message is one transaction: those who change a state lock the batch before its slots, so these are two.
+        for statement in age.split(';') {
+            self.place.client.batch_execute(statement).await.map_err(|error| error.to_string())?;
         }
         Ok(())
     }

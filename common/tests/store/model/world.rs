@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use millrace_common::model::Transition;
 use millrace_common::store::{
-    Admission, Batch as Row, Claim, CreateBatchError, FinishedChunk, Outcome, Push, PushedChunk, QueuedPush,
+    Admission, Batch as Row, CreateBatchError, FinishedChunk, Outcome, Push, PushedChunk, QueuedPush,
     WorkerSlot,
 };
 use uuid::Uuid;
@@ -104,13 +104,17 @@ impl<'a> World<'a> {
             now: 0,
             groups: 0,
         };
-        for (at, op) in operations.iter().enumerate() {
-            world.apply(op).await.map_err(|fault| format!("operation {at}, {op:?}: {fault}"))?;
-        }
-        let rest = world.come_to_rest().await.map_err(|fault| format!("on the way to rest: {fault}"));
+        let played = world.play(operations).await;
         // Whatever happened, nothing of this list meets the next one.
         let cleared = world.tenant.clear().await;
-        rest.and(cleared)
+        played.and(cleared)
+    }
+
+    async fn play(&mut self, operations: &[Op]) -> Result<(), Fault> {
+        for (at, op) in operations.iter().enumerate() {
+            self.apply(op).await.map_err(|fault| format!("operation {at}, {op:?}: {fault}"))?;
+        }
+        self.come_to_rest().await.map_err(|fault| format!("on the way to rest: {fault}"))
     }
 
     async fn apply(&mut self, op: &Op) -> Result<(), Fault> {
@@ -144,6 +148,9 @@ impl<'a> World<'a> {
             Op::Pull { batch, max, max_bytes } => {
                 self.pull(batch % batches, *max, *max_bytes).await.map(drop)
             }
+            Op::PullOne { batch, id } => self.pull_one(batch % batches, *id).await,
+            Op::Redeliver(batch) => self.redeliver(batch % batches).await,
+            Op::ReadAndAck { batch, count } => self.read_and_ack(batch % batches, *count).await,
             Op::Close(batch) => self.change(batch % batches, Transition::Close).await,
             Op::Cancel(batch) => self.change(batch % batches, Transition::Cancel).await,
             Op::Start(batch) => self.start(batch % batches).await,
@@ -423,52 +430,5 @@ impl<'a> World<'a> {
         for message in self.workers[worker].drain(..count) {
             self.lanes[message.batch].insert(0, Message { redelivered: true, ..message });
         }
-    }
-
-    pub(super) async fn pull(&mut self, batch: usize, max: i64, max_bytes: i64) -> Result<usize, Fault> {
-        let row = &self.rows[batch];
-        let claim = self.tenant.store().claim_results(row.id, row.day, max, max_bytes).await;
-        let claim = claim.map_err(|error| error.to_string())?;
-        let now = self.now;
-        let oracle = &mut self.oracle[batch];
-        oracle.touched_at = now;
-        let results = match claim {
-            Claim::Results(results) => results,
-            other => {
-                same("a pull", &other, &Claim::Cancelled)?;
-                same("a pull was refused", &oracle.state.as_str(), &"cancelled")?;
-                return Ok(0);
-            }
-        };
-        if oracle.state.as_str() == "cancelled" {
-            return Err("a pull from a cancelled batch".to_owned());
-        }
-        let available = oracle.unpulled();
-        let mut taken = 0;
-        for result in &results {
-            let body = String::from_utf8_lossy(&result.body).into_owned();
-            if taken > 0 && taken >= max_bytes {
-                return Err(format!("{} results after {taken} of {max_bytes} bytes", results.len()));
-            }
-            taken += i64::from(result.bytes);
-            let unpulled = oracle.unpulled();
-            let earliest = unpulled.iter().filter_map(|no| oracle.chunks[no].group()).min();
-            let found = unpulled.into_iter().find(|no| oracle.chunks[no].has_body(&result.body));
-            let Some(no) = found else {
-                return Err(format!("{} was not to be pulled: {body}", result.chunk_id));
-            };
-            let chunk = oracle.chunks.get_mut(&no).ok_or("a chunk")?;
-            same("the id of a result", &result.chunk_id, &name(chunk.id))?;
-            same("the size of a result", &result.bytes, &chunk.content.output_bytes())?;
-            same("the order of results", &chunk.group(), &earliest)?;
-            chunk.pull();
-        }
-        let most = usize::try_from(max).unwrap_or(0).min(available.len());
-        if results.len() != most && (results.len() > most || taken < max_bytes) {
-            return Err(format!("{} results of {} ({taken} bytes)", results.len(), available.len()));
-        }
-        let pulled = results.len();
-        self.look(batch).await?;
-        Ok(pulled)
     }
 }
