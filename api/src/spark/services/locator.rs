@@ -105,7 +105,7 @@ fn split_selector(segment: &str) -> Result<(&str, VersionSelector), LocatorError
     let inner = segment.strip_suffix(']').and_then(|open| open.rsplit_once('['));
     match inner {
         Some((name, version)) => Ok((name.trim_end(), parse_selector(version)?)),
-        None => Ok((segment, VersionSelector::Latest)),
+        None => Ok((segment.trim_end(), VersionSelector::Latest)),
     }
 }
 
@@ -146,6 +146,8 @@ mod tests {
             ("sales/Example[1.4]", Minor(1, 4)),
             ("sales/Example[1.4.3]", Exact(1, 4, 3)),
             ("sales/Example [1.4.3]", Exact(1, 4, 3)),
+            ("sales/Example%20", Latest),
+            ("sales%2FExample%0A%2F", Latest),
             ("/folders/sales/services/Example", Latest),
             ("folders/sales/services/Example[1.4.3]", Exact(1, 4, 3)),
             ("Folders/sales/Services/Example[2]", Major(2)),
