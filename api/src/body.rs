@@ -49,7 +49,7 @@ pub enum Media {
 }
 
 impl Media {
-    fn of(content_type: Option<&str>) -> Self {
+    pub(crate) fn of(content_type: Option<&str>) -> Self {
         let Some(content_type) = content_type else { return Self::Unstated };
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
@@ -114,6 +114,15 @@ pub async fn read_body_within(
     request: Request,
     limit: usize,
 ) -> Result<DecodedBody, ApiError> {
+    decode_within(&state.memory, request, limit).await
+}
+
+/// As [`read_body_within`], within this memory budget.
+pub(crate) async fn decode_within(
+    memory: &MemoryBudget,
+    request: Request,
+    limit: usize,
+) -> Result<DecodedBody, ApiError> {
     let (parts, body) = request.into_parts();
     let codings = codings(&parts.headers)?;
     let content_type =
@@ -132,14 +141,9 @@ pub async fn read_body_within(
         Some(length) => length.saturating_mul(EXPECTED_RATIO).min(limit),
         None => UNANNOUNCED.min(limit),
     };
-    let permit = state.memory.reserve(expected, MEMORY_WAIT).await.ok_or_else(busy)?;
-    let buffer = Buffer {
-        bytes: Vec::with_capacity(expected),
-        limit,
-        budget: state.memory.clone(),
-        permit,
-        refusal: None,
-    };
+    let permit = memory.reserve(expected, MEMORY_WAIT).await.ok_or_else(busy)?;
+    let buffer =
+        Buffer { bytes: Vec::with_capacity(expected), limit, budget: memory.clone(), permit, refusal: None };
     let mut decoder = Decoder::new(&codings, buffer)?;
     let mut frames = body.into_data_stream();
     loop {

@@ -5,6 +5,8 @@ pub mod auth;
 pub mod body;
 pub mod cli;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod health;
 pub mod https;
 pub mod memory;

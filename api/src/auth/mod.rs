@@ -29,9 +29,11 @@ pub use jwt::IssuersError;
 pub use keys::{Identity, KeyCache};
 pub use limits::RateLimits;
 pub use tokens::{TOKEN_LIFE, issue_token};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use {jwt::check_claims, tokens::check_token_text};
 
-const X_SYNTHETIC_KEY: HeaderName = HeaderName::from_static("x-synthetic-key");
-const X_TENANT_NAME: HeaderName = HeaderName::from_static("x-tenant-name");
+pub(crate) const X_SYNTHETIC_KEY: HeaderName = HeaderName::from_static("x-synthetic-key");
+pub(crate) const X_TENANT_NAME: HeaderName = HeaderName::from_static("x-tenant-name");
 
 /// The caller of an authenticated route. The request's tenant is the caller's own.
 #[derive(Debug, Clone)]
@@ -113,7 +115,7 @@ impl AppState {
 }
 
 /// The tenant that a request is for: the one of its path, else of its header; `None` leaves it to the credential.
-fn requested_tenant(path: &str, headers: &HeaderMap) -> Option<String> {
+pub(crate) fn requested_tenant(path: &str, headers: &HeaderMap) -> Option<String> {
     if let Some(tenant) = tenant_of(path) {
         return Some(percent_decode_str(tenant).decode_utf8_lossy().into_owned());
     }
@@ -122,7 +124,7 @@ fn requested_tenant(path: &str, headers: &HeaderMap) -> Option<String> {
 }
 
 /// The key or token that a request carries.
-fn credential(headers: &HeaderMap) -> Result<String, ApiError> {
+pub(crate) fn credential(headers: &HeaderMap) -> Result<String, ApiError> {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     if let Some(key) = text(&X_SYNTHETIC_KEY).filter(|key| !key.is_empty()) {
         return Ok(key.to_owned());

@@ -38,6 +38,16 @@ fn read_token(token: &str) -> Option<(Uuid, i64, [u8; 32])> {
     Some((Uuid::from_bytes(*id), i64::from_be_bytes(*expires), signature.try_into().ok()?))
 }
 
+/// Panics when a text that is read as a token is not the only text of that token.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn check_token_text(credential: &str) {
+    let Some(token) = credential.strip_prefix(TOKEN_PREFIX) else { return };
+    if let Some((key_id, expires, signature)) = read_token(token) {
+        let bytes = [signed_part(key_id, expires).as_slice(), &signature].concat();
+        assert_eq!(URL_SAFE_NO_PAD.encode(bytes), token);
+    }
+}
+
 /// The owner of the key that this token (without its prefix) was made with; `None` when it is useless.
 pub(super) async fn verify_token(store: &Store, token: &str) -> Result<Option<KeyOwner>, StoreError> {
     let Some((key_id, expires, signature)) = read_token(token) else { return Ok(None) };

@@ -5,13 +5,13 @@ use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::header;
 use serde_json::Value;
 
-use crate::body::{Media, malformed_json, read_body_within};
+use crate::body::{DecodedBody, Media, malformed_json, read_body_within};
 use crate::error::ApiError;
 use crate::memory::MemoryPermit;
 use crate::state::AppState;
 
 /// The most fields of one form.
-const MOST_FIELDS: usize = 100;
+pub(crate) const MOST_FIELDS: usize = 100;
 
 /// A file of a form.
 #[derive(Debug, Clone)]
@@ -54,23 +54,36 @@ impl Form {
 
 /// Reads a form of at most `limit` bytes.
 pub async fn read_form(state: &AppState, request: Request, limit: usize) -> Result<Form, ApiError> {
-    let body = read_body_within(state, request, limit).await?;
-    let (texts, files) = match body.media {
-        Media::Form | Media::Unstated => {
-            let pairs = form_urlencoded::parse(&body.bytes).take(MOST_FIELDS);
-            (pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect(), Vec::new())
-        }
-        Media::Multipart => {
-            read_multipart(body.content_type.as_deref().unwrap_or_default(), body.bytes.clone()).await?
-        }
-        Media::Json => (read_object(&body.bytes)?, Vec::new()),
-        Media::Bson | Media::Other => {
-            return Err(ApiError::unsupported_media_type(
-                "send multipart/form-data, application/x-www-form-urlencoded or application/json",
-            ));
-        }
-    };
-    Ok(Form { texts, files, _permit: body.permit })
+    Form::read(read_body_within(state, request, limit).await?).await
+}
+
+impl Form {
+    /// Reads a form that is there as a whole.
+    pub(crate) async fn read(body: DecodedBody) -> Result<Self, ApiError> {
+        let (texts, files) = match body.media {
+            Media::Form | Media::Unstated => {
+                let pairs = form_urlencoded::parse(&body.bytes).take(MOST_FIELDS);
+                (pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect(), Vec::new())
+            }
+            Media::Multipart => {
+                read_multipart(body.content_type.as_deref().unwrap_or_default(), body.bytes.clone()).await?
+            }
+            Media::Json => (read_object(&body.bytes)?, Vec::new()),
+            Media::Bson | Media::Other => {
+                return Err(ApiError::unsupported_media_type(
+                    "send multipart/form-data, application/x-www-form-urlencoded or application/json",
+                ));
+            }
+        };
+        Ok(Self { texts, files, _permit: body.permit })
+    }
+
+    /// Bytes of every field.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        let (texts, files) = (self.texts.iter(), self.files.iter());
+        texts.map(|(_, text)| text.len()).chain(files.map(|file| file.bytes.len())).collect()
+    }
 }
 
 type Parts = (Vec<(String, String)>, Vec<FilePart>);

@@ -98,6 +98,29 @@ impl<const N: usize> Cursor<N> {
     }
 }
 
+/// Panics when two texts are the same cursor, or one that was altered is read.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn check_cursor(bytes: &[u8]) {
+    const BATCH: Uuid = Uuid::from_u128(7);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        for purpose in [Purpose::Results, Purpose::Redelivery, Purpose::Failures] {
+            let one = Cursor::<1>::parse(purpose, BATCH, text).map(|cursor| cursor.write(BATCH));
+            let two = Cursor::<2>::parse(purpose, BATCH, text).map(|cursor| cursor.write(BATCH));
+            assert!(one.or(two).is_none_or(|written| written == text));
+        }
+    }
+    let Some((place, [at, byte, ..])) = bytes.split_first_chunk() else { return };
+    let cursor = Cursor::new(Purpose::Results, [i64::from_be_bytes(*place)]);
+    let text = cursor.write(BATCH);
+    assert_eq!(Cursor::parse(Purpose::Results, BATCH, &text), Some(cursor));
+    let mut altered = text.clone().into_bytes();
+    let at = usize::from(*at) % altered.len();
+    altered[at] = *byte;
+    if let Ok(altered) = String::from_utf8(altered) {
+        assert_eq!(Cursor::<1>::parse(Purpose::Results, BATCH, &altered).is_some(), altered == text);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]

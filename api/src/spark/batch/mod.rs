@@ -25,6 +25,8 @@ use crate::push::Pushes;
 use crate::state::AppState;
 
 use access::KnownBatches;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use cursor::check_cursor;
 
 /// What the batch endpoints share. Cheap to clone.
 #[derive(Debug, Clone)]
