@@ -1,3 +1,12 @@
+-- Terms of a batch that may change while it runs.
+
+-- Tolerated share of failed records, in per cent of the submitted ones; NULL for no such limit.
+ALTER TABLE batches ADD COLUMN acceptable_record_error_percentage double precision
+    CHECK (acceptable_record_error_percentage >= 0 AND acceptable_record_error_percentage <= 100);
+-- Whether the batch stops as soon as it is certain to fail, and when it did so: what had no outcome by then ends as failed chunks.
+ALTER TABLE batches ADD COLUMN early_stop boolean NOT NULL DEFAULT false;
+ALTER TABLE batches ADD COLUMN stopped_at timestamptz;
+
 -- The sums of each batch's counters, and its busy slots. Code joins `batches` with this view, so a new column of `batches` needs
 -- no new view. `batch_views` stays for binaries of before.
 CREATE VIEW batch_sums AS

@@ -11,5 +11,6 @@ mod store {
     mod outcomes;
     mod reads;
     mod reaping;
+    mod terms;
     mod totals;
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_common::broker::Receipt;
+use millrace_common::broker::{ControlEvent, Receipt};
 use millrace_common::config::WorkerConfig;
-use millrace_common::model::BatchState;
 use millrace_common::startup::Backoff;
-use millrace_common::store::{Committed, FinishedChunk, StoreError};
+use millrace_common::store::{Committed, Consequence, FinishedChunk, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::Worker;
 
@@ -122,18 +122,29 @@ async fn store(worker: &Worker, chunks: &[FinishedChunk]) -> Result<Vec<Committe
 async fn settle_and_ack(worker: &Worker, committed: &[Committed], receipts: &[Receipt]) {
     worker.consumers.ack(receipts).await;
     for batch in committed {
-        let full = batch.state != BatchState::ClosedByTimeout && batch.progress.is_output_full();
-        worker.dispatcher.set_blocked(batch.batch_id, full);
-        if matches!(batch.state, BatchState::Closed | BatchState::ClosedByTimeout)
-            && batch.progress.is_drained()
-        {
+        worker.dispatcher.set_blocked(batch.batch_id, batch.is_held_back());
+        if batch.has_consequence() {
             match worker.store.settle_batch(batch.batch_id).await {
-                Ok(Some(state)) => tracing::info!(batch.id = %batch.batch_id, %state, "batch finished"),
-                Ok(None) => {}
+                Ok(consequence) => tell(worker, batch.batch_id, consequence),
                 Err(error) => {
                     tracing::warn!(batch.id = %batch.batch_id, %error, "the reaper will settle this batch")
                 }
             }
+        }
+    }
+}
+
+/// Logs what became of a batch, and tells everybody who must know at once.
+pub fn tell(worker: &Worker, batch_id: Uuid, consequence: Consequence) {
+    match consequence {
+        Consequence::None => {}
+        Consequence::Settled(state) => {
+            tracing::info!(batch.id = %batch_id, %state, "batch finished");
+            worker.control.send(ControlEvent::BatchFinished { batch_id });
+        }
+        Consequence::Stopped => {
+            tracing::info!(batch.id = %batch_id, "batch stopped early: it is certain to fail");
+            worker.control.send(ControlEvent::BatchClosed { batch_id });
         }
     }
 }

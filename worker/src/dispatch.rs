@@ -32,6 +32,8 @@ pub enum Calculation {
     Ready(Arc<Prepared>),
     /// The service cannot be loaded; every chunk fails with this text.
     Broken(Arc<str>),
+    /// The batch was stopped early; every chunk without an outcome fails.
+    Stopped,
 }
 
 /// What the worker knows of a live batch.
@@ -45,6 +47,8 @@ pub struct BatchTerms {
     pub lane: Option<(LaneId, i64)>,
     /// Chunks that one evaluation thread takes at a time.
     pub chunks_per_request: u32,
+    /// Whether it was stopped early: its chunks are written off, not evaluated.
+    pub stopped: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +66,11 @@ impl<R> Batch<R> {
         self.running < self.share
             && !self.blocked
             && !self.waiting.is_empty()
-            && !matches!(self.calculation, Calculation::Loading)
+            && (self.terms.stopped || !matches!(self.calculation, Calculation::Loading))
+    }
+
+    fn calculation(&self) -> Calculation {
+        if self.terms.stopped { Calculation::Stopped } else { self.calculation.clone() }
     }
 }
 
@@ -268,7 +276,7 @@ impl<R> Inner<R> {
         batch.running += 1;
         let take = (batch.terms.chunks_per_request.max(1) as usize).min(batch.waiting.len());
         let tasks = batch.waiting.drain(..take).collect();
-        Some(Turn { batch_id: id, day: batch.terms.day, calculation: batch.calculation.clone(), tasks })
+        Some(Turn { batch_id: id, day: batch.terms.day, calculation: batch.calculation(), tasks })
     }
 }
 
@@ -312,6 +320,7 @@ mod tests {
             day: NaiveDate::default(),
             lane: Some((LaneId(1), EPOCH)),
             chunks_per_request,
+            stopped: false,
         }
     }
 
@@ -368,6 +377,17 @@ mod tests {
         assert_eq!(turn(&dispatcher).unwrap().batch_id, id(1));
         dispatcher.set_calculation(id(3), Calculation::Broken("a test".into()));
         assert_eq!(turn(&dispatcher).unwrap().batch_id, id(3));
+    }
+
+    #[test]
+    fn chunks_of_a_stopped_batch_are_written_off_whether_its_program_is_there_or_not() {
+        let dispatcher = Dispatcher::default();
+        dispatcher.learn(terms(1, 1));
+        dispatcher.set_shares(&[(id(1), 1)].into());
+        dispatcher.enqueue(task(1, 1));
+        assert!(turn(&dispatcher).is_none());
+        dispatcher.learn(BatchTerms { stopped: true, ..terms(1, 1) });
+        assert!(matches!(turn(&dispatcher).unwrap().calculation, Calculation::Stopped));
     }
 
     #[test]

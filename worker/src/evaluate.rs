@@ -114,6 +114,8 @@ enum Failure {
     Chunk(ChunkError),
     /// The reason lies outside of the chunk.
     Worker(Cow<'static, str>),
+    /// The batch was stopped early.
+    Stopped,
 }
 
 impl From<ChunkError> for Failure {
@@ -129,6 +131,11 @@ impl Failure {
             Self::Chunk(error) => error.write_json(id, records, out),
             Self::Worker(reason) => {
                 write_failed(id, records, "runtime", "error.CHUNK_NOT_PROCESSED", None, reason, out)
+            }
+            Self::Stopped => {
+                let reason =
+                    "the batch was stopped early, before this chunk was evaluated: too much of it had failed";
+                write_failed(id, records, "runtime", "error.BATCH_STOPPED", None, reason, out)
             }
         }
     }
@@ -203,6 +210,7 @@ impl Bench {
         let prepared = match calculation {
             Calculation::Ready(prepared) => prepared,
             Calculation::Broken(reason) => return Err(Failure::Worker(reason.to_string().into())),
+            Calculation::Stopped => return Err(Failure::Stopped),
             Calculation::Loading => return Err(Failure::Worker("the service was not loaded".into())),
         };
         let unpacked;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use millrace_calc::program::Volatile;
 use millrace_calc::service::Options;
 use millrace_common::broker::{LaneId, Queue, Subscription};
-use millrace_common::model::{BatchState, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby};
+use millrace_common::model::{PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby};
 use millrace_common::programs::ProgramError;
 use millrace_common::store::{BatchView, FleetSnapshot, Heartbeat};
 use tokio::sync::broadcast::error::RecvError;
@@ -86,17 +86,13 @@ pub fn learn(worker: &Arc<Worker>, view: &BatchView) {
         day: batch.day,
         lane: batch.lane_id.map(LaneId).zip(batch.lane_epoch),
         chunks_per_request: batch.chunks_per_request.unsigned_abs(),
+        stopped: batch.stopped_at.is_some(),
     };
     let new = worker.dispatcher.learn(terms);
-    worker.dispatcher.set_blocked(batch.id, is_blocked(view));
+    worker.dispatcher.set_blocked(batch.id, view.is_held_back());
     if new {
         tokio::spawn(load(Arc::clone(worker), view.clone()));
     }
-}
-
-/// An abandoned batch is evaluated to its end even though nobody pulls: its input buffer bounds what that can cost.
-fn is_blocked(view: &BatchView) -> bool {
-    view.batch.state != BatchState::ClosedByTimeout && view.progress().is_output_full()
 }
 
 /// Loads the program of a batch and prepares it for the batch's options.
@@ -304,7 +300,7 @@ fn plan_input(snapshot: &FleetSnapshot, here: impl Fn(Uuid) -> usize) -> PlanInp
                     initial_workers: view.batch.initial_workers.unsigned_abs(),
                     max_workers: view.batch.max_workers.unsigned_abs(),
                     waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
-                    blocked: is_blocked(view),
+                    blocked: view.is_held_back(),
                 }
             })
             .collect(),

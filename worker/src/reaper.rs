@@ -8,6 +8,7 @@ use millrace_common::store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
+use crate::commit::tell;
 
 /// Name of the lease.
 const LEASE: &str = "reaper";
@@ -59,9 +60,8 @@ async fn round(worker: &Worker, rounds: u64) -> Result<(), StoreError> {
             tracing::info!(chunks = withdrawn, "withdrew chunks that were never confirmed");
         }
     }
-    for id in store.settle_batches().await? {
-        tracing::info!(batch.id = %id, "batch finished");
-        worker.control.send(ControlEvent::BatchFinished { batch_id: id });
+    for (id, consequence) in store.settle_batches().await? {
+        tell(worker, id, consequence);
     }
     let (_, broken) = store.fold_totals().await?;
     for (id, error) in broken {

@@ -71,6 +71,8 @@ actions! {
     ServiceDelete = "service.delete",
     /// A batch was created.
     BatchCreate = "batch.create",
+    /// Terms of a batch were changed.
+    BatchUpdate = "batch.update",
     /// A batch was closed.
     BatchClose = "batch.close",
     /// A batch was cancelled.

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::tolerance::Tolerance;
+
 /// The stored state of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,6 +78,10 @@ pub struct BatchProgress {
     pub chunks_completed: i64,
     /// Chunks that could not be processed.
     pub chunks_failed: i64,
+    /// Records pushed and counted once.
+    pub records_submitted: i64,
+    /// Records of failed chunks, and records with errors.
+    pub records_failed: i64,
     /// Bytes of finished results that were not pulled.
     pub output_used: i64,
     /// The output buffer's size in bytes.
@@ -107,8 +113,12 @@ pub enum Transition {
     Close,
     /// `PATCH cancelled`.
     Cancel,
-    /// The inactivity time is over.
+    /// The inactivity time is over. A closed batch is timed out as well, when its output buffer is full and nobody pulls: it
+    /// would never end (contract 3.3).
     TimeOut,
+    /// The batch is certain to fail and wants to stop then ([`is_certain_to_fail`]): it takes no more chunks, and those without
+    /// an outcome end as failed ones. It settles when they have.
+    Stop,
     /// Every chunk of a closed batch has an outcome.
     Settle {
         /// Whether the share of failed chunks is tolerated.
@@ -201,8 +211,11 @@ pub const fn transition(state: BatchState, event: Transition) -> Result<Verdict,
         (Transition::Cancel, S::Cancelled) => Ok(Verdict::Unchanged),
         (Transition::Cancel, S::Completed | S::CompletedByTimeout | S::Failed) => Ok(Verdict::DropResults),
 
-        (Transition::TimeOut, S::Open) => Ok(Verdict::Become(S::ClosedByTimeout)),
+        (Transition::TimeOut, S::Open | S::Closed) => Ok(Verdict::Become(S::ClosedByTimeout)),
         (Transition::TimeOut, _) => Ok(Verdict::Unchanged),
+
+        (Transition::Stop, S::Open) => Ok(Verdict::Become(S::Closed)),
+        (Transition::Stop, _) => Ok(Verdict::Unchanged),
 
         (Transition::Settle { within_tolerance }, S::Closed) => {
             Ok(Verdict::Become(if within_tolerance { S::Completed } else { S::Failed }))
@@ -215,12 +228,24 @@ pub const fn transition(state: BatchState, event: Transition) -> Result<Verdict,
     }
 }
 
-/// Whether a finished batch passes: failed chunks, in per cent of all, may equal the tolerance (contract 3.4).
-pub fn within_tolerance(progress: &BatchProgress, acceptable_error_percentage: f64) -> bool {
-    // Chunk counts stay far below 2^53, so both products are exact for whole percentages.
-    #[expect(clippy::cast_precision_loss, reason = "chunk counts stay far below 2^53")]
-    let (failed, total) = (progress.chunks_failed as f64, progress.chunks_submitted as f64);
-    failed * 100.0 <= acceptable_error_percentage * total
+/// Whether the batch fails whatever still comes. Of a closed batch every chunk is known, and failures never go away: it is
+/// certain once more has failed than is tolerated of everything submitted. An open one may get any number of good chunks yet,
+/// so only where nothing at all is tolerated a failure makes it certain.
+pub fn is_certain_to_fail(state: BatchState, progress: &BatchProgress, tolerance: &Tolerance) -> bool {
+    match state {
+        BatchState::Closed | BatchState::ClosedByTimeout => !tolerance.permits(progress),
+        BatchState::Open => !tolerance.may_still_permit(progress),
+        BatchState::Completed
+        | BatchState::CompletedByTimeout
+        | BatchState::Failed
+        | BatchState::Cancelled => false,
+    }
+}
+
+/// Whether evaluation waits for a pull. A batch that was closed by timeout is evaluated to its end even though nobody pulls: its
+/// input buffer bounds what that can cost. What is left of a stopped batch is only written off, which waits for nobody.
+pub const fn is_held_back(state: BatchState, stopped: bool, progress: &BatchProgress) -> bool {
+    !matches!(state, BatchState::ClosedByTimeout) && !stopped && progress.is_output_full()
 }
 
 /// `batch_status` of a batch (contract 3.1).
@@ -239,7 +264,7 @@ pub const fn batch_status(state: BatchState, submitted: bool, started: bool) -> 
 }
 
 /// `pipeline_status` of a batch (contract 3.2).
-pub const fn pipeline_status(state: BatchState, progress: &BatchProgress) -> PipelineStatus {
+pub const fn pipeline_status(state: BatchState, stopped: bool, progress: &BatchProgress) -> PipelineStatus {
     if state.is_terminal() {
         PipelineStatus::Closed
     } else if progress.is_drained() {
@@ -247,7 +272,7 @@ pub const fn pipeline_status(state: BatchState, progress: &BatchProgress) -> Pip
             BatchState::Open => PipelineStatus::Idle,
             _ => PipelineStatus::Closed,
         }
-    } else if progress.is_output_full() {
+    } else if is_held_back(state, stopped, progress) {
         PipelineStatus::Blocked
     } else {
         PipelineStatus::Running
@@ -255,101 +280,4 @@ pub const fn pipeline_status(state: BatchState, progress: &BatchProgress) -> Pip
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn state() -> impl Strategy<Value = BatchState> {
-        prop::sample::select(BatchState::ALL.to_vec())
-    }
-
-    fn event() -> impl Strategy<Value = Transition> {
-        prop_oneof![
-            Just(Transition::Close),
-            Just(Transition::Cancel),
-            Just(Transition::TimeOut),
-            any::<bool>().prop_map(|within_tolerance| Transition::Settle { within_tolerance }),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(crate::properties::config(256))]
-
-        #[test]
-        fn terminal_states_never_change(events in prop::collection::vec(event(), 1..40)) {
-            let mut state = BatchState::Open;
-            for event in events {
-                let verdict = transition(state, event);
-                if state.is_terminal() {
-                    prop_assert!(!matches!(verdict, Ok(Verdict::Become(_))));
-                }
-                if let Ok(Verdict::Become(next)) = verdict {
-                    prop_assert_ne!(next, BatchState::Open);
-                    state = next;
-                }
-            }
-        }
-
-        #[test]
-        fn requests_are_idempotent(state in state(), event in event()) {
-            if let Ok(Verdict::Become(next)) = transition(state, event) {
-                let again = transition(next, event);
-                prop_assert!(matches!(again, Ok(Verdict::Unchanged | Verdict::DropResults)), "{again:?}");
-            }
-        }
-
-        #[test]
-        fn the_stored_spelling_round_trips(state in state()) {
-            prop_assert_eq!(state.as_str().parse::<BatchState>().unwrap(), state);
-        }
-
-        #[test]
-        fn tolerance_equals_the_contract(failed in 0_i64..500, more in 0_i64..500, tolerance in 0_i64..=100) {
-            let total = failed + more;
-            let progress = BatchProgress { chunks_submitted: total, chunks_failed: failed, chunks_completed: more, ..Default::default() };
-            prop_assert_eq!(within_tolerance(&progress, tolerance as f64), failed * 100 <= tolerance * total);
-        }
-    }
-
-    #[test]
-    fn closing_a_cancelled_batch_is_refused() {
-        assert_eq!(
-            transition(BatchState::Cancelled, Transition::Close),
-            Err(TransitionError { state: BatchState::Cancelled })
-        );
-        assert_eq!(transition(BatchState::Failed, Transition::Close), Ok(Verdict::Unchanged));
-        assert_eq!(transition(BatchState::Completed, Transition::Cancel), Ok(Verdict::DropResults));
-    }
-
-    #[test]
-    fn an_open_drained_batch_is_in_progress_and_idle() {
-        let progress = BatchProgress {
-            chunks_submitted: 3,
-            chunks_completed: 2,
-            chunks_failed: 1,
-            ..Default::default()
-        };
-        assert_eq!(batch_status(BatchState::Open, true, true), BatchStatus::InProgress);
-        assert_eq!(pipeline_status(BatchState::Open, &progress), PipelineStatus::Idle);
-        assert_eq!(pipeline_status(BatchState::Closed, &progress), PipelineStatus::Closed);
-    }
-
-    #[test]
-    fn a_full_output_buffer_blocks_but_an_empty_one_never_does() {
-        let waiting = BatchProgress { chunks_submitted: 1, output_allocated: 10, ..Default::default() };
-        assert_eq!(pipeline_status(BatchState::Open, &waiting), PipelineStatus::Running);
-        let full = BatchProgress { output_used: 10, ..waiting };
-        assert_eq!(pipeline_status(BatchState::Open, &full), PipelineStatus::Blocked);
-        let tiny = BatchProgress { output_allocated: 0, ..waiting };
-        assert!(!tiny.is_output_full());
-    }
-
-    #[test]
-    fn the_states_of_an_open_batch_follow_the_facts() {
-        assert_eq!(batch_status(BatchState::Open, false, false), BatchStatus::Created);
-        assert_eq!(batch_status(BatchState::Open, true, false), BatchStatus::Pending);
-    }
-}
+mod tests;

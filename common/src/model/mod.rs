@@ -5,12 +5,14 @@ mod batch;
 pub mod plan;
 mod scope;
 mod tenant;
+mod tolerance;
 
 pub use audit::{Action, Actor};
 pub use batch::{
     BatchProgress, BatchState, BatchStatus, PipelineStatus, Transition, TransitionError, Verdict,
-    batch_status, pipeline_status, transition, within_tolerance,
+    batch_status, is_certain_to_fail, is_held_back, pipeline_status, transition,
 };
 pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use tenant::{Caller, SUPERVISORS, TENANT_ADMINS};
+pub use tolerance::{Percentage, Tolerance};

@@ -1,4 +1,4 @@
-//! Batches: creation, views, and every change of state (control plane).
+//! Batches: creation and views (control plane).
 
 use chrono::{DateTime, Utc};
 use millrace_calc::totals::TotalRequest;
@@ -7,9 +7,10 @@ use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::audit::Change;
+use super::lifecycle::view_in;
 use super::views::select_views;
 use super::{Batch, BatchView, Store, StoreError};
-use crate::model::{Action, BatchState, Transition, TransitionError, Verdict, transition, within_tolerance};
+use crate::model::Action;
 
 /// Counter slot of admission.
 pub(super) const ADMISSION_SLOT: i16 = 0;
@@ -45,6 +46,11 @@ pub struct NewBatch {
     pub chunks_per_request: i32,
     pub runner_thread_count: i32,
     pub acceptable_error_percentage: f64,
+    /// `None`: failed records do not matter.
+    pub acceptable_record_error_percentage: Option<f64>,
+    pub early_stop: bool,
+    /// Lower goes first among the tenant's batches.
+    pub priority: i32,
     /// Input buffer in bytes.
     pub input_bytes: i64,
     /// Output buffer in bytes.
@@ -134,9 +140,10 @@ impl Store {
             r#"INSERT INTO batches (id, tenant_id, version_id, service_id, service_uri, version, compiler_version, created_by,
                    day, lane_id, lane_epoch, unique_record_key, output_filter, subservices, version_by_timestamp,
                    call_purpose, source_system, correlation_id, initial_workers, max_workers, chunks_per_request,
-                   runner_thread_count, acceptable_error_percentage, input_allocated, output_allocated, seed, totals)
+                   runner_thread_count, acceptable_error_percentage, input_allocated, output_allocated, seed, totals,
+                   acceptable_record_error_percentage, early_stop, priority)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (now() AT TIME ZONE 'UTC')::date, $9, $10, $11, $12, $13, $14, $15, $16,
-                   $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)"#,
+                   $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)"#,
             id,
             new.tenant_id,
             new.version_id,
@@ -163,6 +170,9 @@ impl Store {
             output,
             rand::random::<i64>(),
             totals,
+            new.acceptable_record_error_percentage,
+            new.early_stop,
+            new.priority,
         )
         .execute(&mut *tx)
         .await
@@ -205,85 +215,6 @@ impl Store {
             .fetch_optional(&self.control)
             .await?
             .map(BatchView::from))
-    }
-
-    /// Lets an event happen to a batch. What the state machine says is carried out in one transaction, conditional on the old
-    /// state; closing a drained batch settles it at once.
-    pub async fn change_batch(
-        &self,
-        id: Uuid,
-        event: Transition,
-    ) -> Result<Result<Verdict, TransitionError>, StoreError> {
-        let mut tx = self.control.begin().await?;
-        let changed = change(&mut tx, id, event).await?;
-        self.audit_change(&mut tx, id, event, &changed).await?;
-        tx.commit().await?;
-        Ok(changed)
-    }
-
-    /// Notes what somebody asked of a batch; asking for what it is already changes nothing and is not noted.
-    async fn audit_change(
-        &self,
-        tx: &mut Transaction<'_, Postgres>,
-        id: Uuid,
-        event: Transition,
-        changed: &Result<Verdict, TransitionError>,
-    ) -> Result<(), StoreError> {
-        let action = match event {
-            Transition::Close => Action::BatchClose,
-            Transition::Cancel => Action::BatchCancel,
-            _ => return Ok(()),
-        };
-        if matches!(changed, Ok(Verdict::Unchanged)) {
-            return Ok(());
-        }
-        let batch = sqlx::query!("SELECT tenant_id, state FROM batches WHERE id = $1", id)
-            .fetch_one(&mut **tx)
-            .await?;
-        let entry = Change::new(action, id, json!({"batch_status": batch.state}));
-        let entry = if changed.is_ok() { entry } else { entry.refused() };
-        self.audit(tx, batch.tenant_id, entry).await
-    }
-
-    /// As [`Store::change_batch`], but only when the batch is still without push, pull or status change for `seconds` once
-    /// nobody else can touch it. Returns whether its state changed.
-    pub(super) async fn change_idle_batch(
-        &self,
-        id: Uuid,
-        event: Transition,
-        seconds: f64,
-    ) -> Result<bool, StoreError> {
-        let mut tx = self.control.begin().await?;
-        lock_batch(&mut tx, id).await?;
-        let idle = sqlx::query_scalar!(
-            r#"SELECT greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $2) AS "idle!"
-               FROM batches JOIN batch_sums ON batch_id = id WHERE id = $1"#,
-            id,
-            seconds
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        let changed = idle && matches!(change(&mut tx, id, event).await?, Ok(Verdict::Become(_)));
-        tx.commit().await?;
-        Ok(changed)
-    }
-
-    /// Settles a closed batch whose chunks all have an outcome; `None` when it is not closed or not drained.
-    pub async fn settle_batch(&self, id: Uuid) -> Result<Option<BatchState>, StoreError> {
-        let mut tx = self.control.begin().await?;
-        let Some(state) = sqlx::query_scalar!(
-            "SELECT state FROM batches WHERE id = $1 AND state IN ('closed', 'closed_by_timeout') FOR UPDATE",
-            id
-        )
-        .fetch_optional(&mut *tx)
-        .await?
-        else {
-            return Ok(None);
-        };
-        lock_slots(&mut tx, id).await?;
-        let settled = settle(&mut tx, id, state.parse().map_err(StoreError::Corrupt)?).await?;
-        tx.commit().await?;
-        Ok(settled)
     }
 
     /// Quotas, use and recent batches of a tenant.
@@ -355,119 +286,4 @@ async fn lease_lane(tx: &mut Transaction<'_, Postgres>) -> Result<Lane, StoreErr
     )
     .fetch_one(&mut **tx)
     .await?)
-}
-
-async fn view_in(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<BatchView, StoreError> {
-    Ok(select_views!("WHERE id = $1", id).fetch_one(&mut **tx).await?.into())
-}
-
-/// Locks the batch's row, then all of its counter slots, and reads its state.
-async fn lock_batch(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<BatchState, StoreError> {
-    let state = sqlx::query_scalar!("SELECT state FROM batches WHERE id = $1 FOR UPDATE", id)
-        .fetch_optional(&mut **tx)
-        .await?
-        .ok_or(StoreError::NotFound("batch"))?;
-    lock_slots(tx, id).await?;
-    state.parse().map_err(StoreError::Corrupt)
-}
-
-async fn change(
-    tx: &mut Transaction<'_, Postgres>,
-    id: Uuid,
-    event: Transition,
-) -> Result<Result<Verdict, TransitionError>, StoreError> {
-    let state = lock_batch(tx, id).await?;
-    let verdict = match transition(state, event) {
-        Ok(verdict) => verdict,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    match verdict {
-        Verdict::Unchanged => {}
-        Verdict::DropResults => drop_results(tx, id).await?,
-        Verdict::Become(next) => {
-            become_state(tx, id, state, next).await?;
-            if matches!(next, BatchState::Closed | BatchState::ClosedByTimeout) {
-                settle(tx, id, next).await?;
-            }
-        }
-    }
-    Ok(Ok(verdict))
-}
-
-/// Waits for every writer of the batch and keeps new ones waiting until the transaction ends.
-pub(super) async fn lock_slots(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<(), StoreError> {
-    sqlx::query!("SELECT slot FROM batch_counters WHERE batch_id = $1 ORDER BY slot FOR UPDATE", id)
-        .fetch_all(&mut **tx)
-        .await?;
-    Ok(())
-}
-
-/// Moves the batch from one state to another. The caller holds the row and all slots.
-async fn become_state(
-    tx: &mut Transaction<'_, Postgres>,
-    id: Uuid,
-    old: BatchState,
-    new: BatchState,
-) -> Result<(), StoreError> {
-    let closing = matches!(new, BatchState::Closed | BatchState::ClosedByTimeout);
-    // A cancelled batch releases its buffers at once (contract 3.5); others keep them for the cool-off.
-    let releasing = matches!(new, BatchState::Cancelled);
-    let updated = sqlx::query!(
-        "UPDATE batches SET state = $3, updated_at = clock_timestamp(),
-             closed_at = CASE WHEN $4 THEN clock_timestamp() ELSE closed_at END,
-             finished_at = CASE WHEN $5 THEN clock_timestamp() ELSE finished_at END,
-             released_at = CASE WHEN $6 THEN clock_timestamp() ELSE released_at END
-         WHERE id = $1 AND state = $2",
-        id,
-        old.as_str(),
-        new.as_str(),
-        closing,
-        new.is_terminal(),
-        releasing,
-    )
-    .execute(&mut **tx)
-    .await?;
-    if updated.rows_affected() != 1 {
-        return Err(StoreError::Corrupt(format!("batch {id} was no longer {old}")));
-    }
-    if new == BatchState::Cancelled {
-        drop_results(tx, id).await?;
-    }
-    Ok(())
-}
-
-/// Completes or fails a closed batch that has drained. The caller holds the row and all slots.
-async fn settle(
-    tx: &mut Transaction<'_, Postgres>,
-    id: Uuid,
-    state: BatchState,
-) -> Result<Option<BatchState>, StoreError> {
-    let view = view_in(tx, id).await?;
-    let progress = view.progress();
-    if !progress.is_drained() {
-        return Ok(None);
-    }
-    let within_tolerance = within_tolerance(&progress, view.batch.acceptable_error_percentage);
-    let Ok(Verdict::Become(next)) = transition(state, Transition::Settle { within_tolerance }) else {
-        return Ok(None);
-    };
-    become_state(tx, id, state, next).await?;
-    Ok(Some(next))
-}
-
-/// Makes what was not pulled unavailable and frees both buffers. The caller holds the row and all slots.
-async fn drop_results(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<(), StoreError> {
-    sqlx::query!("UPDATE batch_counters SET input_bytes = 0, output_bytes = 0 WHERE batch_id = $1", id)
-        .execute(&mut **tx)
-        .await?;
-    // The rows stay until their partition goes: touching each of them would take as long as the batch is big.
-    sqlx::query!(
-        "UPDATE batches SET released_at = coalesce(released_at, clock_timestamp()),
-             dropped_at = coalesce(dropped_at, clock_timestamp()), updated_at = clock_timestamp()
-         WHERE id = $1",
-        id
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }

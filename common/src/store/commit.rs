@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::admission::{batch_ids, pipelined};
 use super::batches::{FIRST_WORKER_SLOT, WORKER_SLOTS};
+use super::views::tolerance;
 use super::{Store, StoreError};
-use crate::model::{BatchProgress, BatchState};
+use crate::model::{BatchProgress, BatchState, Tolerance, is_certain_to_fail, is_held_back};
 
 /// How a chunk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,27 @@ pub struct Committed {
     pub state: BatchState,
     /// Its sums after the commit.
     pub progress: BatchProgress,
+    /// Whether it was stopped early.
+    stopped: bool,
+    /// Whether it wants to be.
+    early_stop: bool,
+    tolerance: Tolerance,
+}
+
+impl Committed {
+    /// Whether evaluation waits for a pull ([`is_held_back`]).
+    pub const fn is_held_back(&self) -> bool {
+        is_held_back(self.state, self.stopped, &self.progress)
+    }
+
+    /// Whether the batch is to be settled or stopped now, by [`Store::settle_batch`].
+    pub fn has_consequence(&self) -> bool {
+        let closed = matches!(self.state, BatchState::Closed | BatchState::ClosedByTimeout);
+        (closed && self.progress.is_drained())
+            || (self.early_stop
+                && !self.stopped
+                && is_certain_to_fail(self.state, &self.progress, &self.tolerance))
+    }
 }
 
 /// The counter slot that a worker writes to.
@@ -151,7 +173,9 @@ const COMMIT_WITH_TOTALS: &str = commit_statement!(
 const SUMS: &str = "
 -- commit: sums
 SELECT b.id, b.state, b.output_allocated, sum(c.chunks_submitted)::bigint, sum(c.chunks_completed)::bigint,
-       sum(c.chunks_failed)::bigint, sum(c.output_bytes)::bigint
+       sum(c.chunks_failed)::bigint, sum(c.output_bytes)::bigint, sum(c.records_submitted)::bigint,
+       sum(c.records_failed)::bigint, b.acceptable_error_percentage, b.acceptable_record_error_percentage, b.early_stop,
+       b.stopped_at IS NOT NULL
 FROM batches b JOIN batch_counters c ON c.batch_id = b.id
 WHERE b.id = ANY($1)
 GROUP BY b.id";
@@ -322,6 +346,11 @@ fn read_committed(row: &tokio_postgres::Row) -> Result<Committed, StoreError> {
             chunks_completed: row.try_get(4)?,
             chunks_failed: row.try_get(5)?,
             output_used: row.try_get(6)?,
+            records_submitted: row.try_get(7)?,
+            records_failed: row.try_get(8)?,
         },
+        tolerance: tolerance(row.try_get(9)?, row.try_get(10)?),
+        early_stop: row.try_get(11)?,
+        stopped: row.try_get(12)?,
     })
 }

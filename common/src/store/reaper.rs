@@ -3,9 +3,9 @@
 use chrono::NaiveDate;
 use uuid::Uuid;
 
-use super::batches::{ADMISSION_SLOT, lock_slots};
-use super::{Store, StoreError};
-use crate::model::Transition;
+use super::batches::ADMISSION_SLOT;
+use super::lifecycle::lock_slots;
+use super::{Consequence, Store, StoreError};
 
 /// The most rows that one step touches.
 const STEP: i64 = 500;
@@ -43,11 +43,14 @@ impl Store {
         Ok(())
     }
 
-    /// Closes open batches without push, pull or status change for `seconds`. Returns them.
+    /// Closes batches without push, pull or status change for `seconds` by timeout: open ones, and closed ones whose full output
+    /// buffer nobody empties. Returns them.
     pub async fn time_out_batches(&self, seconds: f64) -> Result<Vec<Uuid>, StoreError> {
         let idle = sqlx::query_scalar!(
             r#"SELECT id AS "id!" FROM batches JOIN batch_sums ON batch_id = id
-               WHERE state = 'open' AND greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $1)
+               WHERE greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $1)
+                 AND (state = 'open' OR (state = 'closed' AND output_bytes >= output_allocated
+                     AND chunks_completed + chunks_failed < chunks_submitted))
                LIMIT $2"#,
             seconds,
             STEP
@@ -56,30 +59,34 @@ impl Store {
         .await?;
         let mut closed = Vec::new();
         for id in idle {
-            if self.change_idle_batch(id, Transition::TimeOut, seconds).await? {
+            if self.time_out_batch(id, seconds).await? {
                 closed.push(id);
             }
         }
         Ok(closed)
     }
 
-    /// Settles closed batches that have drained. Returns them.
-    pub async fn settle_batches(&self) -> Result<Vec<Uuid>, StoreError> {
-        let drained = sqlx::query_scalar!(
+    /// Settles closed batches that have drained, and stops those that want to be stopped early and are certain to fail. The workers
+    /// do both at once as a rule; this is for those that could not. Returns what it did.
+    pub async fn settle_batches(&self) -> Result<Vec<(Uuid, Consequence)>, StoreError> {
+        let due = sqlx::query_scalar!(
             r#"SELECT id AS "id!" FROM batches JOIN batch_sums ON batch_id = id
-               WHERE state IN ('closed', 'closed_by_timeout') AND chunks_completed + chunks_failed >= chunks_submitted
+               WHERE (state IN ('closed', 'closed_by_timeout') AND chunks_completed + chunks_failed >= chunks_submitted)
+                  OR (state IN ('open', 'closed', 'closed_by_timeout') AND early_stop AND stopped_at IS NULL
+                      AND chunks_failed + records_failed > 0)
                LIMIT $1"#,
             STEP
         )
         .fetch_all(&self.control)
         .await?;
-        let mut settled = Vec::new();
-        for id in drained {
-            if self.settle_batch(id).await?.is_some() {
-                settled.push(id);
+        let mut done = Vec::new();
+        for id in due {
+            match self.settle_batch(id).await? {
+                Consequence::None => {}
+                consequence => done.push((id, consequence)),
             }
         }
-        Ok(settled)
+        Ok(done)
     }
 
     /// Gives reservations back `seconds` after their batches ended.

@@ -4,7 +4,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use millrace_calc::totals::TotalRequest;
 use uuid::Uuid;
 
-use crate::model::{BatchProgress, BatchState, BatchStatus, PipelineStatus, batch_status, pipeline_status};
+use crate::model::{
+    BatchProgress, BatchState, BatchStatus, Percentage, PipelineStatus, Tolerance, batch_status,
+    is_held_back, pipeline_status,
+};
 
 /// Every column of `batches` and every counter that is read: name, type, SQL. This list makes the structs and the query, so a new
 /// column is one line here and one where batches are created.
@@ -44,6 +47,10 @@ macro_rules! view_columns {
                 chunks_per_request: i32 = "b.chunks_per_request",
                 runner_thread_count: i32 = "b.runner_thread_count",
                 acceptable_error_percentage: f64 = "b.acceptable_error_percentage",
+                acceptable_record_error_percentage: Option<f64> = "b.acceptable_record_error_percentage",
+                early_stop: bool = "b.early_stop",
+                /// When an early stop ended what had no outcome.
+                stopped_at: Option<DateTime<Utc>> = "b.stopped_at",
                 input_allocated: i64 = "b.input_allocated",
                 output_allocated: i64 = "b.output_allocated",
                 priority: i32 = "b.priority",
@@ -158,6 +165,21 @@ pub struct BatchView {
     pub now: DateTime<Utc>,
 }
 
+impl Batch {
+    /// What may fail before the batch does.
+    pub fn tolerance(&self) -> Tolerance {
+        tolerance(self.acceptable_error_percentage, self.acceptable_record_error_percentage)
+    }
+}
+
+/// A stored tolerance; the schema holds both numbers between 0 and 100.
+pub(super) fn tolerance(chunks: f64, records: Option<f64>) -> Tolerance {
+    Tolerance {
+        chunks: Percentage::new(chunks).unwrap_or_default(),
+        records: records.map(|records| Percentage::new(records).unwrap_or_default()),
+    }
+}
+
 impl BatchView {
     /// The numbers that decide the batch's life.
     pub fn progress(&self) -> BatchProgress {
@@ -165,6 +187,8 @@ impl BatchView {
             chunks_submitted: self.counters.chunks_submitted,
             chunks_completed: self.counters.chunks_completed,
             chunks_failed: self.counters.chunks_failed,
+            records_submitted: self.counters.records_submitted,
+            records_failed: self.counters.records_failed,
             output_used: self.counters.output_bytes,
             output_allocated: self.batch.output_allocated,
         }
@@ -178,7 +202,12 @@ impl BatchView {
 
     /// `pipeline_status` (contract 3.2).
     pub fn pipeline(&self) -> PipelineStatus {
-        pipeline_status(self.batch.state, &self.progress())
+        pipeline_status(self.batch.state, self.batch.stopped_at.is_some(), &self.progress())
+    }
+
+    /// Whether evaluation waits for a pull ([`is_held_back`]).
+    pub fn is_held_back(&self) -> bool {
+        is_held_back(self.batch.state, self.batch.stopped_at.is_some(), &self.progress())
     }
 
     /// Chunks being evaluated. Heartbeats lag behind commits, so the report is bounded by what can be running.

@@ -1,5 +1,5 @@
 use millrace_common::model::{BatchState, BatchStatus, PipelineStatus, Transition, Verdict};
-use millrace_common::store::Outcome;
+use millrace_common::store::{Consequence, Outcome};
 
 use super::fixture::Database;
 
@@ -14,15 +14,18 @@ async fn a_closed_batch_completes_when_its_last_chunk_does() {
     assert_eq!(database.view(&batch).await.status(), BatchStatus::InProgress);
     let verdict = database.store.change_batch(batch.id, Transition::Close).await.unwrap();
     assert_eq!(verdict, Ok(Verdict::Become(BatchState::Closed)));
-    assert_eq!(database.store.settle_batch(batch.id).await.unwrap(), None);
+    assert_eq!(database.store.settle_batch(batch.id).await.unwrap(), Consequence::None);
     database.finish(&batch, &chunks[1..], Outcome::Completed).await;
-    assert_eq!(database.store.settle_batch(batch.id).await.unwrap(), Some(BatchState::Completed));
+    assert_eq!(
+        database.store.settle_batch(batch.id).await.unwrap(),
+        Consequence::Settled(BatchState::Completed)
+    );
     let view = database.view(&batch).await;
     assert_eq!((view.status(), view.pipeline()), (BatchStatus::Completed, PipelineStatus::Closed));
     // The reservation stays for the cool-off, results stay to be pulled.
     assert!(view.batch.finished_at.is_some() && view.batch.released_at.is_none());
     assert_eq!(view.available(), (2, 20));
-    assert_eq!(database.store.settle_batch(batch.id).await.unwrap(), None);
+    assert_eq!(database.store.settle_batch(batch.id).await.unwrap(), Consequence::None);
 }
 
 #[tokio::test]

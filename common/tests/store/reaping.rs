@@ -1,5 +1,5 @@
 use millrace_common::model::BatchState;
-use millrace_common::store::{Admission, Outcome};
+use millrace_common::store::{Admission, Consequence, Outcome};
 use uuid::Uuid;
 
 use super::fixture::{Database, finished, push, queued};
@@ -21,7 +21,10 @@ async fn f31_an_inactive_batch_is_closed_by_timeout_once() {
     assert_eq!(database.store.time_out_batches(1_800.0).await.unwrap(), Vec::<Uuid>::new());
     assert_eq!(database.view(&idle).await.batch.state, BatchState::ClosedByTimeout);
     database.finish(&idle, &chunks, Outcome::Completed).await;
-    assert_eq!(database.store.settle_batches().await.unwrap(), [idle.id]);
+    assert_eq!(
+        database.store.settle_batches().await.unwrap(),
+        [(idle.id, Consequence::Settled(BatchState::CompletedByTimeout))]
+    );
     assert_eq!(database.view(&idle).await.batch.state, BatchState::CompletedByTimeout);
     assert_eq!(database.view(&busy).await.batch.state, BatchState::Open);
 }

@@ -1,14 +1,15 @@
-//! `PATCH …/batch/{id}`: close or cancel (contract 1.5).
+//! `PATCH …/batch/{id}`: close or cancel (contract 1.5), or change terms while the batch runs.
 
 use axum::Json;
 use axum::extract::{Request, State};
 use millrace_common::broker::ControlEvent;
 use millrace_common::model::{BatchState, Transition, Verdict};
-use millrace_common::store::Store;
+use millrace_common::store::{AlterError, Store, TermsChange};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::access::{BatchId, target, visible_view};
+use super::fields::{FieldError, Fields};
 use super::to_the_end;
 use super::wire::{BatchBody, BatchData, OBJECT, StatusFields};
 use crate::auth::Auth;
@@ -17,7 +18,7 @@ use crate::error::ApiError;
 use crate::middleware;
 use crate::state::AppState;
 
-/// Closes or cancels the batch; asking for what it is already is fine.
+/// Closes or cancels the batch, changes its terms, or both at once; asking for what it is already is fine.
 pub(super) async fn change(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -27,10 +28,13 @@ pub(super) async fn change(
     let received_at = middleware::current().received_at;
     target(&state, &caller, id).await?;
     let fields: Map<String, Value> = read_body(&state, request).await?.json()?;
-    let event = wanted(&fields)?;
+    let wanted = Wanted::read(&fields).map_err(|error| {
+        let message = error.to_string();
+        ApiError::unprocessable("INVALID_VALUE", message, error.path)
+    })?;
     let store = state.acting(&caller);
     to_the_end(async move {
-        apply(&state, &store, id, event).await?;
+        apply(&state, &store, id, wanted).await?;
         let view = visible_view(&state, &caller, id).await?;
         let data = BatchData::new(&view);
         let status = StatusFields::new(&view, received_at, &state.config.clocks);
@@ -39,35 +43,92 @@ pub(super) async fn change(
     .await
 }
 
-/// What the body asks for.
-fn wanted(fields: &Map<String, Value>) -> Result<Transition, ApiError> {
-    match fields.get("batch_status").and_then(Value::as_str).map(str::to_ascii_lowercase).as_deref() {
-        Some("closed") => Ok(Transition::Close),
-        Some("cancelled" | "canceled") => Ok(Transition::Cancel),
-        _ => Err(ApiError::unprocessable(
-            "INVALID_VALUE",
-            "batch_status must be \"closed\" or \"cancelled\"",
-            "batch_status".to_owned(),
-        )),
+/// What a body asks for: at least one thing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Wanted {
+    event: Option<Transition>,
+    terms: TermsChange,
+}
+
+/// What a body may hold.
+const KNOWN: [&str; 7] = [
+    "batch_status",
+    "acceptable_error_percentage",
+    "acceptable_record_error_percentage",
+    "early_stop",
+    "max_workers",
+    "initial_workers",
+    "priority",
+];
+
+/// Where `null` is a value: no limit on failed records.
+const NULLABLE: &str = "acceptable_record_error_percentage";
+
+impl Wanted {
+    /// Reads a body. Unlike at creation, a name or a `null` that means nothing is refused: a change that silently does not happen
+    /// is worse than none.
+    fn read(object: &Map<String, Value>) -> Result<Self, FieldError> {
+        if let Some(unknown) = object.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+            return Err(FieldError::new(
+                unknown,
+                format!("is nothing that can be changed; {} are", KNOWN.join(", ")),
+            ));
+        }
+        if object.is_empty() {
+            return Err(FieldError::new("batch_status", "nothing is asked for"));
+        }
+        if let Some((name, _)) = object.iter().find(|(name, value)| value.is_null() && *name != NULLABLE) {
+            return Err(FieldError::new(name, "must not be null"));
+        }
+        let fields = Fields::new(object);
+        let event = match fields.text(&["batch_status"])?.map(|text| text.to_ascii_lowercase()).as_deref() {
+            Some("closed") => Some(Transition::Close),
+            Some("cancelled" | "canceled") => Some(Transition::Cancel),
+            None if !object.contains_key("batch_status") => None,
+            _ => return Err(FieldError::new("batch_status", "must be \"closed\" or \"cancelled\"")),
+        };
+        let records = fields.percentage(NULLABLE)?;
+        let terms = TermsChange {
+            acceptable_error_percentage: fields.percentage("acceptable_error_percentage")?,
+            acceptable_record_error_percentage: object.contains_key(NULLABLE).then_some(records),
+            early_stop: fields.flag("early_stop")?,
+            max_workers: fields.count(&["max_workers"])?,
+            initial_workers: fields.count(&["initial_workers"])?,
+            priority: fields.whole("priority")?,
+        };
+        Ok(Self { event, terms })
     }
 }
 
-/// Changes the state, and tells the workers.
+/// Changes terms and state, and tells the workers.
 ///
 /// The lane of a cancelled batch is left to the reaper, which purges it before it gives it away: a purge from here could
 /// come late and hit the next batch that leases the lane. Until then workers drop its messages unseen.
-async fn apply(state: &AppState, store: &Store, batch_id: Uuid, event: Transition) -> Result<(), ApiError> {
-    match store.change_batch(batch_id, event).await? {
+async fn apply(state: &AppState, store: &Store, batch_id: Uuid, wanted: Wanted) -> Result<(), ApiError> {
+    match store.alter_batch(batch_id, &wanted.terms, wanted.event).await? {
         Ok(Verdict::Become(BatchState::Cancelled)) => {
             state.control.send(ControlEvent::BatchCancelled { batch_id });
-            Ok(())
         }
-        Ok(Verdict::Become(_)) => {
-            state.control.send(ControlEvent::BatchClosed { batch_id });
-            Ok(())
+        Ok(Verdict::Become(_)) => state.control.send(ControlEvent::BatchClosed { batch_id }),
+        Ok(Verdict::Unchanged) if wanted.terms != TermsChange::default() => {
+            state.control.send(ControlEvent::PlanChanged);
         }
-        Ok(Verdict::Unchanged | Verdict::DropResults) => Ok(()),
-        Err(refused) => Err(ApiError::conflict("BATCH_CANCELLED", format!("{refused}; it cannot be closed"))),
+        Ok(Verdict::Unchanged | Verdict::DropResults) => {}
+        Err(refused) => return Err(refuse(refused)),
+    }
+    Ok(())
+}
+
+fn refuse(error: AlterError) -> ApiError {
+    match error {
+        AlterError::Transition(refused) => {
+            ApiError::conflict("BATCH_CANCELLED", format!("{refused}; it cannot be closed"))
+        }
+        AlterError::Finished(BatchState::Cancelled) => {
+            ApiError::conflict("BATCH_CANCELLED", error.to_string())
+        }
+        AlterError::Finished(_) => ApiError::conflict("BATCH_FINISHED", error.to_string()),
+        AlterError::Stopped => ApiError::conflict("BATCH_STOPPED", error.to_string()),
     }
 }
 
@@ -77,17 +138,62 @@ mod tests {
 
     use super::*;
 
+    fn read(text: &str) -> Result<Wanted, FieldError> {
+        Wanted::read(&serde_json::from_str(text).unwrap())
+    }
+
     #[test]
-    fn only_closed_and_cancelled_can_be_asked_for() {
-        let wanted = |text: &str| wanted(&serde_json::from_str(text).unwrap());
-        assert_eq!(wanted(r#"{"batch_status":"closed","x":1}"#).unwrap(), Transition::Close);
-        assert_eq!(wanted(r#"{"batch_status":"canceled"}"#).unwrap(), Transition::Cancel);
-        assert_eq!(wanted(r#"{"batch_status":"Cancelled"}"#).unwrap(), Transition::Cancel);
-        for text in
-            ["{}", r#"{"batch_status":null}"#, r#"{"batch_status":"completed"}"#, r#"{"batch_status":1}"#]
-        {
-            let error = wanted(text).unwrap_err();
-            assert_eq!((error.status().as_u16(), error.source_path()), (422, Some("batch_status")), "{text}");
+    fn closing_and_cancelling_can_be_asked_for() {
+        let event = |text: &str| read(text).unwrap().event;
+        assert_eq!(event(r#"{"batch_status":"closed"}"#), Some(Transition::Close));
+        assert_eq!(event(r#"{"batch_status":"canceled"}"#), Some(Transition::Cancel));
+        assert_eq!(event(r#"{"batch_status":"Cancelled"}"#), Some(Transition::Cancel));
+        assert_eq!(event(r#"{"priority":1}"#), None);
+    }
+
+    #[test]
+    fn each_term_can_be_changed_alone_or_with_others() {
+        let terms = |text: &str| read(text).unwrap().terms;
+        let none = TermsChange::default();
+        assert_eq!(
+            terms(r#"{"acceptable_error_percentage":"33.3"}"#),
+            TermsChange { acceptable_error_percentage: Some(33.3), ..none }
+        );
+        assert_eq!(
+            terms(r#"{"acceptable_record_error_percentage":null}"#),
+            TermsChange { acceptable_record_error_percentage: Some(None), ..none }
+        );
+        let all = r#"{"batch_status":"closed","acceptable_error_percentage":1,"acceptable_record_error_percentage":2,
+            "early_stop":true,"max_workers":3,"initial_workers":4,"priority":-5}"#;
+        let expected = TermsChange {
+            acceptable_error_percentage: Some(1.0),
+            acceptable_record_error_percentage: Some(Some(2.0)),
+            early_stop: Some(true),
+            max_workers: Some(3),
+            initial_workers: Some(4),
+            priority: Some(-5),
+        };
+        assert_eq!(read(all).unwrap(), Wanted { event: Some(Transition::Close), terms: expected });
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_refused_by_name() {
+        for (text, path) in [
+            ("{}", "batch_status"),
+            (r#"{"batch_status":null}"#, "batch_status"),
+            (r#"{"batch_status":"completed"}"#, "batch_status"),
+            (r#"{"batch_status":""}"#, "batch_status"),
+            (r#"{"batch_status":1}"#, "batch_status"),
+            (r#"{"batch_status":"closed","x":1}"#, "x"),
+            (r#"{"acceptable_error_percentage":null}"#, "acceptable_error_percentage"),
+            (r#"{"acceptable_error_percentage":-1}"#, "acceptable_error_percentage"),
+            (r#"{"acceptable_record_error_percentage":101}"#, "acceptable_record_error_percentage"),
+            (r#"{"early_stop":"maybe"}"#, "early_stop"),
+            (r#"{"max_workers":0}"#, "max_workers"),
+            (r#"{"initial_workers":1.5}"#, "initial_workers"),
+            (r#"{"priority":"high"}"#, "priority"),
+        ] {
+            assert_eq!(read(text).unwrap_err().path, path, "{text}");
         }
     }
 }

@@ -51,6 +51,9 @@ pub(super) struct CreateRequest {
     input_bytes: i64,
     output_bytes: i64,
     acceptable_error_percentage: f64,
+    acceptable_record_error_percentage: Option<f64>,
+    early_stop: bool,
+    priority: i32,
     /// Totals to keep over the whole batch.
     totals: Vec<TotalRequest>,
 }
@@ -92,13 +95,10 @@ impl CreateRequest {
                 &["max_output_in_mb", "max_output_size_in_mb", "max_output_size"],
                 OUTPUT_MB,
             )?,
-            acceptable_error_percentage: fields
-                .number(
-                    &["acceptable_error_percentage"],
-                    |number| (0.0..=100.0).contains(&number),
-                    "a number from 0 to 100",
-                )?
-                .unwrap_or(0.0),
+            acceptable_error_percentage: fields.percentage("acceptable_error_percentage")?.unwrap_or(0.0),
+            acceptable_record_error_percentage: fields.percentage("acceptable_record_error_percentage")?,
+            early_stop: fields.flag("early_stop")?.unwrap_or(false),
+            priority: fields.whole("priority")?.unwrap_or(0),
             totals: Vec::new(),
         })
     }
@@ -126,6 +126,9 @@ impl CreateRequest {
             chunks_per_request: self.chunks_per_request,
             runner_thread_count: self.runner_thread_count,
             acceptable_error_percentage: self.acceptable_error_percentage,
+            acceptable_record_error_percentage: self.acceptable_record_error_percentage,
+            early_stop: self.early_stop,
+            priority: self.priority,
             input_bytes: self.input_bytes,
             output_bytes: self.output_bytes,
             totals: self.totals,
@@ -234,6 +237,9 @@ mod tests {
             input_bytes: 70_000_000,
             output_bytes: 80_000_000,
             acceptable_error_percentage: 0.0,
+            acceptable_record_error_percentage: None,
+            early_stop: false,
+            priority: 0,
             totals: Vec::new(),
         };
         assert_eq!(read(r#"{"service":"a/b"}"#).unwrap(), defaults);
@@ -279,6 +285,15 @@ mod tests {
     }
 
     #[test]
+    fn terms_beyond_the_protocol_are_read() {
+        let text =
+            r#"{"service":"a/b","acceptable_record_error_percentage":0.1,"early_stop":"true","priority":-5}"#;
+        let request = read(text).unwrap();
+        assert_eq!(request.acceptable_record_error_percentage, Some(0.1));
+        assert_eq!((request.early_stop, request.priority), (true, -5));
+    }
+
+    #[test]
     fn documented_spellings_win() {
         let request = read(
             r#"{"service":"a/b","max_input_size":3,"max_input_size_in_mb":2,"max_input_in_mb":1,"chunks_per_thread":5}"#,
@@ -296,6 +311,11 @@ mod tests {
             (r#"{"acceptable_error_percentage":-0.1}"#, "acceptable_error_percentage"),
             (r#"{"acceptable_error_percentage":NaN}"#, "acceptable_error_percentage"),
             (r#"{"acceptable_error_percentage":"NaN"}"#, "acceptable_error_percentage"),
+            (r#"{"acceptable_record_error_percentage":100.1}"#, "acceptable_record_error_percentage"),
+            (r#"{"early_stop":"soon"}"#, "early_stop"),
+            (r#"{"early_stop":1}"#, "early_stop"),
+            (r#"{"priority":0.5}"#, "priority"),
+            (r#"{"priority":3e9}"#, "priority"),
             (r#"{"max_input_in_mb":0}"#, "max_input_in_mb"),
             (r#"{"max_output_size":-5}"#, "max_output_size"),
             (r#"{"max_output_size_in_mb":Infinity}"#, "max_output_size_in_mb"),

@@ -122,6 +122,31 @@ impl<'a> Fields<'a> {
         Ok(number.map(|number| number as i32))
     }
 
+    /// A number from 0 to 100.
+    pub(super) fn percentage(&self, name: &'static str) -> Result<Option<f64>, FieldError> {
+        self.number(&[name], |number| (0.0..=100.0).contains(&number), "a number from 0 to 100")
+    }
+
+    /// A whole number of 32 bits.
+    pub(super) fn whole(&self, name: &'static str) -> Result<Option<i32>, FieldError> {
+        let range = f64::from(i32::MIN)..=f64::from(i32::MAX);
+        let whole = |number: f64| range.contains(&number) && number.fract() == 0.0;
+        let number = self.number(&[name], whole, "a whole number of 32 bits")?;
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and within the range of i32")]
+        Ok(number.map(|number| number as i32))
+    }
+
+    /// Yes or no; the words as text count too.
+    pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, FieldError> {
+        let Some((_, value)) = self.find(&[name]) else { return Ok(None) };
+        let flag = match value {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
+            _ => None,
+        };
+        flag.map(Some).ok_or_else(|| FieldError::new(name, "must be true or false"))
+    }
+
     /// A point in time.
     pub(super) fn time(&self, spellings: &[&'static str]) -> Result<Option<DateTime<Utc>>, FieldError> {
         let Some((name, value)) = self.find(spellings) else { return Ok(None) };

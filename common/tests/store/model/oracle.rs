@@ -301,7 +301,11 @@ impl Batch {
 
     pub fn time_out(&mut self, now: i64) -> bool {
         let idle = now - self.updated_at.max(self.touched_at) > INACTIVITY;
-        if self.state != BatchState::Open || !idle {
+        // A closed batch that waits for a pull is timed out as well.
+        let used = self.sums().output_bytes;
+        let held_back = used > 0 && used >= self.output_allocated && !self.is_drained();
+        let due = self.state == BatchState::Open || (self.state == BatchState::Closed && held_back);
+        if !due || !idle {
             return false;
         }
         self.become_state(BatchState::ClosedByTimeout, now);

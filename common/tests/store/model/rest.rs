@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use millrace_common::model::{BatchStatus, Transition};
-use millrace_common::store::{Store, StoreError};
+use millrace_common::store::{Consequence, Store, StoreError};
 use uuid::Uuid;
 
 use super::operations::{End, Step, WORKERS};
@@ -26,7 +26,9 @@ async fn reap(store: &Store, steps: &[Step]) -> Result<Reaped, StoreError> {
         match step {
             Step::TimeOut => reaped.timed_out = store.time_out_batches(INACTIVITY as f64).await?,
             Step::Withdraw => reaped.withdrawn = store.withdraw_accepted(ACCEPTED as f64).await?,
-            Step::Settle => reaped.settled = store.settle_batches().await?,
+            Step::Settle => {
+                reaped.settled = store.settle_batches().await?.into_iter().map(|(id, _)| id).collect();
+            }
             Step::Release => reaped.released = store.release_reservations(COOL_OFF as f64).await?,
         }
     }
@@ -60,7 +62,10 @@ impl World<'_> {
     pub(super) async fn settle_one(&mut self, batch: usize) -> Result<(), Fault> {
         let settled = self.tenant.store().settle_batch(self.rows[batch].id).await;
         let settled = settled.map_err(|error| error.to_string())?;
-        let expected = self.oracle[batch].settle(self.now).then_some(self.oracle[batch].state);
+        let expected = match self.oracle[batch].settle(self.now) {
+            true => Consequence::Settled(self.oracle[batch].state),
+            false => Consequence::None,
+        };
         same("a batch was settled", &settled, &expected)?;
         self.look(batch).await
     }

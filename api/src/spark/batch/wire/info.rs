@@ -157,6 +157,12 @@ pub struct Configuration {
     pub runner_thread_count: i32,
     /// Share of failed chunks that is tolerated, in per cent.
     pub acceptable_error_percentage: f64,
+    /// Share of failed records that is tolerated, in per cent; `null` where failed records do not matter.
+    pub acceptable_record_error_percentage: Option<f64>,
+    /// Whether the batch stops as soon as it is certain to fail.
+    pub early_stop: bool,
+    /// Lower goes first among the tenant's batches.
+    pub priority: i32,
     /// Size of the input buffer.
     pub input_buffer_allocated_bytes: i64,
     /// Size of the output buffer.
@@ -191,6 +197,9 @@ impl Configuration {
             chunks_per_thread: batch.chunks_per_request,
             runner_thread_count: batch.runner_thread_count,
             acceptable_error_percentage: batch.acceptable_error_percentage,
+            acceptable_record_error_percentage: batch.acceptable_record_error_percentage,
+            early_stop: batch.early_stop,
+            priority: batch.priority,
             input_buffer_allocated_bytes: batch.input_allocated,
             output_buffer_allocated_bytes: batch.output_allocated,
             max_workers: batch.max_workers,
@@ -223,6 +232,8 @@ pub struct InfoData {
     pub batch: BatchData,
     /// Sums.
     pub summary: Summary,
+    /// When the batch was stopped early; `null` for most.
+    pub stopped_timestamp: Option<Timestamp>,
     /// Statistics over all completed chunks; `null` for a batch that was created without `summary_total`.
     pub summary_total: Option<serde_json::Value>,
     /// What is in force.
@@ -241,6 +252,7 @@ impl InfoBody {
             data: InfoData {
                 batch: BatchData::new(view),
                 summary: Summary::new(view),
+                stopped_timestamp: view.batch.stopped_at.map(Timestamp),
                 summary_total,
                 configuration: Configuration::new(&view.batch),
             },

@@ -110,8 +110,8 @@ impl StatusFields {
     }
 }
 
-/// When something happens to the batch by itself (contract 3.3): its closing while it is open, the end of its results once it
-/// is finished, unless they were dropped.
+/// When something happens to the batch by itself (contract 3.3): its closing by timeout while it is open, or closed and waiting for
+/// a pull; the end of its results once it is finished, unless they were dropped.
 fn expires_at(view: &BatchView, clocks: &ClocksConfig) -> Option<DateTime<Utc>> {
     let after = |time: DateTime<Utc>, seconds: u64| {
         time.checked_add_signed(TimeDelta::try_seconds(i64::try_from(seconds).ok()?)?)
@@ -119,7 +119,7 @@ fn expires_at(view: &BatchView, clocks: &ClocksConfig) -> Option<DateTime<Utc>> 
     match view.batch.finished_at {
         Some(_) if view.batch.dropped_at.is_some() => None,
         Some(finished) => after(finished, clocks.results_seconds),
-        None if view.batch.closed_at.is_some() => None,
+        None if view.batch.closed_at.is_some() && !view.is_held_back() => None,
         None => after(view.batch.updated_at.max(view.counters.touched_at), clocks.inactivity_seconds),
     }
 }

@@ -1,0 +1,364 @@
+//! Every change of a batch's state or terms (control plane). What may happen is decided by the state machine in
+//! [`crate::model`]; here it is carried out, conditional on the old state, with the batch locked.
+
+use serde_json::{Value as Json, json};
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::audit::Change;
+use super::views::select_views;
+use super::{BatchView, Store, StoreError};
+use crate::model::{
+    Action, BatchState, Transition, TransitionError, Verdict, is_certain_to_fail, transition,
+};
+
+/// Terms to change; what is `None` stays.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct TermsChange {
+    /// Tolerated share of failed chunks, in per cent.
+    pub acceptable_error_percentage: Option<f64>,
+    /// Tolerated share of failed records, in per cent; `Some(None)` takes the limit away.
+    pub acceptable_record_error_percentage: Option<Option<f64>>,
+    /// Whether the batch stops as soon as it is certain to fail.
+    pub early_stop: Option<bool>,
+    /// Most slots.
+    pub max_workers: Option<i32>,
+    /// Slots that the batch gets first.
+    pub initial_workers: Option<i32>,
+    /// Lower goes first among the tenant's batches.
+    pub priority: Option<i32>,
+}
+
+impl TermsChange {
+    /// The terms that change, for the audit trail.
+    fn details(&self) -> Json {
+        let mut details = json!({
+            "acceptable_error_percentage": self.acceptable_error_percentage,
+            "early_stop": self.early_stop,
+            "max_workers": self.max_workers,
+            "initial_workers": self.initial_workers,
+            "priority": self.priority,
+        });
+        if let Json::Object(details) = &mut details {
+            details.retain(|_, value| !value.is_null());
+            if let Some(records) = self.acceptable_record_error_percentage {
+                details.insert("acceptable_record_error_percentage".to_owned(), json!(records));
+            }
+        }
+        details
+    }
+}
+
+/// Why a batch was not altered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AlterError {
+    /// The state does not allow the event.
+    #[error(transparent)]
+    Transition(#[from] TransitionError),
+    /// Terms of a finished batch do not change any more.
+    #[error("the batch is {0}: its terms are final")]
+    Finished(BatchState),
+    /// The batch was stopped early: it fails, whatever its terms.
+    #[error("the batch was stopped early: its terms are final")]
+    Stopped,
+}
+
+/// What followed from a batch's counters and terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequence {
+    /// Nothing.
+    None,
+    /// It is stopped: chunks without an outcome end as failed ones, and then it settles as failed.
+    Stopped,
+    /// It reached this terminal state.
+    Settled(BatchState),
+}
+
+impl Store {
+    /// Lets an event happen to a batch. What the state machine says is carried out in one transaction, conditional on the old
+    /// state; closing a drained batch settles it at once.
+    pub async fn change_batch(
+        &self,
+        id: Uuid,
+        event: Transition,
+    ) -> Result<Result<Verdict, TransitionError>, StoreError> {
+        let mut tx = self.control.begin().await?;
+        let state = lock_batch(&mut tx, id).await?;
+        let changed = change(&mut tx, id, state, event).await?;
+        self.audit_change(&mut tx, id, event, &changed).await?;
+        tx.commit().await?;
+        Ok(changed)
+    }
+
+    /// Notes what somebody asked of a batch; asking for what it is already changes nothing and is not noted.
+    async fn audit_change(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        id: Uuid,
+        event: Transition,
+        changed: &Result<Verdict, TransitionError>,
+    ) -> Result<(), StoreError> {
+        let action = match event {
+            Transition::Close => Action::BatchClose,
+            Transition::Cancel => Action::BatchCancel,
+            _ => return Ok(()),
+        };
+        if matches!(changed, Ok(Verdict::Unchanged)) {
+            return Ok(());
+        }
+        let batch = view_in(tx, id).await?.batch;
+        let entry = Change::new(action, id, json!({"batch_status": batch.state}));
+        let entry = if changed.is_ok() { entry } else { entry.refused() };
+        self.audit(tx, batch.tenant_id, entry).await
+    }
+
+    /// Changes terms of a batch that runs, and then lets an event happen to it, if one is given; both or none of it. Values above
+    /// the tenant's caps are clamped to them. Returns what the batch became, if its state changed.
+    pub async fn alter_batch(
+        &self,
+        id: Uuid,
+        terms: &TermsChange,
+        event: Option<Transition>,
+    ) -> Result<Result<Verdict, AlterError>, StoreError> {
+        let mut tx = self.control.begin().await?;
+        // Whatever is refused is refused before anything is changed.
+        let altered = alter(&mut tx, id, terms, event).await?;
+        if *terms != TermsChange::default() {
+            let tenant_id = view_in(&mut tx, id).await?.batch.tenant_id;
+            let entry = Change::new(Action::BatchUpdate, id, terms.details());
+            let entry = if altered.is_ok() { entry } else { entry.refused() };
+            self.audit(&mut tx, tenant_id, entry).await?;
+        }
+        let changed = match altered {
+            Ok(verdict) => Some(Ok(verdict)),
+            Err(AlterError::Transition(refused)) => Some(Err(refused)),
+            Err(_) => None,
+        };
+        if let (Some(event), Some(changed)) = (event, changed) {
+            self.audit_change(&mut tx, id, event, &changed).await?;
+        }
+        tx.commit().await?;
+        Ok(altered)
+    }
+
+    /// Times a batch out when it has been idle for `seconds`, decided once nobody else can touch it: an open one, or a closed one
+    /// whose full output buffer nobody empties. Returns whether its state changed.
+    pub(super) async fn time_out_batch(&self, id: Uuid, seconds: f64) -> Result<bool, StoreError> {
+        let mut tx = self.control.begin().await?;
+        let state = lock_batch(&mut tx, id).await?;
+        let idle = sqlx::query_scalar!(
+            r#"SELECT greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $2) AS "idle!"
+               FROM batches JOIN batch_sums ON batch_id = id WHERE id = $1"#,
+            id,
+            seconds
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        let view = view_in(&mut tx, id).await?;
+        let due = state == BatchState::Open || (view.is_held_back() && !view.progress().is_drained());
+        let timed_out = idle
+            && due
+            && matches!(change(&mut tx, id, state, Transition::TimeOut).await?, Ok(Verdict::Become(_)));
+        tx.commit().await?;
+        Ok(timed_out)
+    }
+
+    /// Does what follows from a batch's counters: settles it when it is closed and drained, stops it when it wants to be stopped
+    /// early and is certain to fail (contract 3.4). However many call this at once, each transition happens once and is
+    /// returned to one of them.
+    pub async fn settle_batch(&self, id: Uuid) -> Result<Consequence, StoreError> {
+        let mut tx = self.control.begin().await?;
+        lock_batch(&mut tx, id).await?;
+        let consequence = reconsider(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(consequence)
+    }
+}
+
+pub(super) async fn view_in(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<BatchView, StoreError> {
+    Ok(select_views!("WHERE id = $1", id).fetch_one(&mut **tx).await?.into())
+}
+
+/// Locks the batch's row, then all of its counter slots, and reads its state.
+pub(super) async fn lock_batch(
+    tx: &mut Transaction<'_, Postgres>,
+    id: Uuid,
+) -> Result<BatchState, StoreError> {
+    let state = sqlx::query_scalar!("SELECT state FROM batches WHERE id = $1 FOR UPDATE", id)
+        .fetch_optional(&mut **tx)
+        .await?
+        .ok_or(StoreError::NotFound("batch"))?;
+    lock_slots(tx, id).await?;
+    state.parse().map_err(StoreError::Corrupt)
+}
+
+async fn alter(
+    tx: &mut Transaction<'_, Postgres>,
+    id: Uuid,
+    terms: &TermsChange,
+    event: Option<Transition>,
+) -> Result<Result<Verdict, AlterError>, StoreError> {
+    let state = lock_batch(tx, id).await?;
+    if let Some(event) = event
+        && let Err(refused) = transition(state, event)
+    {
+        return Ok(Err(refused.into()));
+    }
+    if *terms != TermsChange::default() {
+        if state.is_terminal() {
+            return Ok(Err(AlterError::Finished(state)));
+        }
+        let changed = sqlx::query!(
+            "UPDATE batches b SET
+                 acceptable_error_percentage = coalesce($2, b.acceptable_error_percentage),
+                 acceptable_record_error_percentage =
+                     CASE WHEN $3 THEN $4 ELSE b.acceptable_record_error_percentage END,
+                 early_stop = coalesce($5, b.early_stop),
+                 max_workers = least(coalesce($6, b.max_workers), t.max_workers),
+                 initial_workers = least(coalesce($7, b.initial_workers), coalesce($6, b.max_workers), t.max_workers),
+                 priority = coalesce($8, b.priority),
+                 updated_at = clock_timestamp()
+             FROM tenants t WHERE t.id = b.tenant_id AND b.id = $1 AND b.stopped_at IS NULL",
+            id,
+            terms.acceptable_error_percentage,
+            terms.acceptable_record_error_percentage.is_some(),
+            terms.acceptable_record_error_percentage.flatten(),
+            terms.early_stop,
+            terms.max_workers,
+            terms.initial_workers,
+            terms.priority,
+        )
+        .execute(&mut **tx)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Ok(Err(AlterError::Stopped));
+        }
+    }
+    match event {
+        Some(event) => {
+            let verdict = change(tx, id, state, event).await?;
+            if matches!(verdict, Ok(Verdict::Unchanged)) {
+                reconsider(tx, id).await?;
+            }
+            Ok(verdict.map_err(AlterError::from))
+        }
+        None => Ok(Ok(match reconsider(tx, id).await? {
+            Consequence::None => Verdict::Unchanged,
+            Consequence::Stopped => Verdict::Become(BatchState::Closed),
+            Consequence::Settled(next) => Verdict::Become(next),
+        })),
+    }
+}
+
+/// Lets an event happen. The caller holds the row and all slots.
+async fn change(
+    tx: &mut Transaction<'_, Postgres>,
+    id: Uuid,
+    state: BatchState,
+    event: Transition,
+) -> Result<Result<Verdict, TransitionError>, StoreError> {
+    let verdict = match transition(state, event) {
+        Ok(verdict) => verdict,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    match verdict {
+        Verdict::Unchanged => {}
+        Verdict::DropResults => drop_results(tx, id).await?,
+        Verdict::Become(next) => {
+            become_state(tx, id, state, next).await?;
+            reconsider(tx, id).await?;
+        }
+    }
+    Ok(Ok(verdict))
+}
+
+/// Waits for every writer of the batch and keeps new ones waiting until the transaction ends.
+pub(super) async fn lock_slots(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<(), StoreError> {
+    sqlx::query!("SELECT slot FROM batch_counters WHERE batch_id = $1 ORDER BY slot FOR UPDATE", id)
+        .fetch_all(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Moves the batch from one state to another. The caller holds the row and all slots.
+async fn become_state(
+    tx: &mut Transaction<'_, Postgres>,
+    id: Uuid,
+    old: BatchState,
+    new: BatchState,
+) -> Result<(), StoreError> {
+    let closing = matches!(new, BatchState::Closed | BatchState::ClosedByTimeout);
+    // A cancelled batch releases its buffers at once (contract 3.5); others keep them for the cool-off.
+    let releasing = matches!(new, BatchState::Cancelled);
+    let updated = sqlx::query!(
+        "UPDATE batches SET state = $3, updated_at = clock_timestamp(),
+             closed_at = CASE WHEN $4 THEN clock_timestamp() ELSE closed_at END,
+             finished_at = CASE WHEN $5 THEN clock_timestamp() ELSE finished_at END,
+             released_at = CASE WHEN $6 THEN clock_timestamp() ELSE released_at END
+         WHERE id = $1 AND state = $2",
+        id,
+        old.as_str(),
+        new.as_str(),
+        closing,
+        new.is_terminal(),
+        releasing,
+    )
+    .execute(&mut **tx)
+    .await?;
+    if updated.rows_affected() != 1 {
+        return Err(StoreError::Corrupt(format!("batch {id} was no longer {old}")));
+    }
+    if new == BatchState::Cancelled {
+        drop_results(tx, id).await?;
+    }
+    Ok(())
+}
+
+/// What follows from the counters and the terms as they are now: a drained closed batch settles; one that is certain to fail and
+/// wants to stop then is stopped. The caller holds the row and all slots.
+async fn reconsider(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<Consequence, StoreError> {
+    let view = view_in(tx, id).await?;
+    let (state, progress, tolerance) = (view.batch.state, view.progress(), view.batch.tolerance());
+    let stopped = view.batch.stopped_at.is_some();
+    if progress.is_drained() {
+        let within_tolerance = tolerance.permits(&progress) && !stopped;
+        if let Ok(Verdict::Become(next)) = transition(state, Transition::Settle { within_tolerance }) {
+            become_state(tx, id, state, next).await?;
+            return Ok(Consequence::Settled(next));
+        }
+    }
+    if view.batch.early_stop && !stopped && is_certain_to_fail(state, &progress, &tolerance) {
+        if let Ok(Verdict::Become(next)) = transition(state, Transition::Stop) {
+            become_state(tx, id, state, next).await?;
+        }
+        sqlx::query!(
+            "UPDATE batches SET stopped_at = clock_timestamp(), updated_at = clock_timestamp() WHERE id = $1",
+            id
+        )
+        .execute(&mut **tx)
+        .await?;
+        // An open batch may have been drained already: nothing is left to end.
+        return Ok(match Box::pin(reconsider(tx, id)).await? {
+            Consequence::None => Consequence::Stopped,
+            settled => settled,
+        });
+    }
+    Ok(Consequence::None)
+}
+
+/// Makes what was not pulled unavailable and frees both buffers. The caller holds the row and all slots.
+async fn drop_results(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<(), StoreError> {
+    sqlx::query!("UPDATE batch_counters SET input_bytes = 0, output_bytes = 0 WHERE batch_id = $1", id)
+        .execute(&mut **tx)
+        .await?;
+    // The rows stay until their partition goes: touching each of them would take as long as the batch is big.
+    sqlx::query!(
+        "UPDATE batches SET released_at = coalesce(released_at, clock_timestamp()),
+             dropped_at = coalesce(dropped_at, clock_timestamp()), updated_at = clock_timestamp()
+         WHERE id = $1",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
