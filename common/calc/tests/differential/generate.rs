@@ -34,8 +34,57 @@ impl Dice {
 /// A book with records.
 pub struct Case {
     pub formulas: Vec<String>,
-    table: Vec<[Value; 3]>,
+    pub table: Vec<[Value; 3]>,
     pub records: Vec<Vec<Value>>,
+}
+
+/// The beginning of an operation in a generated formula, for [`plain`] and [`parts`].
+const OPEN: char = '\u{2}';
+/// Its end.
+const CLOSE: char = '\u{3}';
+/// Where an operation stands in the text of a [`Part`].
+pub const HOLE: char = '\u{1}';
+
+/// A generated formula as the engines read it.
+pub fn plain(formula: &str) -> String {
+    formula.replace([OPEN, CLOSE], "")
+}
+
+/// An operation of a formula.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Its text, with [`HOLE`] for each operation in it.
+    pub text: String,
+    /// These operations, by their place in the list.
+    pub holes: Vec<usize>,
+}
+
+impl Part {
+    /// The text with something in the holes.
+    pub fn filled(&self, fill: impl Fn(usize) -> String) -> String {
+        let mut holes = self.holes.iter();
+        let put =
+            |c| if c == HOLE { holes.next().map_or(String::new(), |i| fill(*i)) } else { String::from(c) };
+        self.text.chars().map(put).collect()
+    }
+}
+
+/// The operations of a generated formula, each after those in it.
+pub fn parts(formula: &str) -> Vec<Part> {
+    let (mut done, mut open) = (Vec::new(), vec![Part::default()]);
+    for c in formula.chars() {
+        match c {
+            OPEN => open.push(Part::default()),
+            CLOSE => {
+                done.push(open.pop().unwrap());
+                let outer = open.last_mut().unwrap();
+                outer.text.push(HOLE);
+                outer.holes.push(done.len() - 1);
+            }
+            c => open.last_mut().unwrap().text.push(c),
+        }
+    }
+    done
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -69,10 +118,11 @@ impl Case {
         Self { formulas, table, records }
     }
 
-    pub fn book(&self) -> Book {
+    /// The book with formulas below each other from B1 on.
+    pub fn book_with(&self, formulas: &[String]) -> Book {
         let mut sheet = Sheet { name: "S".into(), ..Sheet::default() };
-        for (formula, row) in self.formulas.iter().zip(0..) {
-            sheet.cells.insert((row, 1), Cell { value: Value::Blank, formula: Some(formula.clone()) });
+        for (formula, row) in formulas.iter().zip(0..) {
+            sheet.cells.insert((row, 1), Cell { value: Value::Blank, formula: Some(plain(formula)) });
         }
         for (values, row) in self.table.iter().zip(0..) {
             for (value, column) in values.iter().zip(3..) {
@@ -88,8 +138,9 @@ impl Case {
         [Range { sheet: 0, first_row: 0, first_column: 0, last_row: INPUTS as u32 - 1, last_column: 0 }]
     }
 
-    pub fn outputs(&self) -> [Range; 1] {
-        let last_row = u32::try_from(self.formulas.len()).unwrap() - 1;
+    /// The cells of as many formulas.
+    pub fn outputs(&self, formulas: usize) -> [Range; 1] {
+        let last_row = u32::try_from(formulas).unwrap() - 1;
         [Range { sheet: 0, first_row: 0, first_column: 1, last_row, last_column: 1 }]
     }
 }
@@ -130,7 +181,13 @@ fn literal(dice: &mut Dice, kind: Kind) -> String {
     }
 }
 
+/// An expression. What is no reference or literal stands between [`OPEN`] and [`CLOSE`].
 fn expression(dice: &mut Dice, kind: Kind, depth: usize) -> String {
+    let text = made(dice, kind, depth);
+    if text.contains('(') { format!("{OPEN}{text}{CLOSE}") } else { text }
+}
+
+fn made(dice: &mut Dice, kind: Kind, depth: usize) -> String {
     if depth == 0 || dice.roll(8) == 0 {
         return if dice.roll(3) == 0 { literal(dice, kind) } else { input(dice) };
     }

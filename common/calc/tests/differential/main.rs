@@ -6,21 +6,22 @@
 //! COMPARISONS=1000000 SEED=1 cargo test --release -p millrace-calc --test differential -- --ignored --nocapture
 //! ```
 //!
-//! What differs must fit one of the rules in [`known`], each a fault of the reference engine with the reason why it is one.
+//! What differs is taken apart ([`blame`]): the operation that makes the difference must fit one of the rules in [`known`], each a
+//! fault of the reference engine with the reason why it is one.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests")]
 
+mod blame;
 mod generate;
 mod known;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use generate::{Case, Dice};
-use known::Verdict;
-use millrace_calc::limits::Limits;
-use millrace_calc::program::{Column, Program, Scratch, Volatile};
-use millrace_calc::reference::{Block, Definition, Fallback, FallbackError, InProcess};
+use blame::{both, explain};
+use generate::{Case, Dice, plain};
+use known::equal;
+use millrace_calc::reference::InProcess;
 use millrace_calc::value::Value;
 
 /// The seed of the books that the suite compares.
@@ -44,50 +45,33 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, case: &Case, engine: &InProcess) {
-        let book = case.book();
-        let (inputs, outputs) = (case.inputs(), case.outputs());
-        let program = Program::compile(&book, &inputs, &outputs, &Limits::default())
-            .unwrap_or_else(|error| panic!("{error} in {:?}", case.formulas));
-        let definition = Definition::new(&book, &inputs, &outputs, &Limits::default()).unwrap();
-        let columns: Vec<Column> = (0..generate::INPUTS)
-            .map(|input| {
-                Column::from_values(case.records.iter().map(|record| record[input].clone()).collect())
-            })
-            .collect();
-        let volatile = Volatile::default();
-        let mut ours = Vec::new();
-        program.run(&columns, ROWS, &volatile, 0, &mut Scratch::default(), &mut ours);
-        let wanted: Vec<usize> = (0..case.formulas.len()).collect();
-        let block =
-            Block { inputs: &columns, rows: ROWS, volatile: &volatile, first_record: 0, outputs: &wanted };
-        let theirs = engine.load(&definition).and_then(|_| engine.evaluate(&definition, &block, None));
-        let theirs = match theirs {
-            Ok(theirs) => theirs,
-            Err(FallbackError::Refused(_)) => {
-                self.refused += 1;
-                return;
-            }
-            Err(error) => panic!("{error} in {:?}", case.formulas),
+        let Some(results) = both(case, &case.formulas, &case.records, engine) else {
+            self.refused += 1;
+            return;
         };
-        for (formula, (ours, theirs)) in case.formulas.iter().zip(ours.iter().zip(&theirs)) {
-            for (row, record) in case.records.iter().enumerate() {
+        for (formula, results) in case.formulas.iter().zip(&results) {
+            for (record, (ours, theirs)) in case.records.iter().zip(results) {
                 self.comparisons += 1;
-                match known::judge(formula, record, &ours.get(row), &theirs.get(row)) {
-                    Verdict::Equal => self.equal += 1,
-                    Verdict::Known(rule) => *self.excused.entry(rule).or_default() += 1,
-                    Verdict::Fault => self.fault(formula, record, &ours.get(row), &theirs.get(row)),
+                if equal(ours, theirs) {
+                    self.equal += 1;
+                    continue;
+                }
+                match explain(case, formula, record, engine) {
+                    Ok(rule) => *self.excused.entry(rule).or_default() += 1,
+                    Err(why) => self.fault(&plain(formula), record, ours, theirs, &why),
                 }
             }
         }
     }
 
-    fn fault(&mut self, formula: &str, record: &[Value], ours: &Value, theirs: &Value) {
+    fn fault(&mut self, formula: &str, record: &[Value], ours: &Value, theirs: &Value, why: &str) {
         self.fault_count += 1;
         // One record tells as much as twelve.
         let told = self.faults.last().is_some_and(|last| last.starts_with(&format!("={formula}\n")));
         if !told && self.faults.len() < 40 {
-            self.faults
-                .push(format!("={formula}\n    for {record:?}\n    compiled {ours:?}, reference {theirs:?}"));
+            self.faults.push(format!(
+                "={formula}\n    for {record:?}\n    compiled {ours:?}, reference {theirs:?}\n    {why}"
+            ));
         }
     }
 
