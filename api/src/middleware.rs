@@ -15,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
+use millrace_common::config::Config;
 use parking_lot::Mutex;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -30,6 +31,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// when it could send everything (contract 0.4).
 const DRAIN_BYTES: usize = 128_000_000;
 const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+/// Beyond the longest wait on purpose before a request is given up.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// What answers say about the request that they answer.
 #[derive(Debug, Clone)]
@@ -126,10 +130,39 @@ fn source(request: &Request, trust_forwarded_for: bool) -> Option<IpAddr> {
 /// Answers 503 to everything but health checks until the schema is there.
 pub async fn when_ready(State(state): State<AppState>, request: Request, next: Next) -> Response {
     if state.is_ready() {
-        return next.run(request).await;
+        return in_time(answer_deadline(&state.config), request, next).await;
     }
     ApiError::unavailable("STARTING", "the server is starting: its database is not ready yet", 1)
         .into_response()
+}
+
+/// How long a request may go without an answer after the last byte of its body came: longer than anything that is waited for
+/// on purpose.
+fn answer_deadline(config: &Config) -> Duration {
+    let database = config.database.acquire_timeout_ms + config.database.statement_timeout_ms;
+    let longest = config.http.execute_timeout_ms.max(database + config.broker.confirm_timeout_ms);
+    Duration::from_millis(longest) + MARGIN
+}
+
+/// Answers 503 when nothing happens any more: a frozen database, or a link that is dead without a word.
+async fn in_time(deadline: Duration, request: Request, next: Next) -> Response {
+    let progress = Arc::new(Mutex::new(Instant::now()));
+    let (parts, body) = request.into_parts();
+    let seen = Arc::clone(&progress);
+    let body = Body::from_stream(body.into_data_stream().inspect(move |_| *seen.lock() = Instant::now()));
+    let mut answer = std::pin::pin!(next.run(Request::from_parts(parts, body)));
+    loop {
+        let until = *progress.lock() + deadline;
+        tokio::select! {
+            response = &mut answer => return response,
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+        if *progress.lock() + deadline <= Instant::now() {
+            tracing::error!(after_ms = deadline.as_millis(), "a request got no answer");
+            return ApiError::unavailable("NO_ANSWER", "the server gets no answer from its database", 1)
+                .into_response();
+        }
+    }
 }
 
 /// What a panic in a handler becomes. The panic itself is in the log; its text may hold values and is not shown.

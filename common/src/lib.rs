@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod config;
+pub mod failpoint;
 pub mod isolate;
 pub mod model;
 pub mod programs;

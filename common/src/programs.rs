@@ -86,7 +86,11 @@ impl Programs {
     }
 
     async fn load(&self, version_id: Uuid) -> Result<Service, ProgramError> {
-        let source = self.store.service_source(version_id).await?.ok_or(ProgramError::Missing(version_id))?;
+        let source = self
+            .store
+            .in_time(self.store.service_source(version_id))
+            .await?
+            .ok_or(ProgramError::Missing(version_id))?;
         let kind = source_kind(&source.kind).ok_or(ProgramError::UnknownKind(version_id))?;
         let engines = Engines { fallback: Some(Arc::clone(&self.fallback)), check: None };
         Ok(self.load_with(kind, source.content, engines).await??)

@@ -34,6 +34,10 @@ pub enum StartupError {
     /// The configuration cannot be shown.
     #[error("configuration: {0}")]
     Show(#[from] toml::ser::Error),
+    /// The failpoints of a test build cannot be read.
+    #[cfg(feature = "test-failpoints")]
+    #[error(transparent)]
+    Failpoints(#[from] crate::failpoint::Unreadable),
     /// The runtime or the signal handlers could not start.
     #[error("start-up: {0}")]
     Io(#[from] std::io::Error),
@@ -56,6 +60,8 @@ where
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::start(&config.telemetry)?;
+    #[cfg(feature = "test-failpoints")]
+    crate::failpoint::arm()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         let shutdown = shutdown::on_signal()?;

@@ -43,7 +43,7 @@ impl Drop for Alarm {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_a_memory_alarm_pushes_are_refused_in_time_and_consumers_go_on() {
+async fn f13_at_a_memory_alarm_pushes_are_refused_in_time_and_consumers_go_on() {
     with_broker(|mut broker| async move {
         broker.config.confirm_timeout_ms = 2_000;
         let topology = broker.topology();

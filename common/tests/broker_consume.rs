@@ -166,7 +166,7 @@ async fn another_prefetch_count_keeps_the_deliveries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_that_does_not_exist_is_declared_and_counted() {
+async fn f07_a_lane_that_does_not_exist_is_declared_and_counted() {
     with_broker(|broker| async move {
         let topology = broker.topology();
         let publisher = broker.publisher();
@@ -227,7 +227,7 @@ async fn beyond_the_delivery_limit_a_chunk_becomes_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_chunk_never_reaches_the_caller() {
+async fn f19_what_is_no_chunk_never_reaches_the_caller() {
     with_broker(|broker| async move {
         let topology = broker.topology();
         topology.declare_lane(LANE).await.unwrap();

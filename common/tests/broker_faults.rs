@@ -18,7 +18,7 @@ use uuid::Uuid;
 const LANE_QUEUE: Queue = Queue::Lane(LANE);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_cut_consumption_goes_on_with_the_same_limit() {
+async fn f43_after_a_cut_consumption_goes_on_with_the_same_limit() {
     with_broker(|broker| async move {
         let topology = broker.topology();
         topology.declare_lane(LANE).await.unwrap();
@@ -62,7 +62,7 @@ async fn after_a_cut_consumption_goes_on_with_the_same_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_ends_within_the_backoff() {
+async fn f10_an_outage_ends_within_the_backoff() {
     with_broker(|broker| async move {
         broker.topology().declare_lane(LANE).await.unwrap();
         let (proxy, through) = broker.through_proxy().await;
@@ -83,7 +83,7 @@ async fn an_outage_ends_within_the_backoff() {
 
 /// An acknowledgement that is written but never arrives: the message comes again (F3).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_acknowledgement_means_a_redelivery() {
+async fn f03_a_lost_acknowledgement_means_a_redelivery() {
     with_broker(|broker| async move {
         broker.topology().declare_lane(LANE).await.unwrap();
         broker.publisher().publish(LANE, messages([1])).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_lost_acknowledgement_means_a_redelivery() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_half_open_link_is_noticed_within_two_heartbeats() {
+async fn f11_a_half_open_link_is_noticed_within_two_heartbeats() {
     with_broker(|broker| async move {
         broker.topology().declare_lane(LANE).await.unwrap();
         let (proxy, through) = broker.through_proxy().await;
@@ -131,7 +131,7 @@ async fn a_half_open_link_is_noticed_within_two_heartbeats() {
 
 /// Only one direction is dead: nothing that is sent arrives, while deliveries still come.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_is_dead_in_one_direction_is_given_up() {
+async fn f11_a_link_that_is_dead_in_one_direction_is_given_up() {
     with_broker(|broker| async move {
         broker.topology().declare_lane(LANE).await.unwrap();
         let (proxy, through) = broker.through_proxy().await;
@@ -150,7 +150,7 @@ async fn a_link_that_is_dead_in_one_direction_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_peer_costs_one_connection_at_a_time() {
+async fn f11_a_silent_peer_costs_one_connection_at_a_time() {
     with_broker(|broker| async move {
         broker.topology().declare_lane(LANE).await.unwrap();
         let (proxy, through) = broker.through_proxy().await;
@@ -170,7 +170,7 @@ async fn a_silent_peer_costs_one_connection_at_a_time() {
 
 /// The broker closes the channel and keeps the connection (F8), as for a consumer timeout (F6).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_error_leaves_no_zombie() {
+async fn f08_a_channel_error_leaves_no_zombie() {
     with_broker(|broker| async move {
         let topology = broker.topology();
         topology.declare_lane(LANE).await.unwrap();
@@ -198,7 +198,7 @@ async fn a_channel_error_leaves_no_zombie() {
 
 /// Lost connections alone push a chunk over the delivery limit; it is then a dead letter, not lost (F45).
 #[tokio::test(flavor = "multi_thread")]
-async fn disconnects_alone_end_in_the_dead_letter_queue() {
+async fn f45_disconnects_alone_end_in_the_dead_letter_queue() {
     with_broker(|mut broker| async move {
         broker.config.delivery_limit = 3;
         broker.topology().declare_lane(LANE).await.unwrap();

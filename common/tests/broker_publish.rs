@@ -98,7 +98,7 @@ async fn messages_are_persistent_and_carry_no_more_than_needed() {
 /// The client library hands a returned message to whichever confirm comes next; the caller whose message was returned
 /// must learn of it all the same, and nobody else.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_lane_fails_its_callers_and_no_others() {
+async fn f17_a_missing_lane_fails_its_callers_and_no_others() {
     with_broker(|broker| async move {
         let topology = broker.topology();
         topology.declare_lane(LANE).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_missing_lane_fails_its_callers_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_refuses() {
+async fn f15_a_full_queue_refuses() {
     with_broker(|broker| async move {
         broker.declare_tiny_lane(LANE).await;
         let publisher = broker.publisher();
@@ -168,7 +168,7 @@ async fn the_window_is_kept_and_larger_messages_pass_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_large_is_refused_before_anything_is_sent() {
+async fn f18_too_large_is_refused_before_anything_is_sent() {
     with_broker(|broker| async move {
         let topology = broker.topology();
         topology.declare_lane(LANE).await.unwrap();
@@ -214,7 +214,7 @@ async fn a_call_waits_for_the_connection_up_to_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_confirm_that_is_lost_is_an_error_and_the_retry_succeeds() {
+async fn f16_a_confirm_that_is_lost_is_an_error_and_the_retry_succeeds() {
     with_broker(|broker| async move {
         broker.topology().declare_lane(LANE).await.unwrap();
         let (proxy, through) = broker.through_proxy().await;
@@ -235,7 +235,7 @@ async fn a_confirm_that_is_lost_is_an_error_and_the_retry_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_link_costs_a_deadline_and_is_noticed_within_two_heartbeats() {
+async fn f11_a_dead_link_costs_a_deadline_and_is_noticed_within_two_heartbeats() {
     with_broker(|broker| async move {
         broker.topology().declare_lane(LANE).await.unwrap();
         let (proxy, mut through) = broker.through_proxy().await;
@@ -263,7 +263,7 @@ async fn a_dead_link_costs_a_deadline_and_is_noticed_within_two_heartbeats() {
 
 /// `connection.blocked` and `connection.unblocked`, as the broker sends them at an alarm.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blocked_connection_refuses_at_once_and_recovers() {
+async fn f13_a_blocked_connection_refuses_at_once_and_recovers() {
     with_broker(|broker| async move {
         broker.topology().declare_lane(LANE).await.unwrap();
         let (proxy, mut through) = broker.through_proxy().await;
@@ -285,7 +285,7 @@ async fn a_blocked_connection_refuses_at_once_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_closes_every_connection_is_not_stormed() {
+async fn f12_a_peer_that_closes_every_connection_is_not_stormed() {
     with_broker(|broker| async move {
         let (proxy, through) = broker.through_proxy().await;
         proxy.accept(Accept::Close);

@@ -1,6 +1,5 @@
 //! One installation of Millrace for one test.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,74 +9,10 @@ use anyhow::{Context, Result, bail};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 
 use crate::client::{Client, http};
+use crate::options::{FleetOptions, RoleOptions};
 use crate::process::{Process, Signal, binary};
 use crate::services::{Database, Services, at_address, without_settings};
 use crate::wait::{PATIENCE, wait_until};
-
-/// What a fleet consists of. Settings are named as in the configuration file: `worker.slots`.
-#[derive(Debug, Clone, Default)]
-pub struct FleetOptions {
-    workers: usize,
-    settings: BTreeMap<String, String>,
-    api_settings: BTreeMap<String, String>,
-    worker_settings: BTreeMap<String, String>,
-    broker_at: Option<SocketAddr>,
-    database_at: Option<SocketAddr>,
-    database_query: Option<String>,
-}
-
-impl FleetOptions {
-    /// An API and this many workers, with the default settings.
-    pub fn workers(workers: usize) -> Self {
-        Self { workers, ..Self::default() }
-    }
-
-    /// A setting of every process.
-    #[must_use]
-    pub fn set(mut self, key: &str, value: impl ToString) -> Self {
-        self.settings.insert(variable(key), value.to_string());
-        self
-    }
-
-    /// A setting of the API alone.
-    #[must_use]
-    pub fn set_api(mut self, key: &str, value: impl ToString) -> Self {
-        self.api_settings.insert(variable(key), value.to_string());
-        self
-    }
-
-    /// A setting of the workers alone.
-    #[must_use]
-    pub fn set_worker(mut self, key: &str, value: impl ToString) -> Self {
-        self.worker_settings.insert(variable(key), value.to_string());
-        self
-    }
-
-    /// Every process reaches the broker through this address: a proxy that the test can cut.
-    #[must_use]
-    pub const fn broker_at(mut self, address: SocketAddr) -> Self {
-        self.broker_at = Some(address);
-        self
-    }
-
-    /// Every process connects to the database with these terms in the URL: `sslmode=require`.
-    #[must_use]
-    pub fn database_query(mut self, terms: &str) -> Self {
-        self.database_query = Some(terms.to_owned());
-        self
-    }
-
-    /// Every process reaches the database through this address: a proxy that the test can cut.
-    #[must_use]
-    pub const fn database_at(mut self, address: SocketAddr) -> Self {
-        self.database_at = Some(address);
-        self
-    }
-}
-
-fn variable(key: &str) -> String {
-    format!("MILLRACE_{}", key.to_uppercase().replace('.', "__"))
-}
 
 /// An API, workers, a tenant and a key, on a database and a broker prefix of their own.
 ///
@@ -137,9 +72,9 @@ impl Fleet {
         };
         fleet.key = fleet.create_tenant(&fleet.tenant.clone()).await?;
         // A test's workers and its API start at the same time, as they do in production.
-        fleet.spawn_api()?;
+        fleet.spawn_api("")?;
         for _ in 0..fleet.options.workers {
-            fleet.spawn_worker()?;
+            fleet.spawn_worker("")?;
         }
         fleet.await_api().await?;
         for index in 0..fleet.workers.len() {
@@ -288,9 +223,36 @@ impl Fleet {
     ///
     /// When it does not become ready.
     pub async fn start_worker(&mut self) -> Result<usize> {
-        let index = self.spawn_worker()?;
+        self.start_failing_worker("").await
+    }
+
+    /// As [`Fleet::start_worker`], with failpoints: see `common/src/failpoint.rs`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready; a binary without the feature `test-failpoints` does not.
+    pub async fn start_failing_worker(&mut self, failpoints: &str) -> Result<usize> {
+        let index = self.spawn_worker(failpoints)?;
         self.await_worker(index).await?;
         Ok(index)
+    }
+
+    /// Starts one more worker without waiting for anything, and gives its number.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn launch_worker(&mut self) -> Result<usize> {
+        self.spawn_worker("")
+    }
+
+    /// Waits until a worker is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready.
+    pub async fn await_worker(&mut self, index: usize) -> Result<()> {
+        ready(self.worker(index)?).await.map(drop)
     }
 
     /// SIGKILL for the API; done when it is gone.
@@ -310,7 +272,17 @@ impl Fleet {
     ///
     /// When it does not become ready.
     pub async fn start_api(&mut self) -> Result<()> {
-        self.spawn_api()?;
+        self.start_failing_api("").await
+    }
+
+    /// Ends the API, if it still runs, and starts it again with failpoints: see `common/src/failpoint.rs`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fleet::start_failing_worker`].
+    pub async fn start_failing_api(&mut self, failpoints: &str) -> Result<()> {
+        self.api = None;
+        self.spawn_api(failpoints)?;
         self.await_api().await
     }
 
@@ -343,7 +315,7 @@ impl Fleet {
     ///
     /// When it was not built.
     pub fn command(&self) -> Result<Command> {
-        let mut command = self.own_command("millrace", &BTreeMap::new())?;
+        let mut command = self.own_command("millrace", &RoleOptions::default())?;
         command
             .env("MILLRACE_URL", self.url())
             .env("MILLRACE_TENANT", &self.tenant)
@@ -373,10 +345,10 @@ impl Fleet {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    fn own_command(&self, name: &str, more: &BTreeMap<String, String>) -> Result<Command> {
+    fn own_command(&self, name: &str, role: &RoleOptions) -> Result<Command> {
         let mut command = Command::new(binary(name)?);
         without_settings(&mut command);
-        let database = match self.options.database_at {
+        let database = match role.database_at.or(self.options.all.database_at) {
             Some(address) => self.database.url_at(address)?,
             None => self.database.url.clone(),
         };
@@ -384,7 +356,7 @@ impl Fleet {
             Some(terms) => format!("{database}?{terms}"),
             None => database,
         };
-        let broker = match self.options.broker_at {
+        let broker = match role.broker_at.or(self.options.all.broker_at) {
             Some(address) => at_address(&self.services.broker_url, address)?,
             None => self.services.broker_url.clone(),
         };
@@ -395,33 +367,45 @@ impl Fleet {
             .env("MILLRACE_BROKER__PREFIX", &self.prefix)
             .env("MILLRACE_HTTP__LISTEN", "127.0.0.1:0")
             .env("MILLRACE_WORKER__LISTEN", "127.0.0.1:0")
-            .envs(&self.options.settings)
-            .envs(more);
+            .envs(&self.options.all.variables)
+            .envs(&role.variables);
         Ok(command)
     }
 
-    fn spawn_api(&mut self) -> Result<()> {
-        let command = self.own_command("millrace-api", &self.options.api_settings)?;
+    fn spawn_api(&mut self, failpoints: &str) -> Result<()> {
+        let mut command = self.own_command("millrace-api", &self.options.api)?;
+        arm(&mut command, failpoints);
         self.api = Some(Process::start("api", command, &self.folder)?);
         Ok(())
     }
 
-    fn spawn_worker(&mut self) -> Result<usize> {
-        let command = self.own_command("millrace-worker", &self.options.worker_settings)?;
+    fn spawn_worker(&mut self, failpoints: &str) -> Result<usize> {
+        let mut command = self.own_command("millrace-worker", &self.options.worker)?;
+        arm(&mut command, failpoints);
         let index = self.workers.len();
         self.workers.push(Some(Process::start(&format!("worker-{index}"), command, &self.folder)?));
         Ok(index)
     }
 
-    async fn await_api(&mut self) -> Result<()> {
+    /// Starts the API without waiting for anything; [`Fleet::await_api`] does.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn launch_api(&mut self) -> Result<()> {
+        self.spawn_api("")
+    }
+
+    /// Waits until the API is ready. From then on [`Fleet::client`] asks it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not become ready.
+    pub async fn await_api(&mut self) -> Result<()> {
         let address = ready(self.api()?).await?;
         self.api_address = Some(address);
         self.client = Client::new(&self.url(), &self.tenant, &self.key)?;
         Ok(())
-    }
-
-    async fn await_worker(&mut self, index: usize) -> Result<()> {
-        ready(self.worker(index)?).await.map(drop)
     }
 
     async fn remove_queues(&self) -> Result<()> {
@@ -491,6 +475,12 @@ impl Drop for Fleet {
         if !failed {
             let _ = std::fs::remove_dir_all(&self.folder);
         }
+    }
+}
+
+fn arm(command: &mut Command, failpoints: &str) {
+    if !failpoints.is_empty() {
+        command.env("MILLRACE_FAILPOINTS", failpoints);
     }
 }
 

@@ -14,16 +14,22 @@
 mod answer;
 mod client;
 mod fleet;
+mod options;
 mod process;
 pub mod proxy;
+mod reconcile;
+mod sales_run;
 mod services;
 pub mod tls;
 mod wait;
 
 pub use answer::Answer;
 pub use client::Client;
-pub use fleet::{Fleet, FleetOptions};
+pub use fleet::Fleet;
+pub use options::FleetOptions;
 pub use process::{Process, Signal, binary};
+pub use reconcile::{broker, reconcile, released};
+pub use sales_run::SalesRun;
 pub use services::{Database, PrivateServices, ServiceAction, Services};
 pub use wait::{PATIENCE, wait_until};
 

@@ -138,6 +138,44 @@ impl Process {
         .await
     }
 
+    /// Waits until it is frozen: by [`Signal::Stop`], or by a failpoint of its own.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended, or runs on until `deadline`.
+    pub async fn wait_frozen(&mut self, deadline: Duration) -> Result<()> {
+        let what = format!("{} is frozen", self.name);
+        let state = PathBuf::from(format!("/proc/{}/stat", self.id()));
+        wait_until(&what, deadline, || {
+            let runs = self.runs();
+            // The state is the first word after the name in parentheses.
+            let stat = std::fs::read_to_string(&state).unwrap_or_default();
+            let frozen = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            async move {
+                if !runs {
+                    return Ok(Some(false));
+                }
+                Ok(frozen.then_some(true))
+            }
+        })
+        .await?
+        .then_some(())
+        .with_context(|| format!("{} ended:\n{}", self.name, self.last_lines(40)))
+    }
+
+    /// Waits until its output has this text so many times.
+    ///
+    /// # Errors
+    ///
+    /// When that does not happen by the deadline.
+    pub async fn wait_says(&self, text: &str, times: usize, deadline: Duration) -> Result<()> {
+        wait_until(&format!("{} says `{text}` {times} times", self.name), deadline, || {
+            let said = self.log().matches(text).count();
+            async move { Ok((said >= times).then_some(())) }
+        })
+        .await
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self) {
         if self.runs() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use millrace_common::broker::{ControlEvent, Receipt};
 use millrace_common::config::WorkerConfig;
+use millrace_common::failpoint;
 use millrace_common::startup::Backoff;
 use millrace_common::store::{Committed, Consequence, FinishedChunk, StoreError};
 use tokio::sync::{Semaphore, mpsc};
@@ -83,6 +84,7 @@ async fn gather(
 async fn commit_group(worker: &Worker, group: Vec<Finished>) {
     let (chunks, receipts): (Vec<_>, Vec<_>) =
         group.into_iter().map(|finished| (finished.chunk, finished.receipt)).unzip();
+    failpoint::reach("commit.begin", "");
     match store(worker, &chunks).await {
         Ok(committed) => settle_and_ack(worker, &committed, &receipts).await,
         Err(error) if chunks.len() == 1 => give_back(worker, &chunks[0], &receipts, &error).await,
@@ -120,11 +122,13 @@ async fn store(worker: &Worker, chunks: &[FinishedChunk]) -> Result<Vec<Committe
 }
 
 async fn settle_and_ack(worker: &Worker, committed: &[Committed], receipts: &[Receipt]) {
+    failpoint::reach("commit.stored", "");
     worker.consumers.ack(receipts).await;
+    failpoint::reach("commit.acked", "");
     for batch in committed {
         worker.dispatcher.set_blocked(batch.batch_id, batch.is_held_back());
         if batch.has_consequence() {
-            match worker.store.settle_batch(batch.batch_id).await {
+            match worker.store.in_time(worker.store.settle_batch(batch.batch_id)).await {
                 Ok(consequence) => tell(worker, batch.batch_id, consequence),
                 Err(error) => {
                     tracing::warn!(batch.id = %batch.batch_id, %error, "the reaper will settle this batch")

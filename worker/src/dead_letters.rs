@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use millrace_common::broker::{Delivery, LaneId};
+use millrace_common::failpoint;
 use millrace_common::store::StoreError;
 
 use crate::Worker;
@@ -12,19 +13,22 @@ use crate::evaluate::failed_chunk;
 
 /// Puts a dead letter back on its lane, or ends it as a failed chunk.
 pub async fn handle(worker: Arc<Worker>, delivery: Delivery, finished: Sender) {
-    match judge(&worker, &delivery).await {
+    match worker.store.in_time(judge(&worker, &delivery)).await {
         Ok(Judgement::Drop) => {
             worker.consumers.ack(&[delivery.receipt]).await;
         }
-        Ok(Judgement::Return(lane)) => match worker.publisher.publish(lane, vec![delivery.message]).await {
-            Ok(()) => {
-                worker.consumers.ack(&[delivery.receipt]).await;
+        Ok(Judgement::Return(lane)) => {
+            match worker.publisher.publish(lane, vec![delivery.message.clone()]).await {
+                Ok(()) => {
+                    failpoint::reach("dead.returned", &delivery.message.chunk_id);
+                    worker.consumers.ack(&[delivery.receipt]).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a dead letter stays where it is");
+                    worker.consumers.requeue(&[delivery.receipt]).await;
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "a dead letter stays where it is");
-                worker.consumers.requeue(&[delivery.receipt]).await;
-            }
-        },
+        }
         Ok(Judgement::Fail { day, attempts }) => {
             let reason = format!("the chunk was started {attempts} times and never finished");
             tracing::warn!(batch.id = %delivery.message.batch_id, chunk.id = delivery.message.chunk_id, reason, "chunk failed");

@@ -10,6 +10,7 @@ use chrono::NaiveDate;
 use millrace_calc::chunk::{ChunkError, write_failed};
 use millrace_calc::service::Scratch;
 use millrace_common::broker::ChunkMessage;
+use millrace_common::failpoint;
 use millrace_common::store::{FinishedChunk, Outcome};
 use tokio::runtime::Handle;
 
@@ -45,7 +46,10 @@ fn evaluate(worker: &Worker, mut bench: Bench, finished: &Sender, runtime: &Hand
                 continue;
             }
             let chunk = match claim(worker, turn.day, &task, runtime) {
-                Claimed::Start => bench.run(&turn.calculation, turn.day, &task.message),
+                Claimed::Start => {
+                    failpoint::reach("evaluate", &task.message.chunk_id);
+                    bench.run(&turn.calculation, turn.day, &task.message)
+                }
                 Claimed::GiveUp(reason) => failed_chunk(turn.day, &task.message, &reason),
                 Claimed::Settled => continue,
             };

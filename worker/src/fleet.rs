@@ -50,7 +50,7 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
         }
         // One snapshot answers all events that came meanwhile.
         while events.try_recv().is_ok() {}
-        if let Err(error) = round.plan(&worker).await {
+        if let Err(error) = worker.store.in_time(round.plan(&worker)).await {
             tracing::warn!(%error, "no snapshot; the last plan stays");
         }
     }
@@ -67,7 +67,7 @@ async fn heartbeat(worker: &Worker, draining: bool) {
         draining,
         busy: busy.map(|(id, load)| (id, load.running)).collect(),
     };
-    if let Err(error) = worker.store.heartbeat(&beat).await {
+    if let Err(error) = worker.store.in_time(worker.store.heartbeat(&beat)).await {
         tracing::warn!(%error, "heartbeat failed");
     }
 }

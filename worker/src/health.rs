@@ -30,7 +30,7 @@ impl Readiness {
         if !worker.consumers.is_ready() {
             return Err("the broker is away");
         }
-        worker.store.ping().await.map_err(|_| "the database is away")
+        worker.store.in_time(worker.store.ping()).await.map_err(|_| "the database is away")
     }
 }
 

@@ -59,7 +59,7 @@ fn offer(worker: &Worker, task: Task) -> Option<Task> {
 /// acknowledged and dropped.
 async fn unknown(worker: Arc<Worker>, task: Task) {
     let batch_id = task.message.batch_id;
-    match worker.store.live_batch(batch_id).await {
+    match worker.store.in_time(worker.store.live_batch(batch_id)).await {
         Ok(Some(view)) if view.batch.state.is_live() && view.batch.lane_epoch == Some(task.message.epoch) => {
             fleet::learn(&worker, &view);
             worker.replan.notify_one();

@@ -128,7 +128,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Wo
     {
         tracing::warn!("some started chunks did not end in time; another worker takes them over");
     }
-    if let Err(error) = worker.store.forget_worker(worker.id).await {
+    if let Err(error) = worker.store.in_time(worker.store.forget_worker(worker.id)).await {
         tracing::warn!(%error, "could not sign off; the reaper will");
     }
     links.cancel();

@@ -27,9 +27,10 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
             _ = ticks.tick() => {}
             () = shutdown.cancelled() => break,
         }
-        match worker.store.hold_lease(LEASE, worker.id, (pause * 5).as_secs_f64()).await {
+        let lease = worker.store.hold_lease(LEASE, worker.id, (pause * 5).as_secs_f64());
+        match worker.store.in_time(lease).await {
             Ok(true) => {
-                if let Err(error) = round(&worker, rounds).await {
+                if let Err(error) = worker.store.in_time(round(&worker, rounds)).await {
                     tracing::warn!(%error, "the reaper's round was cut short");
                 }
                 rounds += 1;
@@ -38,7 +39,7 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
             Err(error) => tracing::warn!(%error, "the reaper has no lease"),
         }
     }
-    if let Err(error) = worker.store.drop_lease(LEASE, worker.id).await {
+    if let Err(error) = worker.store.in_time(worker.store.drop_lease(LEASE, worker.id)).await {
         tracing::debug!(%error, "the reaper's lease will expire");
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use chrono::NaiveDate;
 use millrace_common::broker::{BrokerError, ChunkMessage, LaneId, MAX_MESSAGE_BYTES, Publisher, Topology};
 use millrace_common::config::Config;
+use millrace_common::failpoint;
 use millrace_common::model::BatchState;
 use millrace_common::store::{Admission, Push, PushedChunk, QueuedPush, Store, StoreError};
 use thiserror::Error;
@@ -152,9 +153,12 @@ impl Pushes {
         }
         let chunks = publish.clone();
         let messages = self.messages(batch_id, epoch, push.chunks, publish).await?;
+        failpoint::reach("push.admitted", "");
         self.publish(LaneId(lane_id), messages).await?;
+        failpoint::reach("push.confirmed", "");
         let queued = QueuedPush { batch_id, day, chunks };
         let ids = self.queued.call(queued).await.map_err(PushError::Store)?;
+        failpoint::reach("push.queued", "");
         if ids.is_empty() { Ok(()) } else { Err(PushError::Withdrawn { ids }) }
     }
 

@@ -27,6 +27,7 @@ use super::link::{Backoff, CLOSE_DEADLINE, CurrentLink, Link, LinkOptions, next_
 use super::message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES};
 use super::names::{LaneId, Names};
 use crate::config::BrokerConfig;
+use crate::failpoint;
 
 /// Rounds at a time.
 const CHANNELS: usize = 4;
@@ -369,7 +370,10 @@ async fn write(
 ) -> Result<PublisherConfirm, lapin::Error> {
     let options = BasicPublishOptions { mandatory: true, immediate: false };
     let properties = message.properties();
-    channel.basic_publish(ShortString::default(), queue, options, &message.body, properties).await
+    let publish = channel.basic_publish(ShortString::default(), queue, options, &message.body, properties);
+    let confirm = publish.await;
+    failpoint::reach("push.written", &message.chunk_id);
+    confirm
 }
 
 /// Notes one confirm. A return that it carries may belong to any call of the round.

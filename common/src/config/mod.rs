@@ -30,6 +30,15 @@ const OTHER_VARIABLES: [&str; 6] = [
     "MILLRACE_CA",
 ];
 
+/// Whether a variable is one that is not a setting.
+fn is_other(name: &str) -> bool {
+    #[cfg(feature = "test-failpoints")]
+    if name == crate::failpoint::VARIABLE {
+        return true;
+    }
+    OTHER_VARIABLES.contains(&name)
+}
+
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -348,7 +357,7 @@ impl Config {
         for (name, value) in variables {
             if name.contains("__") {
                 settings.push((name, value));
-            } else if !OTHER_VARIABLES.contains(&name.as_str()) {
+            } else if !is_other(&name) {
                 return Err(ConfigError::UnknownVariable(name));
             }
         }

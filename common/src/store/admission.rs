@@ -1,12 +1,12 @@
 //! Admission: whether a push fits its batch, and its chunk rows (data plane; design section 2, step 2).
 
 use chrono::NaiveDate;
-use deadpool_postgres::Object;
 use futures_util::future::try_join_all;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::batches::ADMISSION_SLOT;
+use super::data::pipelined;
 use super::{Store, StoreError};
 use crate::model::BatchState;
 
@@ -162,15 +162,16 @@ impl Store {
     /// Admits a group of pushes in one transaction; each of them on its own is stored wholly or not at all. The answers come in
     /// the order of the pushes.
     pub async fn admit(&self, pushes: &[Push]) -> Result<Vec<Admission>, StoreError> {
-        let client = self.data.get().await?;
+        let client = self.data_client().await?;
         let (lock, admit) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(ADMIT))?;
         let batches = batch_ids(pushes.iter().map(|push| push.batch_id));
         let columns: Vec<_> = pushes.iter().map(PushColumns::new).collect();
 
         let locked: [&(dyn ToSql + Sync); 2] = [&batches, &ADMISSION_SLOT];
         // Everything is sent at once: the group costs one round trip and one flush of the log.
-        let rows = pipelined(&client, async {
+        let rows = pipelined(&client, "push.inserted", async {
             let (_, rows) = tokio::try_join!(
+                biased;
                 client.query(&lock, &locked),
                 try_join_all(pushes.iter().zip(&columns).map(|(push, columns)| {
                     let parameters: [&(dyn ToSql + Sync); 7] = [
@@ -196,7 +197,7 @@ impl Store {
     /// Records that the confirms of these pushes are in: their chunks are queued. Returns, for each push, the ids of chunks that
     /// were withdrawn before that; such a push has not succeeded, and must be made again.
     pub async fn mark_queued(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {
-        let client = self.data.get().await?;
+        let client = self.data_client().await?;
         let (lock, mark) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(MARK_QUEUED))?;
         let batches = batch_ids(pushes.iter().map(|push| push.batch_id));
         let columns: Vec<(Vec<&str>, Vec<i64>)> = pushes
@@ -204,8 +205,9 @@ impl Store {
             .map(|push| push.chunks.iter().map(|(id, number)| (id.as_str(), *number)).unzip())
             .collect();
         let locked: [&(dyn ToSql + Sync); 2] = [&batches, &ADMISSION_SLOT];
-        let gone = pipelined(&client, async {
+        let gone = pipelined(&client, "push.marked", async {
             let (_, gone) = tokio::try_join!(
+                biased;
                 client.query(&lock, &locked),
                 try_join_all(pushes.iter().zip(&columns).map(|(push, (ids, numbers))| {
                     let client = &client;
@@ -231,23 +233,6 @@ pub(super) fn batch_ids(ids: impl Iterator<Item = Uuid>) -> Vec<Uuid> {
     ids.sort_unstable();
     ids.dedup();
     ids
-}
-
-/// Runs `work` between BEGIN and COMMIT without waiting for the answers in between. When a statement fails, the database turns
-/// the COMMIT into a ROLLBACK and the statement's error is returned. The statements reach the server even when the caller
-/// stops waiting, so a connection never goes back to the pool inside a transaction.
-pub(super) async fn pipelined<T>(
-    client: &Object,
-    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, StoreError> {
-    // `join!` polls in order, and each future sends its message when it is first polled. `work` must send all of its
-    // messages at its first poll, which holds for joined queries.
-    let (begun, done, ended) =
-        tokio::join!(client.batch_execute("BEGIN"), work, client.batch_execute("COMMIT"));
-    begun?;
-    let done = done?;
-    ended?;
-    Ok(done)
 }
 
 /// The columns of a push.

@@ -5,9 +5,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::admission::pipelined;
 use super::batches::PULL_SLOT;
+use super::data::pipelined;
 use super::{Store, StoreError};
+use crate::failpoint;
 
 /// The result of one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +124,7 @@ impl Store {
         max_chunks: i64,
         max_bytes: i64,
     ) -> Result<Claim, StoreError> {
-        let client = self.data.get().await?;
+        let client = self.data_client().await?;
         let (lock, state, claim) = tokio::try_join!(
             client.prepare_cached(LOCK),
             client.prepare_cached(STATE),
@@ -132,8 +133,9 @@ impl Store {
         let locked: [&(dyn ToSql + Sync); 2] = [&batch_id, &PULL_SLOT];
         let of_batch: [&(dyn ToSql + Sync); 1] = [&batch_id];
         let claimed: [&(dyn ToSql + Sync); 5] = [&batch_id, &day, &max_chunks, &max_bytes, &PULL_SLOT];
-        let (state, rows) = pipelined(&client, async {
+        let (state, rows) = pipelined(&client, "pull.marked", async {
             let (_, state, rows) = tokio::try_join!(
+                biased;
                 client.query(&lock, &locked),
                 client.query_opt(&state, &of_batch),
                 client.query(&claim, &claimed)
@@ -141,6 +143,7 @@ impl Store {
             Ok((state, rows))
         })
         .await?;
+        failpoint::reach("pull.claimed", "");
         let Some(state) = state else { return Ok(Claim::NotFound) };
         if is_cancelled(&state)? {
             return Ok(Claim::Cancelled);
@@ -157,7 +160,7 @@ impl Store {
         chunk_id: &str,
         grace_seconds: f64,
     ) -> Result<ChunkClaim, StoreError> {
-        let client = self.data.get().await?;
+        let client = self.data_client().await?;
         let (lock, state, claim) = tokio::try_join!(
             client.prepare_cached(LOCK),
             client.prepare_cached(STATE),
@@ -166,8 +169,9 @@ impl Store {
         let locked: [&(dyn ToSql + Sync); 2] = [&batch_id, &PULL_SLOT];
         let of_batch: [&(dyn ToSql + Sync); 1] = [&batch_id];
         let claimed: [&(dyn ToSql + Sync); 5] = [&batch_id, &day, &chunk_id, &grace_seconds, &PULL_SLOT];
-        let (state, row) = pipelined(&client, async {
+        let (state, row) = pipelined(&client, "pull.marked", async {
             let (_, state, row) = tokio::try_join!(
+                biased;
                 client.query(&lock, &locked),
                 client.query_opt(&state, &of_batch),
                 client.query_opt(&claim, &claimed)

@@ -4,8 +4,9 @@ use chrono::NaiveDate;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::admission::{batch_ids, pipelined};
+use super::admission::batch_ids;
 use super::batches::{FIRST_WORKER_SLOT, WORKER_SLOTS};
+use super::data::pipelined;
 use super::views::tolerance;
 use super::{Store, StoreError};
 use crate::model::{BatchProgress, BatchState, Tolerance, is_certain_to_fail, is_held_back};
@@ -209,7 +210,7 @@ impl Store {
         slot: WorkerSlot,
         finished: &[FinishedChunk],
     ) -> Result<Vec<Committed>, StoreError> {
-        let client = self.data.get().await?;
+        let client = self.data_client().await?;
         let with_totals = finished.iter().any(|chunk| chunk.totals.is_some());
         let (lock, commit, sums) = tokio::try_join!(
             client.prepare_cached(LOCK),
@@ -221,8 +222,9 @@ impl Store {
         let locked: [&(dyn ToSql + Sync); 2] = [&batches, &slot.0];
         let stored = group.parameters(&slot.0);
         let summed: [&(dyn ToSql + Sync); 1] = [&batches];
-        let rows = pipelined(&client, async {
+        let rows = pipelined(&client, "commit.inserted", async {
             let (_, _, rows) = tokio::try_join!(
+                biased;
                 client.query(&lock, &locked),
                 client.execute(&commit, &stored),
                 client.query(&sums, &summed)
@@ -243,14 +245,14 @@ impl Store {
         chunk_id: &str,
         chunk_no: i64,
     ) -> Result<Option<i32>, StoreError> {
-        let client = self.data.get().await?;
+        let client = self.data_client().await?;
         let (lock, claim) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(CLAIM))?;
         let batches = vec![batch_id];
         let locked: [&(dyn ToSql + Sync); 2] = [&batches, &slot.0];
         let claimed: [&(dyn ToSql + Sync); 5] = [&day, &batch_id, &chunk_id, &slot.0, &chunk_no];
-        let row = pipelined(&client, async {
+        let row = pipelined(&client, "attempt.counted", async {
             let (_, row) =
-                tokio::try_join!(client.query(&lock, &locked), client.query_opt(&claim, &claimed))?;
+                tokio::try_join!(biased; client.query(&lock, &locked), client.query_opt(&claim, &claimed))?;
             Ok(row)
         })
         .await?;
@@ -265,9 +267,10 @@ impl Store {
         chunk_id: &str,
         chunk_no: i64,
     ) -> Result<Option<i32>, StoreError> {
-        let client = self.data.get().await?;
+        let client = self.data_client().await?;
         let attempts = client.prepare_cached(ATTEMPTS).await?;
-        let row = client.query_opt(&attempts, &[&day, &batch_id, &chunk_id, &chunk_no]).await?;
+        let of_chunk: [&(dyn ToSql + Sync); 4] = [&day, &batch_id, &chunk_id, &chunk_no];
+        let row = client.in_time(async { Ok(client.query_opt(&attempts, &of_chunk).await?) }).await?;
         row.map(|row| row.try_get(0)).transpose().map_err(StoreError::from)
     }
 }

@@ -32,12 +32,11 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// SQLSTATEs of texts with a NUL: as text, and inside JSON.
 const NUL_CHARACTER: [&str; 2] = ["22021", "22P05"];
 
-/// Classes and codes that mean "not now": connection trouble, shutdown, too many connections, serialisation, deadlock,
-/// lock and statement timeouts.
+/// Classes and codes that mean "not now": connection trouble, shutdown, a lack of connections, memory or disk, a standby that
+/// is not promoted yet, trouble of its system, serialisation, deadlock, lock and statement timeouts.
 fn is_transient(code: &str) -> bool {
-    code.starts_with("08")
-        || code.starts_with("57P")
-        || matches!(code, "53300" | "40001" | "40P01" | "55P03" | "57014")
+    ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class))
+        || matches!(code, "25006" | "40001" | "40P01" | "55P03" | "57014")
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -184,7 +184,7 @@ pub(super) async fn lock_batch(
     tx: &mut Transaction<'_, Postgres>,
     id: Uuid,
 ) -> Result<BatchState, StoreError> {
-    let state = sqlx::query_scalar!("SELECT state FROM batches WHERE id = $1 FOR UPDATE", id)
+    let state = sqlx::query_scalar!("SELECT state FROM batches WHERE id = $1 FOR NO KEY UPDATE", id)
         .fetch_optional(&mut **tx)
         .await?
         .ok_or(StoreError::NotFound("batch"))?;

@@ -10,6 +10,7 @@ mod batches;
 mod claims;
 mod commit;
 mod connect;
+mod data;
 mod documents;
 mod error;
 mod fleet;
@@ -28,8 +29,9 @@ mod watched;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use parking_lot::Mutex;
+use sqlx::Connection;
 use sqlx::postgres::PgPoolOptions;
 
 pub use admission::{Admission, Push, PushedChunk, QueuedPush};
@@ -60,6 +62,9 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 const DATA_PLANE_PLANS: &str =
     "-c enable_seqscan=off -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off";
 
+/// How often a silent connection of the data plane is asked for a sign of life.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
 /// The database, with one pool for each plane. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -67,6 +72,8 @@ pub struct Store {
     data: deadpool_postgres::Pool,
     /// In whose name changes are made.
     actor: Arc<Actor>,
+    /// How long an answer is waited for: it ends a wait that the database itself cannot end.
+    deadline: Duration,
     /// The day whose partitions were last seen to exist.
     partitions_checked: Arc<Mutex<Option<NaiveDate>>>,
 }
@@ -87,9 +94,24 @@ impl Store {
         let control = PgPoolOptions::new()
             .max_connections(config.control_connections)
             .acquire_timeout(acquire)
+            // The pool itself would wait for such an answer without end, and run out of connections.
+            .after_release(move |connection, _| {
+                Box::pin(async move {
+                    match tokio::time::timeout(acquire, connection.ping()).await {
+                        Ok(alive) => alive.map(|()| true),
+                        Err(_) => Err(sqlx::Error::WorkerCrashed),
+                    }
+                })
+            })
             .connect_lazy_with(options);
 
         let mut options = connecting.data;
+        // A peer that is gone without a word is noticed by the kernel, also in between.
+        options
+            .keepalives_idle(KEEPALIVE)
+            .keepalives_interval(KEEPALIVE)
+            .keepalives_retries(3)
+            .tcp_user_timeout(KEEPALIVE * 4);
         options.application_name(name).connect_timeout(acquire).options(format!(
             "-c statement_timeout={timeout} -c idle_in_transaction_session_timeout=60000 {DATA_PLANE_PLANS}"
         ));
@@ -105,7 +127,14 @@ impl Store {
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .build()
             .map_err(|error| invalid(error.to_string()))?;
-        Ok(Self { control, data, actor: Actor::system(name).into(), partitions_checked: Arc::default() })
+        let deadline = acquire + Duration::from_millis(config.statement_timeout_ms);
+        Ok(Self {
+            control,
+            data,
+            deadline,
+            actor: Actor::system(name).into(),
+            partitions_checked: Arc::default(),
+        })
     }
 
     /// Brings the schema up to this binary's version. Safe to run from several processes at once.
@@ -145,6 +174,23 @@ impl Store {
         Ok(())
     }
 
+    /// The clock that decides.
+    pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.control).await?)
+    }
+
+    /// Waits for work on the control plane no longer than a statement may take and a little more: a frozen database, or a link
+    /// that is dead without a word, gives no answer at all.
+    pub async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.deadline, work).await {
+            Ok(done) => done,
+            Err(_) => Err(no_answer(self.deadline)),
+        }
+    }
+
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.control).await?;
@@ -153,7 +199,11 @@ impl Store {
 
     /// As [`Store::ping`], over a connection of the data plane.
     pub async fn ping_data_plane(&self) -> Result<(), StoreError> {
-        self.data.get().await?.batch_execute("SELECT 1").await?;
-        Ok(())
+        let client = self.data_client().await?;
+        client.in_time(async { Ok(client.batch_execute("SELECT 1").await?) }).await
     }
+}
+
+fn no_answer(deadline: Duration) -> StoreError {
+    StoreError::Unavailable(format!("no answer within {} ms", deadline.as_millis()))
 }

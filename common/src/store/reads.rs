@@ -19,13 +19,12 @@
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
-use deadpool_postgres::Object;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::admission::pipelined;
 use super::batches::{FIRST_WORKER_SLOT, PULL_SLOT};
 use super::claims::{STATE, StoredResult, is_cancelled, read_result};
+use super::data::{DataClient, pipelined};
 use super::{Store, StoreError};
 
 /// How long a reader waits for the commits under way. After that it is told that there is more, and asks again.
@@ -148,13 +147,13 @@ impl Store {
         max_chunks: i64,
         max_bytes: i64,
     ) -> Result<Reading, StoreError> {
-        let client = self.data.get().await?;
-        let Some(horizon) = settled_horizon(&client, batch_id).await? else {
+        let client = self.data_client().await?;
+        let Some(horizon) = client.in_time(settled_horizon(&client, batch_id)).await? else {
             return Ok(Reading::Page { results: Vec::new(), has_more: true });
         };
         let parameters: [&(dyn ToSql + Sync); 6] =
             [&batch_id, &day, &after, &max_chunks, &max_bytes, &horizon];
-        read(&client, READ, batch_id, &parameters).await
+        client.in_time(read(&client, READ, batch_id, &parameters)).await
     }
 
     /// Chunks behind `after` that were pulled or acknowledged within the last `grace_seconds`, as [`Store::read_results`].
@@ -167,10 +166,10 @@ impl Store {
         max_bytes: i64,
         grace_seconds: f64,
     ) -> Result<Reading, StoreError> {
-        let client = self.data.get().await?;
+        let client = self.data_client().await?;
         let parameters: [&(dyn ToSql + Sync); 6] =
             [&batch_id, &day, &after, &max_chunks, &max_bytes, &grace_seconds];
-        read(&client, READ_AGAIN, batch_id, &parameters).await
+        client.in_time(read(&client, READ_AGAIN, batch_id, &parameters)).await
     }
 
     /// Frees everything up to a place that was handed out. May be repeated.
@@ -180,7 +179,7 @@ impl Store {
         day: NaiveDate,
         up_to: i64,
     ) -> Result<Acknowledged, StoreError> {
-        let client = self.data.get().await?;
+        let client = self.data_client().await?;
         let (lock, state, ack) = tokio::try_join!(
             client.prepare_cached(LOCK),
             client.prepare_cached(STATE),
@@ -191,8 +190,9 @@ impl Store {
         let acked: [&(dyn ToSql + Sync); 5] = [&batch_id, &day, &up_to, &ACK_ROWS, &PULL_SLOT];
         let mut freed = 0;
         loop {
-            let (state, row) = pipelined(&client, async {
+            let (state, row) = pipelined(&client, "pull.acknowledged", async {
                 let (_, state, row) = tokio::try_join!(
+                    biased;
                     client.query(&lock, &locked),
                     client.query_opt(&state, &of_batch),
                     client.query_one(&ack, &acked)
@@ -214,7 +214,7 @@ impl Store {
 }
 
 async fn read(
-    client: &Object,
+    client: &DataClient,
     statement: &str,
     batch_id: Uuid,
     parameters: &[&(dyn ToSql + Sync)],
@@ -236,7 +236,7 @@ async fn read(
 }
 
 /// The last ordinal below which nothing of the batch can appear any more; `None` while a commit takes too long.
-async fn settled_horizon(client: &Object, batch_id: Uuid) -> Result<Option<i64>, StoreError> {
+async fn settled_horizon(client: &DataClient, batch_id: Uuid) -> Result<Option<i64>, StoreError> {
     let (horizon, writers) =
         tokio::try_join!(client.prepare_cached(HORIZON), client.prepare_cached(WRITERS))?;
     let slots: [&(dyn ToSql + Sync); 2] = [&batch_id, &FIRST_WORKER_SLOT];

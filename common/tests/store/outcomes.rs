@@ -114,7 +114,7 @@ async fn f29_nothing_is_stored_or_pulled_after_a_cancel() {
 #[tokio::test]
 async fn f29_a_cancel_that_races_commits_leaves_one_terminal_state_and_empty_budgets() {
     let database = Database::new().await;
-    for round in 0..30 {
+    for round in 0..1_000 {
         let batch = database.batch(100_000, 100_000).await;
         let chunks = database.queued(&batch, &["a", "b", "c"]).await;
         let commits = chunks.into_iter().map(|(id, no)| {

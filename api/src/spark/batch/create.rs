@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use chrono::{DateTime, Utc};
 use millrace_calc::totals::TotalRequest;
 use millrace_common::broker::{ControlEvent, LaneId};
+use millrace_common::failpoint;
 use millrace_common::model::{Caller, Transition};
 use millrace_common::store::{CreateBatchError, CreatedBatch, NewBatch, ServiceVersion};
 use serde_json::json;
@@ -170,6 +171,7 @@ pub(super) async fn create(
     let store = state.acting(&caller);
     to_the_end(async move {
         let CreatedBatch { batch, lane_declared } = store.create_batch(&new).await.map_err(refuse)?;
+        failpoint::reach("create.stored", "");
         if !lane_declared {
             declare_lane(&state, batch.id, batch.lane_id).await?;
         }

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use chrono::Utc;
 use millrace_common::programs::source_kind;
 use millrace_common::store::{NewUpload, Publication, ServiceVersion, VersionBump, VersionSelector};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -131,7 +130,7 @@ pub(super) async fn recompile(
         service,
         document_id: stored.document_id,
         bump: VersionBump::Patch,
-        effective_start: Utc::now(),
+        effective_start: state.store.now().await?,
         effective_end,
         label,
         release_note,

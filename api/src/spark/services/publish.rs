@@ -54,7 +54,7 @@ pub(super) async fn publish(
     let (effective_start, effective_end) = effective_dates(
         wanted.effective_start_date.as_deref(),
         wanted.effective_end_date.as_deref(),
-        Utc::now(),
+        state.store.now().await?,
     )?;
     let store = state.acting(&caller);
     let publication = Publication {
