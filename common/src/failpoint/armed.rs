@@ -41,6 +41,7 @@ impl Rule {
         let (place, action) = text.trim().split_once('=')?;
         let (point, detail) = match place.strip_suffix(')') {
             Some(place) => place.split_once('(').map(|(point, detail)| (point, Some(detail.to_owned())))?,
+            None if place.contains('(') => return None,
             None => (place, None),
         };
         let (action, turn) = match action.split_once('@') {
