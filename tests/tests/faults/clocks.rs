@@ -147,7 +147,10 @@ async fn f33_only_the_clock_of_the_database_decides() {
         run.until_completed(CHUNKS).await.unwrap();
         // Neither timed out, nor withdrawn, nor are workers gone.
         let status = run.status().await.unwrap();
-        assert_eq!((&status["batch_status"], &status["chunks_submitted"]), (&json!("open"), &json!(CHUNKS)));
+        assert_eq!(
+            (&status["batch_status"], &status["chunks_submitted"]),
+            (&json!("in_progress"), &json!(CHUNKS))
+        );
         assert_eq!(count(&fleet, "SELECT count(*) FROM workers").await, 2);
         run.finish(&fleet, CHUNKS).await.unwrap();
     }
