@@ -1,7 +1,7 @@
 //! Watching batches: one query for everything that anybody watches, whoever and how many they are.
 //!
 //! A watcher holds the latest picture, never a queue of pictures: whoever is slow sees fewer of them. The pictures come from
-//! [`poll`], which looks at the database at an interval and whenever a control event tells of a watched batch.
+//! `poll`, which looks at the database at an interval and whenever a control event tells of a watched batch.
 
 mod poll;
 mod registry;
