@@ -187,6 +187,17 @@ struct Taken {
     failure: Option<BrokerError>,
 }
 
+/// How a round ended for its channel.
+enum RoundEnd {
+    /// Every message was confirmed.
+    Whole,
+    /// The broker refused some. RabbitMQ 3.10 goes on refusing whatever a channel publishes to a queue that was full, when
+    /// the queue's limit was lifted meanwhile: the channel must be replaced.
+    Refused,
+    /// Confirms are missing: the channel must not be used again, for a return could be taken for another round's.
+    Missing,
+}
+
 /// What the tasks that publish share.
 #[derive(Debug, Clone)]
 struct Rounds {
@@ -205,7 +216,7 @@ impl Rounds {
         let mut backoff = Backoff::new();
         // Taken by a channel that turned out to be dead before anything was published.
         let mut held = Vec::new();
-        loop {
+        'channels: loop {
             let link = tokio::select! {
                 link = next_link(&mut current) => link,
                 () = shutdown.cancelled() => None,
@@ -229,9 +240,17 @@ impl Rounds {
                             held = calls;
                             break;
                         }
-                        if !self.round(&channel, &link, calls).await {
-                            warn!("gave up a channel whose confirms did not come");
-                            break;
+                        match self.round(&channel, &link, calls).await {
+                            RoundEnd::Whole => {}
+                            RoundEnd::Refused => {
+                                let goodbye = channel.close(200, "OK".into());
+                                let _ = tokio::time::timeout(CLOSE_DEADLINE, goodbye).await;
+                                continue 'channels;
+                            }
+                            RoundEnd::Missing => {
+                                warn!("gave up a channel whose confirms did not come");
+                                break;
+                            }
                         }
                     }
                 }
@@ -267,9 +286,8 @@ impl Rounds {
         calls
     }
 
-    /// Publishes the messages of some calls, waits for all confirms, and answers. False when confirms are missing: the
-    /// channel must not be used again, for a return could be taken for another round's.
-    async fn round(&self, channel: &Channel, link: &Link, calls: Vec<(Call, Vec<ChunkMessage>)>) -> bool {
+    /// Publishes the messages of some calls, waits for all confirms, and answers.
+    async fn round(&self, channel: &Channel, link: &Link, calls: Vec<(Call, Vec<ChunkMessage>)>) -> RoundEnd {
         let mut taken = Vec::with_capacity(calls.len());
         let mut messages = Vec::new();
         for (index, (call, of_call)) in calls.into_iter().enumerate() {
@@ -279,6 +297,7 @@ impl Rounds {
         }
         let mut returned = HashSet::new();
         let complete = self.publish_all(channel, link, &mut taken, messages, &mut returned).await;
+        let refused = taken.iter().any(|call| matches!(call.failure, Some(BrokerError::Nacked(_))));
         let blocked = link.is_blocked();
         for call in taken {
             let outcome = if returned.contains(call.queue.as_str()) {
@@ -294,7 +313,11 @@ impl Rounds {
             // A caller that has gone away needs no answer.
             let _ = call.answer.send(outcome);
         }
-        complete
+        match (complete, refused) {
+            (false, _) => RoundEnd::Missing,
+            (true, true) => RoundEnd::Refused,
+            (true, false) => RoundEnd::Whole,
+        }
     }
 
     /// Publishes messages as the window allows and takes their confirms in. False when the connection ended or the

@@ -52,7 +52,6 @@ async fn f14_at_a_disk_alarm_pushes_are_refused_and_the_backlog_is_worked_off() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "an open fault: once the limit is lifted, the same chunks are not taken again within the patience"]
 async fn f15_chunks_that_a_full_queue_refuses_are_not_taken_for_sent() {
     const CHUNKS: usize = 20;
     let mut fleet = Fleet::sales(FleetOptions::workers(0)).await.unwrap();
@@ -82,7 +81,6 @@ async fn f15_chunks_that_a_full_queue_refuses_are_not_taken_for_sent() {
     assert_eq!(status["chunks_submitted"], 20, "{status}");
     millrace_tests::reconcile(&fleet, run.batch()).await.unwrap();
     services.rabbitmqctl(&["-q", "clear_policy", &policy]).await.unwrap();
-    // The broker lets a channel publish again when the queue has become shorter.
     fleet.start_worker().await.unwrap();
     run.push_until_taken(0..CHUNKS).await.unwrap();
     run.finish(&fleet, CHUNKS).await.unwrap();
