@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::Worker;
+use crate::quarantine::Presence;
 
 /// A chunk that was evaluated.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Finished {
     pub chunk: FinishedChunk,
     /// The delivery.
     pub receipt: Receipt,
+    /// Dropped when it is settled; `None` for a chunk that was not evaluated.
+    pub presence: Option<Presence>,
 }
 
 /// Where evaluation threads put finished chunks.
@@ -82,8 +85,12 @@ async fn gather(
 
 /// Stores a group, acknowledges it, and passes on what the database said of its batches.
 async fn commit_group(worker: &Worker, group: Vec<Finished>) {
-    let (chunks, receipts): (Vec<_>, Vec<_>) =
-        group.into_iter().map(|finished| (finished.chunk, finished.receipt)).unzip();
+    let (mut chunks, mut receipts, mut presences) = (Vec::new(), Vec::new(), Vec::new());
+    for finished in group {
+        chunks.push(finished.chunk);
+        receipts.push(finished.receipt);
+        presences.push(finished.presence);
+    }
     failpoint::reach("commit.begin", "");
     match store(worker, &chunks).await {
         Ok(committed) => settle_and_ack(worker, &committed, &receipts).await,
@@ -99,6 +106,8 @@ async fn commit_group(worker: &Worker, group: Vec<Finished>) {
             }
         }
     }
+    // Now a suspect may start.
+    drop(presences);
 }
 
 /// Holds the group until the database is back. Only errors that waiting cannot mend are returned.

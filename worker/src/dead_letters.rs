@@ -34,7 +34,7 @@ pub async fn handle(worker: Arc<Worker>, delivery: Delivery, finished: Sender) {
             tracing::warn!(batch.id = %delivery.message.batch_id, chunk.id = delivery.message.chunk_id, reason, "chunk failed");
             let chunk = failed_chunk(day, &delivery.message, &reason);
             // A closed channel means that the worker stops; the broker delivers the letter again.
-            let _ = finished.send(Finished { chunk, receipt: delivery.receipt }).await;
+            let _ = finished.send(Finished { chunk, receipt: delivery.receipt, presence: None }).await;
         }
         Err(error) => {
             tracing::warn!(%error, "a dead letter stays where it is");

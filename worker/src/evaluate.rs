@@ -11,12 +11,13 @@ use millrace_calc::chunk::{ChunkError, write_failed};
 use millrace_calc::service::Scratch;
 use millrace_common::broker::ChunkMessage;
 use millrace_common::failpoint;
-use millrace_common::store::{FinishedChunk, Outcome};
+use millrace_common::store::{FinishedChunk, Outcome, StoreError};
 use tokio::runtime::Handle;
 
 use crate::Worker;
 use crate::commit::{Finished, Sender};
 use crate::dispatch::{Calculation, Task};
+use crate::quarantine::{Presence, is_suspect};
 
 /// Results smaller than this are stored as they are: compressing them saves nothing.
 const COMPRESS_FROM: usize = 512;
@@ -45,15 +46,15 @@ fn evaluate(worker: &Worker, mut bench: Bench, finished: &Sender, runtime: &Hand
             if !task.receipt.is_live() {
                 continue;
             }
-            let chunk = match claim(worker, turn.day, &task, runtime) {
-                Claimed::Start => {
+            let (chunk, presence) = match claim(worker, turn.day, &task, runtime) {
+                Claimed::Start(presence) => {
                     failpoint::reach("evaluate", &task.message.chunk_id);
-                    bench.run(&turn.calculation, turn.day, &task.message)
+                    (bench.run(&turn.calculation, turn.day, &task.message), Some(presence))
                 }
-                Claimed::GiveUp(reason) => failed_chunk(turn.day, &task.message, &reason),
+                Claimed::GiveUp(reason) => (failed_chunk(turn.day, &task.message, &reason), None),
                 Claimed::Settled => continue,
             };
-            if finished.blocking_send(Finished { chunk, receipt: task.receipt }).is_err() {
+            if finished.blocking_send(Finished { chunk, receipt: task.receipt, presence }).is_err() {
                 return;
             }
         }
@@ -63,7 +64,8 @@ fn evaluate(worker: &Worker, mut bench: Bench, finished: &Sender, runtime: &Hand
 
 /// Whether a chunk is to be started.
 enum Claimed {
-    Start,
+    /// Hold the presence until the result is committed.
+    Start(Presence),
     GiveUp(String),
     /// It was acknowledged or given back.
     Settled,
@@ -72,34 +74,51 @@ enum Claimed {
 /// A chunk that the broker may have delivered before is counted in the database before it starts, so that one that kills its
 /// worker ends as a failed chunk. (A chunk seen for the first time pays nothing for this.)
 fn claim(worker: &Worker, day: NaiveDate, task: &Task, runtime: &Handle) -> Claimed {
-    if !task.redelivered {
-        return Claimed::Start;
+    if task.redelivered {
+        return runtime.block_on(claim_again(worker, day, task));
     }
+    let together = worker.quarantine.try_together();
+    Claimed::Start(together.unwrap_or_else(|| runtime.block_on(worker.quarantine.together())))
+}
+
+async fn claim_again(worker: &Worker, day: NaiveDate, task: &Task) -> Claimed {
     let message = &task.message;
-    let receipt = std::slice::from_ref(&task.receipt);
-    let attempt = worker.store.claim_attempt(
-        worker.counter_slot,
-        day,
-        message.batch_id,
-        &message.chunk_id,
-        message.chunk_no,
-    );
-    match runtime.block_on(attempt) {
-        Ok(Some(attempts)) if attempts.unsigned_abs() > worker.config.worker.max_attempts => {
+    match count_start(worker, day, message).await {
+        Ok(Some((attempts, _))) if attempts > worker.config.worker.max_attempts => {
             Claimed::GiveUp(format!("the chunk was started {attempts} times and never finished"))
         }
-        Ok(Some(_)) => Claimed::Start,
+        Ok(Some((_, presence))) => Claimed::Start(presence),
         // Its result is there already, it was withdrawn, or its batch has ended.
         Ok(None) => {
-            runtime.block_on(worker.consumers.ack(receipt));
+            worker.consumers.ack(std::slice::from_ref(&task.receipt)).await;
             Claimed::Settled
         }
         Err(error) => {
             tracing::warn!(batch.id = %message.batch_id, %error, "giving a chunk back");
-            runtime.block_on(worker.consumers.requeue(receipt));
+            worker.consumers.requeue(std::slice::from_ref(&task.receipt)).await;
             Claimed::Settled
         }
     }
+}
+
+/// Counts one more start. A suspect is counted when it is alone, not before: what kills the worker while it waits is not its
+/// doing.
+async fn count_start(
+    worker: &Worker,
+    day: NaiveDate,
+    message: &ChunkMessage,
+) -> Result<Option<(u32, Presence)>, StoreError> {
+    let (batch_id, chunk_id, chunk_no) = (message.batch_id, &message.chunk_id, message.chunk_no);
+    let Some(before) = worker.store.attempts(day, batch_id, chunk_id, chunk_no).await? else {
+        return Ok(None);
+    };
+    let presence = if is_suspect(before.unsigned_abs() + 1, worker.config.worker.max_attempts) {
+        worker.quarantine.alone().await
+    } else {
+        worker.quarantine.together().await
+    };
+    let counted = worker.store.claim_attempt(worker.counter_slot, day, batch_id, chunk_id, chunk_no).await?;
+    Ok(counted.map(|attempts| (attempts.unsigned_abs(), presence)))
 }
 
 /// What a thread reuses from chunk to chunk.

@@ -14,6 +14,7 @@ pub mod health;
 pub mod intake;
 #[cfg(test)]
 mod properties;
+pub mod quarantine;
 pub mod reaper;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::dispatch::Dispatcher;
+use crate::quarantine::Quarantine;
 
 /// Why a worker ended.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,8 @@ pub struct Worker {
     pub programs: Programs,
     /// Deliveries that wait for an evaluation thread.
     pub dispatcher: Arc<Dispatcher>,
+    /// Keeps suspects apart.
+    pub quarantine: Quarantine,
     /// Asks for a new snapshot and plan at once.
     pub replan: tokio::sync::Notify,
 }
@@ -104,6 +108,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Wo
         publisher: Publisher::start(&config.broker, links.clone()),
         control: Control::start(&config.broker, links.clone()),
         dispatcher: Arc::new(Dispatcher::default()),
+        quarantine: Quarantine::default(),
         replan: tokio::sync::Notify::new(),
         store,
         config,
