@@ -162,7 +162,7 @@ def test_each_version_has_a_migration_of_its_own(resources, version):
 
 
 def served_paths(source: str) -> set[str]:
-    return set(re.findall(r'\.route\(\s*"(/[^"]*)"', (ROOT / source).read_text()))
+    return set(re.findall(r'(?:\.route\(\s*|path = )"(/[^"]*)"', (ROOT / source).read_text()))
 
 
 @pytest.mark.parametrize(("name", "source", "port"), [("millrace-api", "api/src/health.rs", "http.listen"), ("millrace-worker", "worker/src/health.rs", "worker.listen")])
