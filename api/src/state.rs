@@ -13,6 +13,7 @@ use crate::ServeError;
 use crate::auth::{KeyCache, RateLimits};
 use crate::memory::MemoryBudget;
 use crate::spark::batch::Batches;
+use crate::spark::webhooks::Webhooks;
 use crate::watch::Watch;
 
 /// Everything that handlers need; cheap to clone.
@@ -40,6 +41,8 @@ pub struct AppState {
     pub batches: Batches,
     /// Watched batches, for streams of events.
     pub watch: Watch,
+    /// Which addresses webhooks may name, and how their secrets are stored.
+    pub webhooks: Webhooks,
     ready: Arc<AtomicBool>,
 }
 
@@ -54,6 +57,7 @@ impl AppState {
         Ok(Self {
             programs: Programs::new(store.clone(), &config),
             batches: Batches::start(&config, &store, publisher.clone(), topology.clone()),
+            webhooks: Webhooks::new(&config.webhooks),
             watch: Watch::start(&config.events, store.clone(), &control),
             store,
             topology,

@@ -3,7 +3,7 @@
 //! Follow a chunk: [`intake`] receives a delivery and puts it into the [`dispatch::Dispatcher`]; an evaluation thread
 //! ([`evaluate`]) takes it when the batch has a free share; [`commit`] stores finished chunks in groups and acknowledges them.
 //! [`fleet`] keeps the picture fresh: heartbeat, snapshot, plan, subscriptions. [`dead_letters`] and [`reaper`] look after what
-//! went wrong.
+//! went wrong; [`webhooks`] tells others that batches ended.
 
 pub mod commit;
 pub mod dead_letters;
@@ -16,6 +16,7 @@ pub mod intake;
 mod properties;
 pub mod quarantine;
 pub mod reaper;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,9 @@ pub enum WorkerError {
     /// The broker refused something at start-up.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// Webhook messages cannot be sent.
+    #[error(transparent)]
+    Webhooks(#[from] webhooks::SenderError),
     /// The health listener or an evaluation thread could not start.
     #[error("start-up: {0}")]
     Io(#[from] std::io::Error),
@@ -90,6 +94,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Wo
         return Ok(());
     }
 
+    let sender = webhooks::Sender::new(&config.webhooks)?;
     let slots = match config.worker.slots {
         0 => std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
         slots => slots,
@@ -121,6 +126,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Wo
     let threads = evaluate::start(&worker, &finished)?;
     tasks.spawn(fleet::run(Arc::clone(&worker), shutdown.clone()));
     tasks.spawn(reaper::run(Arc::clone(&worker), shutdown.clone()));
+    tasks.spawn(webhooks::run(Arc::clone(&worker), sender, shutdown.clone()));
     tasks.spawn(intake::run(Arc::clone(&worker), deliveries, finished.clone(), shutdown.clone()));
     let committing = tokio::spawn(commit::run(Arc::clone(&worker), commits));
 

@@ -80,6 +80,8 @@ async fn round(worker: &Worker, rounds: u64) -> Result<(), StoreError> {
             tracing::warn!(lane = lane.lane_id, %error, "the lane is freed later");
         }
     }
+    store.forget_deliveries(seconds(worker.config.webhooks.retention_seconds)).await?;
+    store.purge_webhooks().await?;
     if rounds.is_multiple_of(PARTITION_ROUNDS) {
         store.ensure_partitions().await?;
         for day in store.drop_expired_partitions(seconds(clocks.results_seconds)).await? {

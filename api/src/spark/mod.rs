@@ -10,6 +10,7 @@ pub mod services;
 pub mod settings;
 pub mod time;
 pub mod token;
+pub mod webhooks;
 
 use axum::Router;
 
@@ -24,4 +25,5 @@ pub fn routes() -> Router<AppState> {
         .merge(services::routes())
         .merge(execute::routes())
         .merge(batch::routes())
+        .merge(webhooks::routes())
 }

@@ -12,7 +12,11 @@ use crate::server::{Answer, Server};
 /// A path as callers write it.
 fn concrete(path: &str, id: &str) -> String {
     let path = path.replace("{tenant}", "acme").replace("{id}", id).replace("{job}", id);
-    let path = path.replace("{folder}", "geo").replace("{service}", "rectangle").replace("{version}", id);
+    let path = path
+        .replace("{folder}", "geo")
+        .replace("{service}", "rectangle")
+        .replace("{version}", id)
+        .replace("{delivery}", id);
     path.replace("{subservice}", "All").replace("{download}", "False")
 }
 

@@ -17,7 +17,7 @@ use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
 
 pub use identity::{AuditConfig, AuthConfig, IssuerConfig, RateLimitsConfig};
-pub use notify::EventsConfig;
+pub use notify::{EventsConfig, NoSealingKey, SealingKey, WebhooksConfig};
 pub use worker::{FallbackConfig, WorkerConfig};
 
 /// Variables that begin with `MILLRACE_` and are not configuration keys: the command line's own.
@@ -100,6 +100,8 @@ pub struct Config {
     pub fallback: FallbackConfig,
     /// Server-sent events: streams of the progress of batches.
     pub events: EventsConfig,
+    /// Webhooks: messages to others when batches end.
+    pub webhooks: WebhooksConfig,
     /// Limits on what callers may send.
     pub limits: LimitsConfig,
     /// The clocks of batches, chunks and results.
@@ -370,6 +372,8 @@ impl Config {
             .prefix_separator("_")
             .separator("__")
             .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("webhooks.allow_private")
             .source(Some(settings.into_iter().collect()));
         let config: Self = builder.add_source(environment).build()?.try_deserialize()?;
         config.check()?;
@@ -413,6 +417,12 @@ impl Config {
         self.auth.check()?;
         if self.broker.prefix.is_empty() || self.broker.prefix.len() > 64 {
             return contradiction("broker.prefix must have 1 to 64 characters");
+        }
+        let webhooks = &self.webhooks;
+        if webhooks.concurrency.min(webhooks.per_host).min(webhooks.tenant_concurrency) == 0 {
+            return contradiction(
+                "webhooks.concurrency, webhooks.per_host and webhooks.tenant_concurrency must be above 0",
+            );
         }
         Ok(())
     }

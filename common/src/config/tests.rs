@@ -49,3 +49,23 @@ fn secrets_never_show() {
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(!toml::to_string(&config).unwrap().contains("hunter2"));
 }
+
+#[test]
+fn the_key_of_webhooks_is_32_bytes_and_never_shows() {
+    let text = "NzdmYzI5ZjQtN2U0Ni00YzE5LTg1NzctNzdmYzI5ZjQ=";
+    let config = load(&[("MILLRACE_WEBHOOKS__SECRET_KEY", text)]).unwrap();
+    assert_eq!(config.webhooks.secret_key.expose(), Some(b"77fc29f4-7e46-4c19-8577-77fc29f4"));
+    assert!(!format!("{config:?}").contains(text) && !toml::to_string(&config).unwrap().contains(text));
+    for bad in ["x", "AAAA", "1234"] {
+        let error = load(&[("MILLRACE_WEBHOOKS__SECRET_KEY", bad)]).unwrap_err().to_string();
+        assert!(error.contains("32 bytes in base64") && !error.contains(bad), "{error}");
+    }
+}
+
+#[test]
+fn address_ranges_are_a_list_also_as_a_variable() {
+    let config = load(&[("MILLRACE_WEBHOOKS__ALLOW_PRIVATE", "10.1.0.0/16,fd00::/8")]).unwrap();
+    let ranges: Vec<String> = config.webhooks.allow_private.iter().map(ToString::to_string).collect();
+    assert_eq!(ranges, ["10.1.0.0/16", "fd00::/8"]);
+    assert!(load(&[("MILLRACE_WEBHOOKS__ALLOW_PRIVATE", "10.1.0.0/99")]).is_err());
+}

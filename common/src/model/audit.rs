@@ -77,6 +77,20 @@ actions! {
     BatchClose = "batch.close",
     /// A batch was cancelled.
     BatchCancel = "batch.cancel",
+    /// A webhook was made.
+    WebhookCreate = "webhook.create",
+    /// A webhook was changed.
+    WebhookUpdate = "webhook.update",
+    /// A webhook was deleted with its messages.
+    WebhookDelete = "webhook.delete",
+    /// A webhook, or the tenant, got another secret to sign messages with.
+    WebhookRotate = "webhook.rotate_secret",
+    /// A webhook was switched off by Millrace, because it takes nothing.
+    WebhookDisable = "webhook.disable",
+    /// A message was asked for that tries a webhook out.
+    WebhookTest = "webhook.test",
+    /// A message was asked for again.
+    WebhookRedeliver = "webhook.redeliver",
 }
 
 #[cfg(test)]

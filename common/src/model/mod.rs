@@ -6,6 +6,7 @@ pub mod plan;
 mod scope;
 mod tenant;
 mod tolerance;
+pub mod webhook;
 
 pub use audit::{Action, Actor};
 pub use batch::{

@@ -57,6 +57,8 @@ pub struct NewBatch {
     pub output_bytes: i64,
     /// Totals to keep over the whole batch; none, as a rule.
     pub totals: Vec<TotalRequest>,
+    /// Told when the batch ends; checked by the caller.
+    pub webhook_url: Option<String>,
 }
 
 /// Why a batch could not be created.
@@ -141,9 +143,9 @@ impl Store {
                    day, lane_id, lane_epoch, unique_record_key, output_filter, subservices, version_by_timestamp,
                    call_purpose, source_system, correlation_id, initial_workers, max_workers, chunks_per_request,
                    runner_thread_count, acceptable_error_percentage, input_allocated, output_allocated, seed, totals,
-                   acceptable_record_error_percentage, early_stop, priority)
+                   acceptable_record_error_percentage, early_stop, priority, webhook_url)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (now() AT TIME ZONE 'UTC')::date, $9, $10, $11, $12, $13, $14, $15, $16,
-                   $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)"#,
+                   $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)"#,
             id,
             new.tenant_id,
             new.version_id,
@@ -173,6 +175,7 @@ impl Store {
             new.acceptable_record_error_percentage,
             new.early_stop,
             new.priority,
+            new.webhook_url,
         )
         .execute(&mut *tx)
         .await

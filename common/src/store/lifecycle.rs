@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::audit::Change;
 use super::views::select_views;
+use super::webhooks::announce;
 use super::{BatchView, Store, StoreError};
+use crate::model::webhook::WebhookEvent;
 use crate::model::{
     Action, BatchState, Transition, TransitionError, Verdict, is_certain_to_fail, transition,
 };
@@ -310,6 +312,9 @@ async fn become_state(
     }
     if new == BatchState::Cancelled {
         drop_results(tx, id).await?;
+    }
+    if let Some(event) = WebhookEvent::of(new) {
+        announce(tx, id, event).await?;
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ mod tenants;
 mod totals;
 mod views;
 mod watched;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,10 @@ pub use reaper::FinishedLane;
 pub use services::{Publication, PublishError, ServiceListing, ServiceVersion, VersionBump, VersionSelector};
 pub use tenants::{CreateTenantError, Tenant, TenantLimits};
 pub use views::{Batch, BatchView, Counters};
+pub use webhooks::{
+    Attempt, AttemptResult, ClaimLimits, Deliveries, Delivery, DeliveryState, NewWebhook, RetryRules,
+    Webhook, WebhookScope, WebhookUpdate,
+};
 
 use crate::config::DatabaseConfig;
 use crate::model::Actor;

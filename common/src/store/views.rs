@@ -57,6 +57,7 @@ macro_rules! view_columns {
                 seed: i64 = "b.seed",
                 /// Totals that are kept over the whole batch.
                 totals: Vec<TotalRequest> = r#"coalesce(b.totals, '[]') AS "totals!: crate::store::views::StoredTotals""#,
+                webhook_url: Option<String> = "b.webhook_url",
             }
             counters {
                 chunks_submitted: i64 = r#"s.chunks_submitted AS "chunks_submitted!""#,

@@ -91,6 +91,7 @@ impl Database {
             input_bytes,
             output_bytes,
             totals: vec![],
+            webhook_url: None,
         }
     }
 

@@ -20,6 +20,7 @@ use crate::body::{Media, read_body};
 use crate::error::ApiError;
 use crate::middleware;
 use crate::spark::services::{inspect, resolve_version};
+use crate::spark::webhooks;
 use crate::state::AppState;
 
 /// `call_purpose` of a batch that names none.
@@ -55,6 +56,8 @@ pub(super) struct CreateRequest {
     acceptable_record_error_percentage: Option<f64>,
     early_stop: bool,
     priority: i32,
+    /// Told when the batch ends.
+    webhook_url: Option<String>,
     /// Totals to keep over the whole batch.
     totals: Vec<TotalRequest>,
 }
@@ -100,6 +103,7 @@ impl CreateRequest {
             acceptable_record_error_percentage: fields.percentage("acceptable_record_error_percentage")?,
             early_stop: fields.flag("early_stop")?.unwrap_or(false),
             priority: fields.whole("priority")?.unwrap_or(0),
+            webhook_url: fields.text(&["webhook_url"])?,
             totals: Vec::new(),
         })
     }
@@ -132,6 +136,7 @@ impl CreateRequest {
             priority: self.priority,
             input_bytes: self.input_bytes,
             output_bytes: self.output_bytes,
+            webhook_url: self.webhook_url,
             totals: self.totals,
         }
     }
@@ -155,6 +160,9 @@ pub(super) async fn create(
     let mut wanted = CreateRequest::read(Fields::new(&object)).map_err(refuse_field)?;
     let requested = totals::read(&object).map_err(refuse_field)?;
     drop(body);
+    if let Some(url) = &wanted.webhook_url {
+        wanted.webhook_url = Some(webhooks::own_url(&state, caller.tenant_id, url).await?);
+    }
     let version = resolve_version(
         &state,
         &caller,
@@ -242,6 +250,7 @@ mod tests {
             acceptable_record_error_percentage: None,
             early_stop: false,
             priority: 0,
+            webhook_url: None,
             totals: Vec::new(),
         };
         assert_eq!(read(r#"{"service":"a/b"}"#).unwrap(), defaults);

@@ -4,6 +4,7 @@ mod access;
 mod change;
 mod create;
 mod cursor;
+mod deliveries;
 mod events;
 mod fields;
 mod overview;
@@ -59,6 +60,8 @@ pub fn routes() -> Router<AppState> {
         .route("/{tenant}/api/v4/batch/{id}", get(read::info).patch(change::change))
         .route("/{tenant}/api/v4/batch/{id}/status", get(read::status))
         .route("/{tenant}/api/v4/batch/{id}/events", get(events::one))
+        .route("/{tenant}/api/v4/batch/{id}/deliveries", get(deliveries::list))
+        .route("/{tenant}/api/v4/batch/{id}/deliveries/{delivery}/redeliver", post(deliveries::redeliver))
         .route("/{tenant}/api/v4/batch/{id}/chunks", post(push::push))
         .route("/{tenant}/api/v4/batch/{id}/chunkresults", get(pull::pull))
         .route("/{tenant}/api/v4/batch/{id}/chunkresults/{chunk_id}", get(pull::chunk))

@@ -181,6 +181,8 @@ pub struct Configuration {
     pub version_by_timestamp: Option<Timestamp>,
     /// As given at creation.
     pub call_purpose: String,
+    /// Told when the batch ends.
+    pub webhook_url: Option<String>,
 }
 
 /// Bytes in one MB of the contract (0.6).
@@ -209,6 +211,7 @@ impl Configuration {
             subservice: batch.subservices.clone(),
             version_by_timestamp: batch.version_by_timestamp.map(Timestamp),
             call_purpose: batch.call_purpose.clone(),
+            webhook_url: batch.webhook_url.clone(),
         }
     }
 }

@@ -55,6 +55,7 @@ pub(in super::super) fn view() -> BatchView {
             priority: 0,
             seed: 1,
             totals: Vec::new(),
+            webhook_url: None,
         },
         counters: Counters {
             chunks_submitted: 10,
@@ -177,6 +178,7 @@ fn information_separates_what_failed() {
                     "subservice": [],
                     "version_by_timestamp": null,
                     "call_purpose": "Async Batch Execution",
+                    "webhook_url": null,
                 },
             },
         })
