@@ -15,6 +15,7 @@ mod run;
 mod service;
 mod table;
 mod watch;
+mod webhook;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -91,6 +92,9 @@ enum Command {
     /// Run a service over a CSV file, and look after batches
     #[command(subcommand)]
     Batch(batch::BatchCommand),
+    /// Tell others when batches end
+    #[command(subcommand, after_help = webhook::HELP)]
+    Webhook(webhook::WebhookCommand),
     /// Create and list tenants (in the database)
     #[command(subcommand)]
     Tenant(admin::TenantCommand),
@@ -159,6 +163,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Login(args) => profile::login(&globals, &args).await,
         Command::Service(command) => service::run(&globals, command).await,
         Command::Batch(command) => batch::run(&globals, command).await,
+        Command::Webhook(command) => webhook::run(&globals, command).await,
         Command::Tenant(command) => admin::tenant(&globals, command).await,
         Command::Key(command) => admin::key(&globals, command).await,
         Command::Audit(args) => audit::show(&globals, &args).await,

@@ -3,6 +3,7 @@
 mod calls;
 mod events;
 mod retry;
+mod webhooks;
 mod wire;
 
 use std::fmt;
