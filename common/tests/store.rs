@@ -13,4 +13,5 @@ mod store {
     mod reaping;
     mod terms;
     mod totals;
+    mod webhooks;
 }

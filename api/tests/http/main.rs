@@ -15,3 +15,4 @@ mod server;
 mod services;
 mod tls;
 mod validation;
+mod webhooks;
