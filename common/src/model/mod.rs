@@ -3,6 +3,7 @@
 mod audit;
 mod batch;
 pub mod plan;
+pub mod recipe;
 mod scope;
 mod tenant;
 mod tolerance;
