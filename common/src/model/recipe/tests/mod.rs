@@ -1,6 +1,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod admissions;
+mod counts;
 mod datasets;
+mod diffs;
 mod echoes;
+mod evaluations;
+mod graphs;
+mod lives;
 mod manifests;
 mod requests;
+mod revisions;
+mod running;
+mod samples;
+mod unlocking;
