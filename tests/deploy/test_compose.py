@@ -1,5 +1,6 @@
 """deploy/compose.yaml against its schema, and against what it must agree with."""
 
+import base64
 import pathlib
 import re
 import stat
@@ -148,6 +149,13 @@ def test_the_secret_settings_lead_to_the_services(secrets, defaults):
     user, password, host = re.fullmatch(r"amqp://(\w+):(\w+)@(\w+):5672/%2f", settings["broker"]["url"]).groups()
     assert host == "broker"
     assert (secrets / "broker-user.conf").read_text() == f"default_user = {user}\ndefault_pass = {password}\n"
+
+
+def test_only_workers_reach_out_and_webhooks_have_a_key(secrets):
+    assert COMPOSE["networks"]["buffers"] == {"internal": True}
+    assert [name for name, service in SERVICES.items() if "receivers" in service["networks"]] == ["worker"]
+    key = tomllib.loads((secrets / "millrace.toml").read_text())["webhooks"]["secret_key"]
+    assert len(base64.b64decode(key)) == 32
 
 
 def test_files_that_are_mounted_exist():

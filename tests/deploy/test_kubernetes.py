@@ -1,5 +1,7 @@
 """deploy/kubernetes: the overlays as kustomize builds them, against the schemas, and against what they must agree with."""
 
+import base64
+import ipaddress
 import re
 import shutil
 import subprocess
@@ -240,8 +242,30 @@ def test_only_what_is_needed_passes_the_network_policies(resources):
     assert reached(resources, worker, "ingress") <= {8081}
     assert reached(resources, job, "ingress") == set()
     assert reached(resources, job, "egress") == {53, 5432}
-    assert reached(resources, worker, "egress") == {53, 5432, 5671, 5672}
+    assert reached(resources, worker, "egress") == {53, 80, 443, 5432, 5671, 5672}
     assert reached(resources, api, "egress") == {53, 443, 5432, 5671, 5672}
+
+
+def test_webhooks_reach_no_private_address(resources):
+    policy = named(resources, "NetworkPolicy", "millrace-webhooks")
+    assert selected(resources, policy["spec"]["podSelector"]) == [named(resources, "Deployment", "millrace-worker")]
+    (rule,) = policy["spec"]["egress"]
+    blocks = [(ipaddress.ip_network(to["ipBlock"]["cidr"]), [ipaddress.ip_network(hole) for hole in to["ipBlock"].get("except", [])])
+              for to in rule["to"]]
+
+    def reaches(address: str) -> bool:
+        ip = ipaddress.ip_address(address)
+        return any(ip in block and not any(ip in hole for hole in holes) for block, holes in blocks)
+
+    for closed in ("10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.31.0.1", "192.168.1.1", "::1", "fe80::1", "fd00::1", "::ffff:10.0.0.1"):
+        assert not reaches(closed), closed
+    assert reaches("1.1.1.1") and reaches("2606:4700::1111")
+
+
+def test_the_example_s_key_of_webhooks_is_one(resources, overlay):
+    if overlay == "small":
+        (secret,) = [item for item in of_kind(resources, "Secret") if item["metadata"]["name"].startswith("millrace-webhooks")]
+        assert len(base64.b64decode(base64.b64decode(secret["data"]["secret-key"]))) == 32
 
 
 def test_secrets_are_made_in_the_example_only(overlay, resources):
