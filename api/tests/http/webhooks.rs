@@ -39,7 +39,7 @@ async fn deliveries(server: &Server, path: &str) -> Vec<Value> {
 }
 
 fn limits() -> ClaimLimits {
-    ClaimLimits { max: 100, per_host: 100, per_tenant: 100, under_way: Vec::new(), lease_seconds: 60.0 }
+    ClaimLimits { max: 100, per_host: 100, per_tenant: 100, under_way: Vec::new(), lease_seconds: 3_600.0 }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ const EVERYTHING: [&str; 5] = [
 ];
 
 fn limits() -> ClaimLimits {
-    ClaimLimits { max: 100, per_host: 100, per_tenant: 100, under_way: Vec::new(), lease_seconds: 60.0 }
+    ClaimLimits { max: 100, per_host: 100, per_tenant: 100, under_way: Vec::new(), lease_seconds: 3_600.0 }
 }
 
 fn scope(database: &Database) -> WebhookScope {
