@@ -6,6 +6,7 @@ mod store {
     pub mod fixture;
 
     mod admission;
+    mod failures;
     mod lifecycle;
     mod model;
     mod outcomes;

@@ -22,6 +22,7 @@ mod sales_run;
 mod services;
 pub mod tls;
 mod wait;
+mod workbooks;
 
 pub use answer::Answer;
 pub use client::Client;
@@ -32,6 +33,7 @@ pub use reconcile::{broker, reconcile, released};
 pub use sales_run::SalesRun;
 pub use services::{Database, PrivateServices, ServiceAction, Services};
 pub use wait::{PATIENCE, wait_until};
+pub use workbooks::{rates_workbook, sales_workbook};
 
 use std::path::PathBuf;
 
@@ -42,15 +44,4 @@ pub const SALES: &str = "sales/SalesExample";
 pub fn repository() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map_or_else(|| here.clone(), PathBuf::from)
-}
-
-/// The sales workbook, `total = ROUND(price * quantity * (1 + tax), 2)`.
-///
-/// # Errors
-///
-/// When `deploy/examples/sales.xlsx` cannot be read.
-pub fn sales_workbook() -> anyhow::Result<Vec<u8>> {
-    use anyhow::Context as _;
-    let path = repository().join("deploy/examples/sales.xlsx");
-    std::fs::read(&path).with_context(|| format!("reading {}", path.display()))
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod lifecycle {
+    mod failed_work;
     mod terms;
 
     use millrace_tests::Answer;

@@ -32,7 +32,7 @@ pub async fn handle(worker: Arc<Worker>, delivery: Delivery, finished: Sender) {
         Ok(Judgement::Fail { day, attempts }) => {
             let reason = format!("the chunk was started {attempts} times and never finished");
             tracing::warn!(batch.id = %delivery.message.batch_id, chunk.id = delivery.message.chunk_id, reason, "chunk failed");
-            let chunk = failed_chunk(day, &delivery.message, &reason);
+            let chunk = failed_chunk(&worker, day, &delivery.message, &reason);
             // A closed channel means that the worker stops; the broker delivers the letter again.
             let _ = finished.send(Finished { chunk, receipt: delivery.receipt, presence: None }).await;
         }

@@ -11,12 +11,13 @@ use millrace_calc::chunk::{ChunkError, write_failed};
 use millrace_calc::service::Scratch;
 use millrace_common::broker::ChunkMessage;
 use millrace_common::failpoint;
-use millrace_common::store::{FinishedChunk, Outcome, StoreError};
+use millrace_common::store::{FailedWork, FinishedChunk, Outcome, StoreError};
 use tokio::runtime::Handle;
 
 use crate::Worker;
 use crate::commit::{Finished, Sender};
 use crate::dispatch::{Calculation, Task};
+use crate::failed_work;
 use crate::quarantine::{Presence, is_suspect};
 
 /// Results smaller than this are stored as they are: compressing them saves nothing.
@@ -51,7 +52,7 @@ fn evaluate(worker: &Worker, mut bench: Bench, finished: &Sender, runtime: &Hand
                     failpoint::reach("evaluate", &task.message.chunk_id);
                     (bench.run(&turn.calculation, turn.day, &task.message), Some(presence))
                 }
-                Claimed::GiveUp(reason) => (failed_chunk(turn.day, &task.message, &reason), None),
+                Claimed::GiveUp(reason) => (failed_chunk(worker, turn.day, &task.message, &reason), None),
                 Claimed::Settled => continue,
             };
             if finished.blocking_send(Finished { chunk, receipt: task.receipt, presence }).is_err() {
@@ -129,12 +130,15 @@ struct Bench {
     json: Vec<u8>,
     chunk_bytes: usize,
     chunk_timeout: Duration,
+    keep_failed_inputs: bool,
 }
 
 /// Why a chunk failed.
 enum Failure {
     /// The calculation refused it.
     Chunk(ChunkError),
+    /// Its body cannot be unpacked.
+    Damaged,
     /// The reason lies outside of the chunk.
     Worker(Cow<'static, str>),
     /// The batch was stopped early.
@@ -152,6 +156,10 @@ impl Failure {
         let (id, records) = (&message.chunk_id, message.records);
         match self {
             Self::Chunk(error) => error.write_json(id, records, out),
+            Self::Damaged => {
+                let reason = "the chunk was damaged on its way through the broker";
+                write_failed(id, records, "runtime", "error.CHUNK_NOT_PROCESSED", None, reason, out)
+            }
             Self::Worker(reason) => {
                 write_failed(id, records, "runtime", "error.CHUNK_NOT_PROCESSED", None, reason, out)
             }
@@ -171,6 +179,8 @@ struct Evaluated {
     compute_ms: u64,
     /// What it adds to the batch's totals.
     totals: Option<Vec<u8>>,
+    /// What of it failed.
+    failed: Option<FailedWork>,
 }
 
 impl Bench {
@@ -182,6 +192,7 @@ impl Bench {
             json: Vec::new(),
             chunk_bytes: worker.config.limits.chunk_bytes,
             chunk_timeout: Duration::from_millis(worker.config.worker.chunk_timeout_ms),
+            keep_failed_inputs: worker.config.results.keep_failed_inputs,
         })
     }
 
@@ -204,11 +215,16 @@ impl Bench {
         tracing::debug!(batch.id = %message.batch_id, chunk.id = message.chunk_id, "chunk failed");
         self.json.clear();
         failure.write_json(message, &mut self.json);
+        let keep_input = self.keep_failed_inputs && !matches!(failure, Failure::Damaged);
         self.finish(
             day,
             message,
             Outcome::Failed,
-            Evaluated { records_failed: message.records, ..Evaluated::default() },
+            Evaluated {
+                records_failed: message.records,
+                failed: Some(failed_work::whole(message, keep_input)),
+                ..Evaluated::default()
+            },
         )
     }
 
@@ -241,7 +257,7 @@ impl Bench {
             unpacked = self
                 .decompressor
                 .decompress(&message.body, self.chunk_bytes)
-                .map_err(|_| Failure::Worker("the chunk was damaged on its way through the broker".into()))?;
+                .map_err(|_| Failure::Damaged)?;
             &unpacked
         } else {
             &message.body
@@ -250,19 +266,26 @@ impl Bench {
         let result =
             prepared.evaluate_scanned(data, message.scan.as_ref(), Some(deadline), &mut self.scratch)?;
         result.write_json(&message.chunk_id, &mut self.json);
+        let failed =
+            failed_work::records(data, message.scan.as_ref(), &result.failed, self.keep_failed_inputs);
         Ok(Evaluated {
             records_failed: result.records_failed,
             compute_ms: result.compute_time_ms,
             totals: result.totals,
+            failed,
         })
     }
 }
 
 /// A chunk that ends as failed without having been evaluated.
-pub fn failed_chunk(day: NaiveDate, message: &ChunkMessage, reason: &str) -> FinishedChunk {
+pub fn failed_chunk(worker: &Worker, day: NaiveDate, message: &ChunkMessage, reason: &str) -> FinishedChunk {
     let mut body = Vec::new();
     Failure::Worker(Cow::Owned(reason.to_owned())).write_json(message, &mut body);
-    let evaluated = Evaluated { records_failed: message.records, ..Evaluated::default() };
+    let evaluated = Evaluated {
+        records_failed: message.records,
+        failed: Some(failed_work::whole(message, worker.config.results.keep_failed_inputs)),
+        ..Evaluated::default()
+    };
     let output_bytes = i32::try_from(body.len()).unwrap_or(i32::MAX);
     FinishedChunk { output_bytes, body, ..unfilled(day, message, Outcome::Failed, evaluated) }
 }
@@ -284,5 +307,6 @@ fn unfilled(day: NaiveDate, message: &ChunkMessage, outcome: Outcome, evaluated:
         body: Vec::new(),
         compute_ms: i64::try_from(evaluated.compute_ms).unwrap_or(i64::MAX),
         totals: evaluated.totals,
+        failed: evaluated.failed,
     }
 }

@@ -9,6 +9,7 @@ pub mod commit;
 pub mod dead_letters;
 pub mod dispatch;
 pub mod evaluate;
+pub mod failed_work;
 pub mod fleet;
 pub mod health;
 pub mod intake;

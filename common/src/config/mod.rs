@@ -104,6 +104,8 @@ pub struct Config {
     pub webhooks: WebhooksConfig,
     /// Limits on what callers may send.
     pub limits: LimitsConfig,
+    /// What is kept of results and failures.
+    pub results: ResultsConfig,
     /// The clocks of batches, chunks and results.
     pub clocks: ClocksConfig,
     /// What a new tenant gets.
@@ -254,6 +256,21 @@ impl Default for LimitsConfig {
             compress_bytes: 64_000,
             pull_bytes: 32_000_000,
         }
+    }
+}
+
+/// What is kept of results and failures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResultsConfig {
+    /// Whether the inputs of failed chunks and failed records are kept, as long as results are, so that they can be done
+    /// again. They hold what callers pushed; without them a redrive is impossible.
+    pub keep_failed_inputs: bool,
+}
+
+impl Default for ResultsConfig {
+    fn default() -> Self {
+        Self { keep_failed_inputs: true }
     }
 }
 

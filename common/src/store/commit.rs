@@ -1,5 +1,6 @@
 //! Commits of finished chunks, and the claims of redelivered ones (data plane; design section 2, step 6).
 
+use bytes::Bytes;
 use chrono::NaiveDate;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -59,6 +60,30 @@ pub struct FinishedChunk {
     pub compute_ms: i64,
     /// What the chunk adds to its batch's totals; `None` when nobody asked, or the chunk failed.
     pub totals: Option<Vec<u8>>,
+    /// What of it failed, if anything did.
+    pub failed: Option<FailedWork>,
+}
+
+/// What of a chunk failed, kept to be looked at and done again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FailedWork {
+    /// The numbers of the failed records, from 0 on, ascending; `None` for the whole chunk.
+    pub positions: Option<Vec<i32>>,
+    /// The chunk's data, or that of these records alone, compressed with zstd; `None` when inputs are not kept.
+    pub input: Option<Bytes>,
+    /// Size of `input` before compression.
+    pub bytes: i32,
+}
+
+/// Never shows the input.
+impl std::fmt::Debug for FailedWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let records = self.positions.as_ref().map(Vec::len);
+        f.debug_struct("FailedWork")
+            .field("records", &records)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a commit left behind, per batch of the group.
@@ -171,6 +196,23 @@ const COMMIT_WITH_TOTALS: &str = commit_statement!(
 ), "
 );
 
+/// For groups in which something failed: its inputs are stored with the results that were inserted, so once.
+const COMMIT_WITH_FAILURES: &str = commit_statement!(
+    "results with failures",
+    ", $14::bytea[]",
+    ", totals",
+    "totals AS (
+    INSERT INTO chunk_totals (batch_id, chunk_no, state)
+    SELECT i.batch_id, i.chunk_no, i.totals FROM input i JOIN inserted USING (chunk_no) WHERE i.totals IS NOT NULL
+), failed AS (
+    INSERT INTO failed_work (day, chunk_no, batch_id, kind, records, positions, input, bytes)
+    SELECT i.day, i.chunk_no, i.batch_id, f.kind, i.records_failed, f.positions::int4[], f.data, f.data_bytes
+    FROM unnest($15::int8[], $16::text[], $17::text[], $18::bytea[], $19::int4[])
+        AS f (chunk_no, kind, positions, data, data_bytes)
+    JOIN input i USING (chunk_no) JOIN inserted USING (chunk_no)
+), "
+);
+
 const SUMS: &str = "
 -- commit: sums
 SELECT b.id, b.state, b.output_allocated, sum(c.chunks_submitted)::bigint, sum(c.chunks_completed)::bigint,
@@ -211,10 +253,16 @@ impl Store {
         finished: &[FinishedChunk],
     ) -> Result<Vec<Committed>, StoreError> {
         let client = self.data_client().await?;
-        let with_totals = finished.iter().any(|chunk| chunk.totals.is_some());
+        let with_failures = finished.iter().any(|chunk| chunk.failed.is_some());
+        let with_totals = with_failures || finished.iter().any(|chunk| chunk.totals.is_some());
+        let statement = match (with_failures, with_totals) {
+            (true, _) => COMMIT_WITH_FAILURES,
+            (false, true) => COMMIT_WITH_TOTALS,
+            (false, false) => COMMIT,
+        };
         let (lock, commit, sums) = tokio::try_join!(
             client.prepare_cached(LOCK),
-            client.prepare_cached(if with_totals { COMMIT_WITH_TOTALS } else { COMMIT }),
+            client.prepare_cached(statement),
             client.prepare_cached(SUMS)
         )?;
         let batches = batch_ids(finished.iter().map(|chunk| chunk.batch_id));
@@ -291,6 +339,37 @@ struct Group<'a> {
     compute: Vec<i64>,
     /// `None` when no chunk of the group has totals.
     totals: Option<Vec<Option<&'a [u8]>>>,
+    /// `None` when nothing of the group failed.
+    failures: Option<Failures<'a>>,
+}
+
+/// What failed in a group, column by column.
+#[derive(Default)]
+struct Failures<'a> {
+    numbers: Vec<i64>,
+    kinds: Vec<&'static str>,
+    /// Arrays as text: the wire has no arrays of arrays of different lengths.
+    positions: Vec<Option<String>>,
+    inputs: Vec<Option<&'a [u8]>>,
+    bytes: Vec<i32>,
+}
+
+impl<'a> Failures<'a> {
+    fn new(chunks: &[&'a FinishedChunk]) -> Option<Self> {
+        let mut failures = Self::default();
+        for chunk in chunks {
+            let Some(work) = &chunk.failed else { continue };
+            failures.numbers.push(chunk.chunk_no);
+            failures.kinds.push(if work.positions.is_some() { "records" } else { "chunk" });
+            failures.positions.push(work.positions.as_ref().map(|positions| {
+                let positions: Vec<String> = positions.iter().map(i32::to_string).collect();
+                format!("{{{}}}", positions.join(","))
+            }));
+            failures.inputs.push(work.input.as_deref());
+            failures.bytes.push(work.bytes);
+        }
+        (!failures.numbers.is_empty()).then_some(failures)
+    }
 }
 
 impl<'a> Group<'a> {
@@ -313,6 +392,7 @@ impl<'a> Group<'a> {
             bodies: chunks.iter().map(|chunk| chunk.body.as_slice()).collect(),
             compute: chunks.iter().map(|chunk| chunk.compute_ms).collect(),
             totals: with_totals.then(|| chunks.iter().map(|chunk| chunk.totals.as_deref()).collect()),
+            failures: Failures::new(&chunks),
         }
     }
 
@@ -334,6 +414,11 @@ impl<'a> Group<'a> {
         ];
         if let Some(totals) = &self.totals {
             parameters.push(totals);
+        }
+        if let Some(failures) = &self.failures {
+            let Failures { numbers, kinds, positions, inputs, bytes } = failures;
+            let more: [&(dyn ToSql + Sync); 5] = [numbers, kinds, positions, inputs, bytes];
+            parameters.extend(more);
         }
         parameters
     }

@@ -173,5 +173,6 @@ pub fn finished(batch: &Batch, chunk_id: &str, chunk_no: i64, outcome: Outcome) 
         body: format!("{{\"id\":\"{chunk_id}\"}}").into_bytes(),
         compute_ms: 3,
         totals: None,
+        failed: None,
     }
 }

@@ -105,6 +105,52 @@ async fn f21_a_bad_record_is_marked_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn f21_one_poison_record_in_a_thousand_is_marked_kept_and_listed() {
+    const RECORDS: usize = 1_000;
+    const POISON: usize = 617;
+    let fleet = Fleet::start(FleetOptions::workers(1)).await.unwrap();
+    let client = fleet.client();
+    client.create_folder("f").await.unwrap().success().unwrap();
+    let workbook = millrace_tests::rates_workbook(1).unwrap();
+    client.upload_and_publish("f", "rates", "rates.xlsx", &workbook).await.unwrap();
+    let wanted = json!({"service": "f/rates", "unique_record_key": "id"});
+    let batch = client.open_batch(&wanted).await.unwrap();
+    let rows = (0..RECORDS).map(|record| {
+        let table = if record == POISON { json!({"no": "table"}) } else { json!([["rate"], [record], [1]]) };
+        json!([record, table])
+    });
+    let inputs: Vec<Value> = std::iter::once(json!(["id", "rates"])).chain(rows).collect();
+    let pushed = json!({"chunks": [{"id": "thousand", "data": {"inputs": inputs}}]});
+    client.push(&batch, &pushed).await.unwrap().success().unwrap();
+    client.patch(&batch, "closed").await.unwrap().success().unwrap();
+    let status = client.wait_for_status(&batch, "completed", PATIENCE).await.unwrap();
+    assert_eq!(
+        (status.integer("/records_failed").unwrap(), status.integer("/chunks_failed").unwrap()),
+        (1, 0)
+    );
+    let results = client.pull_all(&batch, 1, PATIENCE).await.unwrap();
+    let marked: Vec<usize> = (0..RECORDS).filter(|record| !results[0]["errors"][*record].is_null()).collect();
+    assert_eq!(marked, [POISON]);
+    assert_eq!(results[0]["outputs"][POISON], json!([POISON - 1, POISON]));
+
+    // The list is there after the pull as well.
+    let list = async |kind: &str| {
+        let path = format!("/{{tenant}}/api/v4/batch/{batch}/failures?kind={kind}");
+        client.get(&path).await.unwrap().success().unwrap()
+    };
+    let failures = list("record").await;
+    let failure = &failures.list("/data").unwrap()[0];
+    assert_eq!((failures.list("/data").unwrap().len(), &failures.body["has_more"]), (1, &json!(false)));
+    assert_eq!((&failure["chunk_id"], &failure["record"]), (&json!("thousand"), &json!(POISON)));
+    assert_eq!(failure["unique_record_key"], json!({"id": POISON}));
+    assert_eq!(failure["errors"], results[0]["errors"][POISON]);
+    assert_eq!(failure["errors"][0]["error_type"], "error.TABLE");
+    assert_eq!(failure["input_kept"], true);
+    assert!(list("chunk").await.list("/data").unwrap().is_empty());
+    millrace_tests::reconcile(&fleet, &batch).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f45_disconnects_alone_make_no_chunk_fail() {
     const CHUNKS: usize = 20;
     const LIMIT: u32 = 3;

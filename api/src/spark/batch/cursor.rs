@@ -20,7 +20,6 @@ pub(super) enum Purpose {
     /// Pulled results that are handed out again.
     Redelivery,
     /// Failed chunks and records.
-    #[allow(dead_code, reason = "no list of failures is served yet")]
     Failures,
 }
 

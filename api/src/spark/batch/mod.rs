@@ -6,6 +6,7 @@ mod create;
 mod cursor;
 mod deliveries;
 mod events;
+mod failures;
 mod fields;
 mod overview;
 mod pull;
@@ -67,6 +68,7 @@ pub fn routes() -> Router<AppState> {
         .route("/{tenant}/api/v4/batch/{id}/chunkresults/{chunk_id}", get(pull::chunk))
         .route("/{tenant}/api/v4/batch/{id}/results", get(pull::results))
         .route("/{tenant}/api/v4/batch/{id}/results/ack", post(pull::acknowledge))
+        .route("/{tenant}/api/v4/batch/{id}/failures", get(failures::failures))
 }
 
 /// Carries work to its end even when the client goes away and the handler is dropped.

@@ -154,6 +154,7 @@ pub(crate) fn evaluate(
     summary.write(parts.records, &mut result.summary_output, &mut result.summary_errors);
     remarks.warnings.write(parts.records, &mut result.warnings);
     result.records_failed = remarks.errors.write(parts.records, &mut result.errors);
+    result.failed = remarks.errors.records();
     result.compute_time_ms = times.write(&mut result.process_time);
     result.totals = totals.map(|totals| totals.encode());
     Ok(result)

@@ -31,6 +31,14 @@ impl Notes {
         });
     }
 
+    /// The records that have notes, ascending.
+    pub(crate) fn records(&self) -> Vec<u32> {
+        let mut records: Vec<u32> = self.entries.iter().map(|(record, _)| *record).collect();
+        records.sort_unstable();
+        records.dedup();
+        records
+    }
+
     /// Appends the companion array: `null` or a list of objects, per record. Answers how many records have a list.
     pub(crate) fn write(&self, records: u32, out: &mut Vec<u8>) -> u32 {
         let mut order: Vec<(u32, &[u8])> = Vec::with_capacity(self.entries.len());
@@ -88,6 +96,7 @@ mod tests {
         notes.warn(2, None, "z");
         out.clear();
         assert_eq!(notes.write(5, &mut out), 3);
+        assert_eq!(notes.records(), [1, 2, 3]);
         let expected = r#"[null,[{"source_path":"inputs.a","message":"x"},{"message":"y"}],[{"message":"z"}],[{"message":"late"}],null]"#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         let mut out = Vec::new();

@@ -9,6 +9,8 @@ pub struct ChunkResult {
     pub records: u32,
     /// Records with an entry in `errors`.
     pub records_failed: u32,
+    /// Their numbers, from 0 on, ascending.
+    pub failed: Vec<u32>,
     /// Header row and rows, or objects: as the inputs came.
     pub outputs: Vec<u8>,
     /// `[[]]` or `[[[names],[values]]]`.
