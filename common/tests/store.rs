@@ -12,6 +12,7 @@ mod store {
     mod outcomes;
     mod reads;
     mod reaping;
+    mod reconciliation;
     mod terms;
     mod totals;
     mod webhooks;

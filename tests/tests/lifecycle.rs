@@ -5,6 +5,7 @@
 
 mod lifecycle {
     mod failed_work;
+    mod reconciliation;
     mod terms;
 
     use millrace_tests::Answer;

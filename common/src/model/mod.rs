@@ -4,6 +4,7 @@ mod audit;
 mod batch;
 pub mod plan;
 pub mod recipe;
+pub mod reconcile;
 mod scope;
 mod tenant;
 mod tolerance;

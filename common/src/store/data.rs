@@ -3,7 +3,7 @@
 //! The database ends a statement that takes too long. That does not help when the database itself is frozen, or the link to it
 //! is dead without a word: then the wait ends here, and the connection is not used again.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -39,6 +39,13 @@ impl Deref for DataClient {
     }
 }
 
+impl DerefMut for DataClient {
+    #[expect(clippy::expect_used, reason = "it is taken out in `drop` alone")]
+    fn deref_mut(&mut self) -> &mut Object {
+        self.object.as_mut().expect("a connection that is not dropped")
+    }
+}
+
 impl Drop for DataClient {
     fn drop(&mut self) {
         if *self.abandoned.get_mut()
@@ -63,6 +70,17 @@ impl DataClient {
                 Err(no_answer(self.deadline))
             }
         }
+    }
+
+    /// From now on the connection does not go back to the pool, until [`DataClient::keep`]: for work that may be given up in the
+    /// middle.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// The work has ended: the connection can be used again.
+    pub(super) fn keep(&self) {
+        self.abandoned.store(false, Ordering::Relaxed);
     }
 
     /// The prepared statement, from the connection's cache where it is there.

@@ -21,6 +21,7 @@ mod lifecycle;
 mod partitions;
 mod reads;
 mod reaper;
+mod reconcile;
 mod services;
 mod tenants;
 mod totals;
@@ -50,6 +51,7 @@ pub use keys::{ApiKey, CreateKeyError, KeyOwner, KeyTerms, NewKey, hash_key, is_
 pub use lifecycle::{AlterError, Consequence, TermsChange};
 pub use reads::{Acknowledged, Reading};
 pub use reaper::FinishedLane;
+pub use reconcile::{Reconciliation, Tally};
 pub use services::{Publication, PublishError, ServiceListing, ServiceVersion, VersionBump, VersionSelector};
 pub use tenants::{CreateTenantError, Tenant, TenantLimits};
 pub use views::{Batch, BatchView, Counters};

@@ -65,6 +65,16 @@ impl Store {
         let mut dropped = Vec::new();
         for day in days {
             let mut tx = self.control.begin().await?;
+            // A report reads for long, and whoever waits for it with the lock of a drop keeps everybody else waiting.
+            let reported = sqlx::query_scalar!(
+                r#"SELECT NOT pg_try_advisory_xact_lock(hashtext('millrace.reports')) AS "reported!""#
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            if reported {
+                tx.rollback().await?;
+                break;
+            }
             let free = sqlx::query_scalar!(
                 r#"SELECT $1::date < ((now() - make_interval(secs => $2)) AT TIME ZONE 'UTC')::date
                        AND NOT EXISTS (SELECT FROM batches WHERE day = $1
@@ -75,6 +85,7 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
             if !free {
+                tx.rollback().await?;
                 continue;
             }
             sqlx::query!("UPDATE batches SET dropped_at = now() WHERE day = $1 AND dropped_at IS NULL", day)

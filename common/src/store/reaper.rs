@@ -132,7 +132,7 @@ impl Store {
                 LIMIT $4
             ), tombstones AS (
                 INSERT INTO results (day, chunk_no, batch_id, chunk_id, outcome, records, bytes, compressed, body, pulled_at)
-                SELECT $1, chunk_no, $2, chunk_id, 'withdrawn', 0, 0, false, '', clock_timestamp() FROM stale
+                SELECT $1, chunk_no, $2, chunk_id, 'withdrawn', records, 0, false, '', clock_timestamp() FROM stale
                 ON CONFLICT DO NOTHING
                 RETURNING chunk_no
             ), removed AS (

@@ -12,6 +12,7 @@ mod overview;
 mod pull;
 mod push;
 mod read;
+mod reconciliation;
 mod totals;
 pub mod wire;
 
@@ -69,6 +70,7 @@ pub fn routes() -> Router<AppState> {
         .route("/{tenant}/api/v4/batch/{id}/results", get(pull::results))
         .route("/{tenant}/api/v4/batch/{id}/results/ack", post(pull::acknowledge))
         .route("/{tenant}/api/v4/batch/{id}/failures", get(failures::failures))
+        .route("/{tenant}/api/v4/batch/{id}/reconciliation", get(reconciliation::reconciliation))
 }
 
 /// Carries work to its end even when the client goes away and the handler is dropped.

@@ -31,7 +31,7 @@ SELECT (SELECT count(*) FROM chunks WHERE batch_id = $1),
        (SELECT coalesce(sum(records), 0)::bigint FROM chunks WHERE batch_id = $1),
        (SELECT count(queued_at) FROM chunks WHERE batch_id = $1),
        count(*) FILTER (WHERE outcome = 'completed'), count(*) FILTER (WHERE outcome = 'failed'),
-       coalesce(sum(records), 0)::bigint,
+       coalesce(sum(records) FILTER (WHERE outcome <> 'withdrawn'), 0)::bigint,
        count(pulled_at) FILTER (WHERE outcome <> 'withdrawn'),
        coalesce(sum(bytes), 0)::bigint
 FROM results WHERE batch_id = $1";
