@@ -14,6 +14,7 @@ pub mod middleware;
 #[cfg(test)]
 mod properties;
 pub mod push;
+pub mod redrive;
 pub mod server;
 pub mod spark;
 pub mod state;
@@ -143,5 +144,6 @@ async fn become_ready(state: AppState, migrate: bool, shutdown: CancellationToke
     let declare = || state.topology.declare_shared();
     if patiently("the broker", &shutdown, declare).await.is_some() {
         tracing::info!("the broker is ready");
+        redrive::run(state, shutdown).await;
     }
 }

@@ -29,6 +29,7 @@
 //! | `pull.marked` | results are marked as pulled, not committed | |
 //! | `pull.acknowledged` | results are freed by a cursor, not committed | |
 //! | `pull.claimed` | that is committed, the caller has no answer | |
+//! | `redrive.pushed` | a portion of a redrive is queued, that is not noted | |
 
 #[cfg(feature = "test-failpoints")]
 mod armed;

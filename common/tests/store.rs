@@ -13,6 +13,7 @@ mod store {
     mod reads;
     mod reaping;
     mod reconciliation;
+    mod redrives;
     mod terms;
     mod totals;
     mod webhooks;

@@ -6,6 +6,7 @@
 mod lifecycle {
     mod failed_work;
     mod reconciliation;
+    mod redrive;
     mod terms;
 
     use millrace_tests::Answer;

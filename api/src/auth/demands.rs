@@ -43,6 +43,7 @@ pub const DEMANDS: &[(&str, &str, Demand)] = &[
     ("GET", "/{tenant}/api/v4/batch/{id}/results", BATCH),
     ("POST", "/{tenant}/api/v4/batch/{id}/results/ack", BATCH),
     ("GET", "/{tenant}/api/v4/batch/{id}/failures", BATCH),
+    ("POST", "/{tenant}/api/v4/batch/{id}/redrive", BATCH),
     ("GET", "/{tenant}/api/v4/batch/{id}/reconciliation", BATCH),
     ("GET", "/{tenant}/api/v4/batch/{id}/deliveries", BATCH),
     ("POST", "/{tenant}/api/v4/batch/{id}/deliveries/{delivery}/redeliver", BATCH),

@@ -73,6 +73,8 @@ actions! {
     BatchCreate = "batch.create",
     /// Terms of a batch were changed.
     BatchUpdate = "batch.update",
+    /// Failed work of a batch is done again, in a batch of its own.
+    BatchRedrive = "batch.redrive",
     /// A batch was closed.
     BatchClose = "batch.close",
     /// A batch was cancelled.

@@ -106,13 +106,26 @@ impl Store {
     pub async fn create_batch(&self, new: &NewBatch) -> Result<CreatedBatch, CreateBatchError> {
         self.ensure_partitions().await?;
         let mut tx = self.control.begin().await.map_err(StoreError::from)?;
+        let (created, entry) = self.create_in(&mut tx, Uuid::new_v4(), new).await?;
+        self.audit(&mut tx, new.tenant_id, entry).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(created)
+    }
+
+    /// Creates a batch with this id as a part of a transaction, whose last act is to write the entry that comes back.
+    pub(super) async fn create_in(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        id: Uuid,
+        new: &NewBatch,
+    ) -> Result<(CreatedBatch, Change), CreateBatchError> {
         // One creation at a time per tenant: two that each fit alone must not both get through.
         let tenant = sqlx::query!(
             "SELECT capacity_bytes, max_input_bytes, max_output_bytes, max_workers, initial_workers
              FROM tenants WHERE id = $1 FOR UPDATE",
             new.tenant_id
         )
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut **tx)
         .await
         .map_err(StoreError::from)?
         .ok_or(StoreError::NotFound("tenant"))?;
@@ -121,7 +134,7 @@ impl Store {
                FROM batches WHERE tenant_id = $1 AND released_at IS NULL"#,
             new.tenant_id
         )
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut **tx)
         .await
         .map_err(StoreError::from)?;
         let input = new.input_bytes.clamp(1, tenant.max_input_bytes);
@@ -136,8 +149,7 @@ impl Store {
 
         let totals = (!new.totals.is_empty()).then(|| serde_json::to_value(&new.totals)).transpose();
         let totals = totals.map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let id = Uuid::new_v4();
-        let lane = lease_lane(&mut tx).await?;
+        let lane = lease_lane(tx).await?;
         sqlx::query!(
             r#"INSERT INTO batches (id, tenant_id, version_id, service_id, service_uri, version, compiler_version, created_by,
                    day, lane_id, lane_epoch, unique_record_key, output_filter, subservices, version_by_timestamp,
@@ -177,11 +189,11 @@ impl Store {
             new.priority,
             new.webhook_url,
         )
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
         .map_err(StoreError::from)?;
         sqlx::query!("UPDATE lanes SET batch_id = $2 WHERE id = $1", lane.id, id)
-            .execute(&mut *tx)
+            .execute(&mut **tx)
             .await
             .map_err(StoreError::from)?;
         sqlx::query!(
@@ -189,14 +201,13 @@ impl Store {
             id,
             i32::from(FIRST_WORKER_SLOT + WORKER_SLOTS - 1)
         )
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await
         .map_err(StoreError::from)?;
-        let view = view_in(&mut tx, id).await?;
+        let view = view_in(tx, id).await?;
         let details = json!({"service": new.service_uri, "input_bytes": input, "output_bytes": output});
-        self.audit(&mut tx, new.tenant_id, Change::new(Action::BatchCreate, id, details)).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok(CreatedBatch { batch: view.batch, lane_declared: lane.declared })
+        let created = CreatedBatch { batch: view.batch, lane_declared: lane.declared };
+        Ok((created, Change::new(Action::BatchCreate, id, details)))
     }
 
     /// Records that the lane's queue exists.

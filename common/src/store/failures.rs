@@ -15,6 +15,30 @@ pub struct FailureKinds {
     pub records: bool,
 }
 
+impl FailureKinds {
+    /// Everything that failed.
+    pub const ALL: Self = Self { chunks: true, records: true };
+
+    /// `chunks`, `records` or `all`: as it is stored and answered.
+    pub const fn as_str(self) -> &'static str {
+        match (self.chunks, self.records) {
+            (true, false) => "chunks",
+            (false, true) => "records",
+            _ => "all",
+        }
+    }
+
+    /// Reads what [`FailureKinds::as_str`] wrote; callers may use the singular as well.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "all" => Some(Self::ALL),
+            "chunks" | "chunk" => Some(Self { chunks: true, records: false }),
+            "records" | "record" => Some(Self { chunks: false, records: true }),
+            _ => None,
+        }
+    }
+}
+
 /// A chunk that failed, or that has failed records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedChunk {

@@ -1,7 +1,7 @@
 //! Day partitions of `chunks` and `results`: made ahead, dropped when nothing in them is kept any more.
 
 use chrono::{Days, NaiveDate, Utc};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
 
 use super::{Store, StoreError};
 
@@ -52,8 +52,8 @@ impl Store {
         Ok(())
     }
 
-    /// Drops the partitions of days before `keep_seconds` ago that hold nothing of a live or lately finished batch. Returns the
-    /// days that went.
+    /// Drops the partitions of days before `keep_seconds` ago that hold nothing of a live or lately finished batch, and no inputs
+    /// that a redrive has still to push. Returns the days that went.
     pub async fn drop_expired_partitions(&self, keep_seconds: f64) -> Result<Vec<NaiveDate>, StoreError> {
         let days: Vec<NaiveDate> = sqlx::query_scalar!(
             r#"SELECT DISTINCT to_date(right(c.relname, 8), 'YYYYMMDD') AS "day!"
@@ -75,22 +75,27 @@ impl Store {
                 tx.rollback().await?;
                 break;
             }
-            let free = sqlx::query_scalar!(
+            let over = sqlx::query_scalar!(
                 r#"SELECT $1::date < ((now() - make_interval(secs => $2)) AT TIME ZONE 'UTC')::date
                        AND NOT EXISTS (SELECT FROM batches WHERE day = $1
-                           AND (finished_at IS NULL OR finished_at > now() - make_interval(secs => $2))) AS "free!""#,
+                           AND (finished_at IS NULL OR finished_at > now() - make_interval(secs => $2))) AS "over!""#,
                 day,
                 keep_seconds
             )
             .fetch_one(&mut *tx)
             .await?;
-            if !free {
+            if !over || is_redriven(&mut tx, day).await? {
                 tx.rollback().await?;
                 continue;
             }
             sqlx::query!("UPDATE batches SET dropped_at = now() WHERE day = $1 AND dropped_at IS NULL", day)
                 .execute(&mut *tx)
                 .await?;
+            // Whoever began a redrive held its batch's row until now; later ones find the results dropped.
+            if is_redriven(&mut tx, day).await? {
+                tx.rollback().await?;
+                continue;
+            }
             for table in PARTITIONED {
                 let statement = format!("DROP TABLE IF EXISTS {}", partition_name(table, day));
                 sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
@@ -100,6 +105,15 @@ impl Store {
         }
         Ok(dropped)
     }
+}
+
+/// Whether a redrive that runs has its inputs among those of this day.
+async fn is_redriven(tx: &mut Transaction<'_, Postgres>, day: NaiveDate) -> Result<bool, StoreError> {
+    let running = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM redrives WHERE state = 'running' AND source_day = $1) AS "running!""#,
+        day
+    );
+    Ok(running.fetch_one(&mut **tx).await?)
 }
 
 fn partition_name(table: &str, day: NaiveDate) -> String {

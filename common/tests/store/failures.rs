@@ -64,11 +64,15 @@ async fn failed_work_is_stored_once_and_listed_by_kind() {
 
     let database = database.connect().await;
     let stored = database
-        .query("SELECT kind, records, convert_from(input, 'UTF8'), bytes FROM failed_work ORDER BY chunk_no", &[])
+        .query(
+            "SELECT kind, records, convert_from(input, 'UTF8'), bytes FROM failed_work ORDER BY chunk_no",
+            &[],
+        )
         .await
         .unwrap();
     let stored: Vec<(String, i32, String, i32)> =
         stored.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
-    let expected = [("chunk".to_owned(), 10, "a".to_owned(), 1), ("records".to_owned(), 2, "b".to_owned(), 1)];
+    let expected =
+        [("chunk".to_owned(), 10, "a".to_owned(), 1), ("records".to_owned(), 2, "b".to_owned(), 1)];
     assert_eq!(stored, expected);
 }

@@ -14,6 +14,7 @@ mod clocks;
 mod database;
 mod database_outcomes;
 mod lane;
+mod pulls;
 mod races;
 mod table;
 mod worker;

@@ -7,7 +7,7 @@ use millrace_calc::totals::TotalRequest;
 use millrace_common::broker::{ControlEvent, LaneId};
 use millrace_common::failpoint;
 use millrace_common::model::{Caller, Transition};
-use millrace_common::store::{CreateBatchError, CreatedBatch, NewBatch, ServiceVersion};
+use millrace_common::store::{BatchView, CreateBatchError, CreatedBatch, NewBatch, ServiceVersion};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -36,36 +36,36 @@ const RETRY_EXHAUSTED: u64 = 5;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CreateRequest {
     /// Which version; wins over `service`.
-    version_id: Option<Uuid>,
+    pub(super) version_id: Option<Uuid>,
     /// Which service: a URI or an id.
-    service: Option<String>,
-    version_by_timestamp: Option<DateTime<Utc>>,
-    output: Vec<String>,
-    subservice: Vec<String>,
-    unique_record_key: Option<String>,
+    pub(super) service: Option<String>,
+    pub(super) version_by_timestamp: Option<DateTime<Utc>>,
+    pub(super) output: Vec<String>,
+    pub(super) subservice: Vec<String>,
+    pub(super) unique_record_key: Option<String>,
     call_purpose: String,
     source_system: Option<String>,
     correlation_id: Option<String>,
     initial_workers: Option<i32>,
     max_workers: Option<i32>,
-    chunks_per_request: i32,
+    pub(super) chunks_per_request: i32,
     runner_thread_count: i32,
-    input_bytes: i64,
-    output_bytes: i64,
-    acceptable_error_percentage: f64,
-    acceptable_record_error_percentage: Option<f64>,
-    early_stop: bool,
-    priority: i32,
+    pub(super) input_bytes: i64,
+    pub(super) output_bytes: i64,
+    pub(super) acceptable_error_percentage: f64,
+    pub(super) acceptable_record_error_percentage: Option<f64>,
+    pub(super) early_stop: bool,
+    pub(super) priority: i32,
     /// Told when the batch ends.
-    webhook_url: Option<String>,
+    pub(super) webhook_url: Option<String>,
     /// Totals to keep over the whole batch.
-    totals: Vec<TotalRequest>,
+    pub(super) totals: Vec<TotalRequest>,
 }
 
 impl CreateRequest {
     /// Reads the fields in all their spellings. Where there are several, the documented name wins, then `_size_in_mb`, then
     /// `_size`.
-    fn read(fields: Fields<'_>) -> Result<Self, FieldError> {
+    pub(super) fn read(fields: Fields<'_>) -> Result<Self, FieldError> {
         let megabytes = |spellings: &[&'static str], default: f64| -> Result<i64, FieldError> {
             let number = fields.number(spellings, |number| number > 0.0, "a number above 0")?;
             #[expect(
@@ -109,7 +109,7 @@ impl CreateRequest {
     }
 
     /// The batch of this version.
-    fn into_new_batch(self, caller: &Caller, version: &ServiceVersion) -> NewBatch {
+    pub(super) fn into_new_batch(self, caller: &Caller, version: &ServiceVersion) -> NewBatch {
         let number = version.number();
         NewBatch {
             tenant_id: caller.tenant_id,
@@ -178,17 +178,28 @@ pub(super) async fn create(
     let new = wanted.into_new_batch(&caller, &version);
     let store = state.acting(&caller);
     to_the_end(async move {
-        let CreatedBatch { batch, lane_declared } = store.create_batch(&new).await.map_err(refuse)?;
-        failpoint::reach("create.stored", "");
-        if !lane_declared {
-            declare_lane(&state, batch.id, batch.lane_id).await?;
-        }
-        state.control.send(ControlEvent::BatchOpened { batch_id: batch.id });
-        let view = visible_view(&state, &caller, batch.id).await?;
+        let created = store.create_batch(&new).await.map_err(refuse)?;
+        let view = opened(&state, &caller, created).await?;
         let status = StatusFields::new(&view, received_at, &state.config.clocks);
-        Ok(Json(BatchBody { object: OBJECT, id: batch.id, data: BatchData::new(&view), meta: None, status }))
+        let id = view.batch.id;
+        Ok(Json(BatchBody { object: OBJECT, id, data: BatchData::new(&view), meta: None, status }))
     })
     .await
+}
+
+/// What follows once a batch is stored: its lane is declared, and the workers are told.
+pub(super) async fn opened(
+    state: &AppState,
+    caller: &Caller,
+    created: CreatedBatch,
+) -> Result<BatchView, ApiError> {
+    let CreatedBatch { batch, lane_declared } = created;
+    failpoint::reach("create.stored", "");
+    if !lane_declared {
+        declare_lane(state, batch.id, batch.lane_id).await?;
+    }
+    state.control.send(ControlEvent::BatchOpened { batch_id: batch.id });
+    visible_view(state, caller, batch.id).await
 }
 
 /// Declares the new batch's lane. A batch whose lane cannot be declared is taken back.
@@ -207,7 +218,7 @@ async fn declare_lane(state: &AppState, batch_id: Uuid, lane_id: Option<i32>) ->
     declared
 }
 
-fn refuse(error: CreateBatchError) -> ApiError {
+pub(super) fn refuse(error: CreateBatchError) -> ApiError {
     let message = error.to_string();
     match error {
         CreateBatchError::TenantExhausted { needed, free } => {

@@ -45,10 +45,8 @@ impl Wanted {
             ApiError::bad_request("INVALID_VALUE", format!("{name} must be {what}"), name.to_owned())
         };
         let kinds = match text("kind") {
-            None | Some("" | "all") => FailureKinds { chunks: true, records: true },
-            Some("chunk" | "chunks") => FailureKinds { chunks: true, records: false },
-            Some("record" | "records") => FailureKinds { chunks: false, records: true },
-            Some(_) => return Err(invalid("kind", "chunk or record")),
+            None | Some("") => FailureKinds::ALL,
+            Some(kind) => FailureKinds::parse(kind).ok_or_else(|| invalid("kind", "chunk, record or all"))?,
         };
         let max = match text("max") {
             None => DEFAULT,

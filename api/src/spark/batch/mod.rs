@@ -13,14 +13,18 @@ mod pull;
 mod push;
 mod read;
 mod reconciliation;
+mod redrive;
 mod totals;
 pub mod wire;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
 use millrace_common::broker::{Publisher, Topology};
 use millrace_common::config::Config;
 use millrace_common::store::Store;
+use tokio::sync::Notify;
 
 use crate::error::ApiError;
 use crate::memory::MemoryBudget;
@@ -40,6 +44,8 @@ pub struct Batches {
     known: KnownBatches,
     /// Claimed results that are not sent yet.
     pulls: MemoryBudget,
+    /// Wakes whoever pushes the inputs of redrives.
+    pub(crate) redrives: Arc<Notify>,
 }
 
 impl Batches {
@@ -49,6 +55,7 @@ impl Batches {
             pushes: Pushes::start(config, store, publisher, topology),
             known: KnownBatches::default(),
             pulls: MemoryBudget::new(config.limits.pull_bytes.saturating_mul(pull::PAGES_AT_ONCE)),
+            redrives: Arc::default(),
         }
     }
 }
@@ -70,6 +77,7 @@ pub fn routes() -> Router<AppState> {
         .route("/{tenant}/api/v4/batch/{id}/results", get(pull::results))
         .route("/{tenant}/api/v4/batch/{id}/results/ack", post(pull::acknowledge))
         .route("/{tenant}/api/v4/batch/{id}/failures", get(failures::failures))
+        .route("/{tenant}/api/v4/batch/{id}/redrive", post(redrive::redrive))
         .route("/{tenant}/api/v4/batch/{id}/reconciliation", get(reconciliation::reconciliation))
 }
 

@@ -32,5 +32,6 @@ pub(super) async fn info(
         [] => None,
         requests => Some(state.store.batch_totals(id).await?.report(requests)),
     };
-    Ok(Json(InfoBody::new(&view, totals)))
+    let redrives = state.store.redrive_links(id).await?;
+    Ok(Json(InfoBody::new(&view, totals, redrives)))
 }

@@ -16,9 +16,14 @@ const PLURAL: &str = "summary_totals";
 
 /// Reads the field; nothing, `null` and an empty list ask for nothing.
 pub(super) fn read(object: &Map<String, Value>) -> Result<Vec<TotalRequest>, FieldError> {
+    Ok(given(object)?.unwrap_or_default())
+}
+
+/// As [`read`]; `None` where there is no field, or `null`.
+pub(super) fn given(object: &Map<String, Value>) -> Result<Option<Vec<TotalRequest>>, FieldError> {
     let given = [FIELD, PLURAL].into_iter().find_map(|name| Some((name, object.get(name)?)));
     let requests = match given {
-        None | Some((_, Value::Null)) => return Ok(Vec::new()),
+        None | Some((_, Value::Null)) => return Ok(None),
         Some((name, Value::String(list))) => {
             let names = split_list(list);
             let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
@@ -34,7 +39,7 @@ pub(super) fn read(object: &Map<String, Value>) -> Result<Vec<TotalRequest>, Fie
         }
         Some((name, _)) => return Err(FieldError::new(name, "must be a list of outputs")),
     };
-    Ok(requests)
+    Ok(Some(requests))
 }
 
 fn within(name: &str, requests: Vec<TotalRequest>) -> Result<Vec<TotalRequest>, FieldError> {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use millrace_common::model::BatchStatus;
-use millrace_common::store::{Batch, BatchView};
+use millrace_common::store::{Batch, BatchView, Redrive, RedriveLinks};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -241,14 +241,51 @@ pub struct InfoData {
     pub summary_total: Option<serde_json::Value>,
     /// What is in force.
     pub configuration: Configuration,
+    /// The batch whose failed work this one does again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redrive_of: Option<Uuid>,
+    /// How far that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redrive: Option<RedriveData>,
+    /// The batches that did failed work of this one again, oldest first; at most 1,000.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redriven_by: Vec<Uuid>,
+}
+
+/// How far a redrive is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RedriveData {
+    /// `chunks`, `records` or `all`.
+    pub kind: String,
+    /// `running`, `done` or `stopped`.
+    pub state: String,
+    /// Why it stopped, or what was left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Chunks to push.
+    pub chunks_total: i64,
+    /// Chunks that were pushed.
+    pub chunks_pushed: i64,
+}
+
+impl From<Redrive> for RedriveData {
+    fn from(redrive: Redrive) -> Self {
+        Self {
+            kind: redrive.kind,
+            state: redrive.state,
+            reason: redrive.reason,
+            chunks_total: redrive.chunks_total,
+            chunks_pushed: redrive.chunks_done,
+        }
+    }
 }
 
 /// The name of the type in `object`.
 pub const OBJECT: &str = "batch";
 
 impl InfoBody {
-    /// All about a batch, and its totals if it keeps any.
-    pub fn new(view: &BatchView, summary_total: Option<serde_json::Value>) -> Self {
+    /// All about a batch, its totals if it keeps any, and the redrives that it has to do with.
+    pub fn new(view: &BatchView, summary_total: Option<serde_json::Value>, redrives: RedriveLinks) -> Self {
         Self {
             object: OBJECT,
             id: view.batch.id,
@@ -258,6 +295,9 @@ impl InfoBody {
                 stopped_timestamp: view.batch.stopped_at.map(Timestamp),
                 summary_total,
                 configuration: Configuration::new(&view.batch),
+                redrive_of: redrives.own.as_ref().map(|redrive| redrive.source_id),
+                redrive: redrives.own.map(RedriveData::from),
+                redriven_by: redrives.redriven_by,
             },
         }
     }

@@ -10,7 +10,9 @@ use millrace_common::store::BatchView;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-pub use info::{BatchBody, BatchData, Configuration, InfoBody, InfoData, MEGABYTE, OBJECT, Summary};
+pub use info::{
+    BatchBody, BatchData, Configuration, InfoBody, InfoData, MEGABYTE, OBJECT, RedriveData, Summary,
+};
 pub use overview::{
     Environment, OverviewBatch, OverviewBody, OverviewData, OverviewSummary, OverviewTenant,
     TenantConfiguration, TenantStatus,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use millrace_common::model::BatchState;
-use millrace_common::store::{Batch, Counters};
+use millrace_common::store::{Batch, Counters, RedriveLinks};
 use serde_json::{Value, json};
 
 use super::*;
@@ -123,7 +123,7 @@ fn the_status_has_every_field_of_the_contract() {
 
 #[test]
 fn information_separates_what_failed() {
-    let body = serde_json::to_value(InfoBody::new(&view(), None)).unwrap();
+    let body = serde_json::to_value(InfoBody::new(&view(), None, RedriveLinks::default())).unwrap();
     assert_eq!(
         body,
         json!({
