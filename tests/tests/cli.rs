@@ -230,6 +230,47 @@ async fn batches_are_closed_and_cancelled_by_id() {
 }
 
 #[tokio::test]
+async fn failed_work_is_listed_done_again_and_accounted_for() {
+    let fleet = Fleet::sales(FleetOptions::workers(1)).await.unwrap();
+    let client = fleet.client();
+    let wanted = serde_json::json!({"service": SALES, "unique_record_key": "sales_id"});
+    let batch = client.open_batch(&wanted).await.unwrap();
+    let keyless =
+        |id: u32| serde_json::json!({"id": format!("k{id}"), "data": {"inputs": [["price"], [1], [2]]}});
+    let pushed = serde_json::json!({"chunks": [keyless(1), keyless(2)]});
+    client.push(&batch, &pushed).await.unwrap().success().unwrap();
+    assert!(fail(&fleet, &["batch", "redrive", &batch], 1).await.contains("BATCH_NOT_FINISHED"));
+    succeed(&fleet, &["batch", "close", &batch]).await;
+    client.wait_for_status(&batch, "failed", PATIENCE).await.unwrap();
+
+    let listed = succeed(&fleet, &["batch", "failures", &batch]).await;
+    assert!(listed.contains("k1") && listed.contains("k2") && listed.contains("sales_id"), "{listed}");
+    let listed =
+        succeed(&fleet, &["batch", "failures", &batch, "--max", "1", "--output-format", "json"]).await;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((listed["data"].as_array().unwrap().len(), &listed["has_more"]), (1, &Value::Bool(true)));
+    assert_eq!(
+        succeed(&fleet, &["batch", "failures", &batch, "--kind", "records"]).await,
+        "nothing failed\n"
+    );
+
+    let terms = ["--kind", "chunks", "--term", "unique_record_key:=\"\"", "--output-format", "json"];
+    let again = succeed(&fleet, &[&["batch", "redrive", batch.as_str()], &terms[..]].concat()).await;
+    let again: Value = serde_json::from_str(&again).unwrap();
+    let id = again["id"].as_str().unwrap();
+    assert_eq!(again["redrive_of"], batch);
+    client.wait_for_status(id, "completed", PATIENCE).await.unwrap();
+    let report = succeed(&fleet, &["batch", "report", id]).await;
+    assert!(report.ends_with("balanced\n") && !report.contains("NOT"), "{report}");
+    let database = fleet.database().connect().await.unwrap();
+    database
+        .batch_execute("UPDATE batch_counters SET output_bytes = output_bytes + 1 WHERE slot = 3")
+        .await
+        .unwrap();
+    fail(&fleet, &["batch", "report", id, "--no-digests"], 1).await;
+}
+
+#[tokio::test]
 async fn keys_are_made_stored_listed_and_revoked() {
     let fleet = Fleet::start(FleetOptions::workers(0)).await.unwrap();
     fail(&fleet, &["tenant", "create", "acme"], 1).await;

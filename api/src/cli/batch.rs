@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::client::{BatchStatusAnswer, Client, Overview};
 use super::error::CliError;
+use super::failed::{self, FailuresArgs, RedriveArgs, ReportArgs};
 use super::run::{self, RunArgs};
 use super::table::{count, table};
 use super::{Globals, say, watch};
@@ -24,6 +25,13 @@ pub enum BatchCommand {
     Watch(BatchId),
     /// List live batches and those that ended within the last hour
     List,
+    /// List what failed in a batch, and why
+    Failures(FailuresArgs),
+    /// Do failed work of a batch again, as a batch of its own
+    #[command(after_help = failed::REDRIVE_HELP)]
+    Redrive(RedriveArgs),
+    /// Check that everything in a batch is accounted for; the exit code is 1 when it is not
+    Report(ReportArgs),
     /// Cancel a batch: queued records and results that were not pulled are dropped
     Cancel(BatchId),
     /// Close a batch: it takes no more records, and finishes those that it has
@@ -36,6 +44,13 @@ pub struct BatchId {
     /// The batch's id
     #[arg(value_name = "ID")]
     id: uuid::Uuid,
+}
+
+impl BatchId {
+    /// The id as it stands in paths.
+    pub fn id(&self) -> String {
+        self.id.to_string()
+    }
 }
 
 /// `millrace batch status`.
@@ -59,6 +74,9 @@ pub async fn run(globals: &Globals, command: BatchCommand) -> Result<(), CliErro
         }
         BatchCommand::Watch(batch) => watch::watch(globals, &batch.id.to_string()).await,
         BatchCommand::List => list(globals).await,
+        BatchCommand::Failures(args) => failed::failures(globals, args).await,
+        BatchCommand::Redrive(args) => failed::redrive(globals, args).await,
+        BatchCommand::Report(args) => failed::report(globals, args).await,
         BatchCommand::Cancel(batch) => change(globals, batch, "cancelled").await,
         BatchCommand::Close(batch) => change(globals, batch, "closed").await,
     }

@@ -10,6 +10,7 @@ mod audit;
 mod batch;
 mod client;
 mod error;
+mod failed;
 mod profile;
 mod run;
 mod service;

@@ -63,10 +63,18 @@ impl Client {
             .await
     }
 
-    /// Takes finished chunks out of the output buffer; read the body as [`super::PullAnswer`].
-    pub async fn pull(&self, batch: &str) -> Result<Bytes, ClientError> {
-        let path = self.batch_path(&format!("/{}/chunkresults?max={PULL_CHUNKS}", segment(batch)));
-        self.send(&Call::get(path)).await
+    /// Reads finished chunks behind a cursor and leaves them in the output buffer; read the body as [`super::ReadAnswer`].
+    pub async fn results(&self, batch: &str, after: Option<&str>) -> Result<Bytes, ClientError> {
+        let after = after.map(|cursor| format!("&after={}", segment(cursor))).unwrap_or_default();
+        let rest = format!("/{}/results?max={PULL_CHUNKS}{after}", segment(batch));
+        self.send(&Call::get(self.batch_path(&rest))).await
+    }
+
+    /// Takes everything up to a cursor out of the output buffer. May be repeated.
+    pub async fn acknowledge(&self, batch: &str, cursor: &str) -> Result<(), ClientError> {
+        let path = self.batch_path(&format!("/{}/results/ack", segment(batch)));
+        self.send_for::<Value>(&Call::json(Method::POST, path, &json!({ "cursor": cursor }))?).await?;
+        Ok(())
     }
 
     /// Status of a batch.
@@ -83,6 +91,31 @@ impl Client {
     pub async fn change_batch(&self, batch: &str, status: &str) -> Result<BatchStatusAnswer, ClientError> {
         let path = self.batch_path(&format!("/{}", segment(batch)));
         self.send_for(&Call::json(Method::PATCH, path, &json!({ "batch_status": status }))?).await
+    }
+
+    /// One page of a batch's failures behind the cursor `after`, which is empty for the first.
+    pub async fn failures(
+        &self,
+        batch: &str,
+        kind: &str,
+        max: usize,
+        after: &str,
+    ) -> Result<Value, ClientError> {
+        let after = segment(after);
+        let rest = format!("/{}/failures?kind={kind}&max={max}&after={after}", segment(batch));
+        self.send_for(&Call::get(self.batch_path(&rest))).await
+    }
+
+    /// Begins a redrive. The body names the new batch (`batch_id`), so it may be repeated when the answer is lost.
+    pub async fn redrive(&self, batch: &str, body: &Value) -> Result<Value, ClientError> {
+        let path = self.batch_path(&format!("/{}/redrive", segment(batch)));
+        self.send_for(&Call::json(Method::POST, path, body)?).await
+    }
+
+    /// Whether everything in a batch is accounted for.
+    pub async fn reconciliation(&self, batch: &str, digests: bool) -> Result<Value, ClientError> {
+        let rest = format!("/{}/reconciliation?digests={digests}", segment(batch));
+        self.send_for(&Call::get(self.batch_path(&rest))).await
     }
 
     /// The tenant's live and recent batches, as the server sends them.

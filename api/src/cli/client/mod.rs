@@ -20,7 +20,7 @@ pub use calls::{Compilation, Upload};
 pub use retry::Patience;
 use retry::{Outcome, Schedule, asked_wait};
 pub use wire::{
-    BatchStatusAnswer, ChunkResult, Created, NewBatch, Overview, Published, PullAnswer, Uploaded,
+    BatchStatusAnswer, ChunkResult, Created, NewBatch, Overview, Published, ReadAnswer, Uploaded,
 };
 
 use super::profile::Connection;

@@ -105,13 +105,17 @@ impl BatchStatusAnswer {
     }
 }
 
-/// Answer of `GET /batch/{id}/chunkresults`.
+/// Answer of `GET /batch/{id}/results`.
 #[derive(Debug, Deserialize)]
-pub struct PullAnswer<'a> {
+pub struct ReadAnswer<'a> {
     /// Finished chunks, in completion order.
     #[serde(borrow)]
     pub data: Vec<ChunkResult<'a>>,
-    /// The situation after this pull.
+    /// What to go on from, and to acknowledge.
+    pub next_cursor: String,
+    /// Whether the server holds something back that may come at any moment, or the page was too small.
+    pub has_more: bool,
+    /// The situation before this page was read.
     #[serde(default)]
     pub status: BatchStatusAnswer,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -26,9 +26,9 @@ pub struct World {
     pub batches: BTreeMap<String, Batch>,
     /// Statuses that the next pushes are answered with, instead of being done. 0: done, but the answer is a 503.
     pub push_faults: VecDeque<u16>,
-    /// For the next pulls: whether the answer gets lost after the results were taken out.
+    /// For the next reads: whether the answer gets lost.
     pub pull_losses: VecDeque<bool>,
-    /// Results that one pull gives at most.
+    /// Results that one read gives at most.
     pub pull_chunks: usize,
     /// The most chunks that may be finished and not pulled; more pushes get 429.
     pub output_chunks: usize,
@@ -49,6 +49,9 @@ pub struct Batch {
     pub state: String,
     chunks: BTreeMap<String, Value>,
     available: Vec<Value>,
+    /// Results in the order in which they are read, and how many of them are acknowledged.
+    order: Vec<Value>,
+    acknowledged: usize,
     completed: u64,
     records: u64,
 }
@@ -69,7 +72,8 @@ pub async fn start() -> (Shared, Client) {
         .route("/acme/api/v4/batch/{id}", patch(change))
         .route("/acme/api/v4/batch/{id}/status", get(status))
         .route("/acme/api/v4/batch/{id}/chunks", post(push))
-        .route("/acme/api/v4/batch/{id}/chunkresults", get(pull))
+        .route("/acme/api/v4/batch/{id}/results", get(results))
+        .route("/acme/api/v4/batch/{id}/results/ack", post(acknowledge))
         .with_state(Arc::clone(&world));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -84,11 +88,22 @@ fn refuse(status: u16, code: &str) -> Response {
 }
 
 impl Batch {
+    /// A closed batch is completed once nothing of it is left.
+    fn settle(&mut self) {
+        if self.state == "closed" && self.outstanding() == 0 {
+            self.state = "completed".to_owned();
+        }
+    }
+
+    fn outstanding(&self) -> usize {
+        self.available.len() + self.order.len() - self.acknowledged
+    }
+
     fn status(&self) -> Value {
         json!({
             "batch_status": self.state, "pipeline_status": "running",
             "chunks_submitted": self.chunks.len(), "chunks_completed": self.completed,
-            "chunks_available": self.available.len(),
+            "chunks_available": self.outstanding(),
             "record_submitted": self.records, "records_completed": self.records,
         })
     }
@@ -136,7 +151,7 @@ async fn push(State(world): State<Shared>, Path(id): Path<String>, body: Bytes) 
     if batch.state != "in_progress" {
         return refuse(409, "BATCH_NOT_OPEN");
     }
-    if batch.available.len() >= *output_chunks {
+    if batch.outstanding() >= *output_chunks {
         return refuse(429, "OUTPUT_BUFFER_FULL");
     }
     let body: Value = serde_json::from_slice(&body).unwrap();
@@ -161,7 +176,11 @@ async fn push(State(world): State<Shared>, Path(id): Path<String>, body: Bytes) 
     Json(status).into_response()
 }
 
-async fn pull(State(world): State<Shared>, Path(id): Path<String>) -> Response {
+async fn results(
+    State(world): State<Shared>,
+    Path(id): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
     let mut world = world.lock();
     let lost = world.pull_losses.pop_front().unwrap_or(false);
     let room = world.give.map_or(usize::MAX, |give| give.saturating_sub(world.given));
@@ -170,22 +189,38 @@ async fn pull(State(world): State<Shared>, Path(id): Path<String>) -> Response {
     if batch.state == "cancelled" {
         return refuse(409, "BATCH_CANCELLED");
     }
+    let status = batch.status();
+    let after = query.get("after").map_or(0, |cursor| cursor.parse().unwrap());
+    let from = batch.acknowledged.max(after);
     // Last finished first: never the order of the input.
-    let mut data = Vec::new();
-    while data.len() < most
+    while batch.order.len() < from + most
         && let Some(result) = batch.available.pop()
     {
-        data.push(result);
+        batch.order.push(result);
     }
-    if batch.state == "closed" && batch.available.is_empty() {
-        batch.state = "completed".to_owned();
-    }
-    let status = batch.status();
-    world.given += data.len();
+    batch.settle();
+    let to = batch.order.len().min(from + most);
+    let data = batch.order[from..to].to_vec();
     if lost {
         return refuse(500, "LOST_ANSWER");
     }
-    Json(json!({ "data": data, "status": status })).into_response()
+    world.given += data.len();
+    Json(json!({ "data": data, "next_cursor": to.to_string(), "has_more": false, "status": status }))
+        .into_response()
+}
+
+async fn acknowledge(
+    State(world): State<Shared>,
+    Path(id): Path<String>,
+    Json(body): Json<Value>,
+) -> Response {
+    let mut world = world.lock();
+    let Some(batch) = world.batches.get_mut(&id) else { return refuse(404, "BATCH_NOT_FOUND") };
+    let cursor: usize = body["cursor"].as_str().unwrap().parse().unwrap();
+    assert!(cursor <= batch.order.len(), "what nobody has read cannot be acknowledged");
+    batch.acknowledged = batch.acknowledged.max(cursor);
+    batch.settle();
+    Json(batch.status()).into_response()
 }
 
 async fn status(State(world): State<Shared>, Path(id): Path<String>) -> Response {

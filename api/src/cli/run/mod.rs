@@ -40,7 +40,7 @@ lists them.
 
 Full buffers make the run wait, not fail. After Ctrl-C, a crash or an outage, the same command with --resume goes on: \
 which results are in the output is kept in OUTPUT.millrace until the run is complete. No row is lost or doubled: results \
-that the server gave and that never arrived are calculated again. With `-` for input or output a run cannot be resumed.
+leave the server only once they are in the files. With `-` for input or output a run cannot be resumed.
 
 Examples:
   millrace batch run demo/sales --input sales.csv --output totals.csv --key sales_id
@@ -104,7 +104,8 @@ pub struct RunArgs {
     quiet: bool,
 }
 
-fn parameter(text: &str) -> Result<(String, Value), String> {
+/// Reads `NAME=VALUE`, a text or blank, or `NAME:=JSON`.
+pub fn parameter(text: &str) -> Result<(String, Value), String> {
     let (name, value) =
         text.split_once('=').ok_or("write it as NAME=VALUE, for example tax=0.19".to_owned())?;
     let (name, value) = match name.strip_suffix(':') {
