@@ -228,8 +228,8 @@ pub struct InputSources {
 }
 
 impl InputSources {
-    /// The input of a recipe that is made from a dataset's member (contract 4.7): the member's values over the global ones,
-    /// as far as the recipe has such inputs. Whether it is a valid input is told by [`Data::check`].
+    /// The input of a recipe that is made from a dataset's member (contract 4.7): the member's values over the global
+    /// ones, as far as the recipe has such inputs. Whether it is a valid input is told by [`Data::check`].
     pub fn recipe_input(&self, member: &Data, global: &Data) -> Data {
         let mut input = Data::default();
         for (name, parameter) in &self.pairs {

@@ -5,6 +5,7 @@
 //! up: a group of changes is one update for each recipe and batch. Nothing is ever unlinked, and COMPLETED is final,
 //! so that durations only grow in number.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Add, AddAssign};
 
 use super::job::JobStatus;
@@ -300,4 +301,12 @@ impl AddAssign for NodeMetrics {
         self.job += other.job;
         self.seed += other.seed;
     }
+}
+
+/// `job_metrics` of a chain of batches side by side (contract 2.5): every node that a batch has, with one entry for
+/// each batch, none where it has no such node.
+pub fn side_by_side(batches: &[BTreeMap<String, NodeMetrics>]) -> BTreeMap<&str, Vec<Option<NodeMetrics>>> {
+    let names: BTreeSet<&str> = batches.iter().flat_map(|batch| batch.keys().map(String::as_str)).collect();
+    let entries = |name: &str| batches.iter().map(|batch| batch.get(name).copied()).collect();
+    names.into_iter().map(|name| (name, entries(name))).collect()
 }

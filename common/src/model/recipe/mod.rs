@@ -20,7 +20,7 @@
 //! | 4.2–4.4 | what becomes of existing recipes | [`treatment`], [`pair`] |
 //! | 4.1–4.4 | lives of recipes and batches | [`recipe_step`], [`recipe_batch_step`] |
 //! | 4.4, 4.5 | copied, redone and superseded nodes, through sub-recipes | [`ReprocessPlan`] |
-//! | 4.8 | metrics as counters | [`RecipeCounts`], [`BatchCounts`], [`NodeMetrics`] |
+//! | 4.8, 2.5 | metrics as counters; of a chain of batches | [`RecipeCounts`], [`BatchCounts`], [`NodeMetrics`], [`side_by_side`] |
 //! | 4.10 | the difference of two revisions | [`Diff`] |
 //! | 5.5 | forced nodes of one recipe, checked strictly | [`check_forced`] |
 //! | 6.1 | the life of a job | [`job_step`] |
@@ -90,7 +90,7 @@ pub use life::{
     recipe_step,
 };
 pub use manifest::{JobConfiguration, JobError, Manifest};
-pub use metrics::{BatchCounts, Delta, Durations, JobCounts, NodeMetrics, RecipeCounts, Took};
+pub use metrics::{BatchCounts, Delta, Durations, JobCounts, NodeMetrics, RecipeCounts, Took, side_by_side};
 pub use node_set::{NodeIndex, NodeSet};
 pub use reader::Place;
 pub use reprocess::{

@@ -9,8 +9,17 @@ use serde_json::{Map, Number, Value};
 
 use super::finding::MAX_FINDINGS;
 
-/// A key that stands twice in one object: the keys and positions that lead to it, itself the last.
-pub(super) type Duplicate = Vec<String>;
+/// A key that stands twice in one object: what leads to it, itself the last.
+pub(super) type Duplicate = Vec<Segment>;
+
+/// A step on the way into a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Segment {
+    /// The value of a key.
+    Key(String),
+    /// An item of a list.
+    Index(usize),
+}
 
 /// Reads JSON. The last of equal keys counts, as everywhere; at most [`MAX_FINDINGS`] duplicates are told.
 pub(super) fn read(text: &str) -> Result<(Value, Vec<Duplicate>), serde_json::Error> {
@@ -22,7 +31,7 @@ pub(super) fn read(text: &str) -> Result<(Value, Vec<Duplicate>), serde_json::Er
 }
 
 struct Found {
-    path: RefCell<Vec<String>>,
+    path: RefCell<Vec<Segment>>,
     duplicates: RefCell<Vec<Duplicate>>,
 }
 
@@ -70,10 +79,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        self.0.path.borrow_mut().push("0".to_owned());
+        self.0.path.borrow_mut().push(Segment::Index(0));
         while let Some(item) = access.next_element_seed(self)? {
             items.push(item);
-            self.step(items.len().to_string());
+            self.step(Segment::Index(items.len()));
         }
         self.0.path.borrow_mut().pop();
         Ok(Value::Array(items))
@@ -81,9 +90,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        self.0.path.borrow_mut().push(String::new());
+        self.0.path.borrow_mut().push(Segment::Key(String::new()));
         while let Some(key) = access.next_key::<String>()? {
-            self.step(key.clone());
+            self.step(Segment::Key(key.clone()));
             if map.contains_key(&key) {
                 let mut duplicates = self.0.duplicates.borrow_mut();
                 if duplicates.len() < MAX_FINDINGS {
@@ -99,7 +108,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
 }
 
 impl Seed<'_> {
-    fn step(self, last: String) {
+    fn step(self, last: Segment) {
         if let Some(step) = self.0.path.borrow_mut().last_mut() {
             *step = last;
         }

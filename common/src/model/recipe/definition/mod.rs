@@ -13,7 +13,7 @@ use super::finding::Finding;
 use super::interface::Interface;
 use super::names::DefinitionError;
 use super::reader::{Place, Reader, present};
-use super::text;
+use super::text::{self, Segment};
 
 pub use check::{Catalog, JobTypeEntry, RecipeTypeEntry};
 
@@ -149,13 +149,15 @@ impl RecipeDefinition {
         };
         let mut reader = Reader::new(DefinitionError::InvalidDefinition);
         for path in &duplicates {
-            let keys: Vec<&str> = path.iter().map(String::as_str).collect();
-            let (name, what) = match keys.as_slice() {
-                ["nodes", _] => (DefinitionError::DuplicateNode, "the node is defined twice"),
-                ["nodes", _, "input", _] => (DefinitionError::NodeInterface, "the input is connected twice"),
+            let is = |at: usize, key: &str| matches!(path.get(at), Some(Segment::Key(own)) if own == key);
+            let (name, what) = match path.len() {
+                2 if is(0, "nodes") => (DefinitionError::DuplicateNode, "the node is defined twice"),
+                4 if is(0, "nodes") && is(2, "input") => {
+                    (DefinitionError::NodeInterface, "the input is connected twice")
+                }
                 _ => (DefinitionError::InvalidDefinitionJson, "the key stands twice in its object"),
             };
-            at_path(place, &keys, &mut |place| reader.report(name, place, what));
+            at_path(place, path, &mut |place| reader.report(name, place, what));
         }
         let definition = Self::read(&mut reader, &value, place);
         reader.finish(definition)
@@ -219,10 +221,11 @@ impl RecipeDefinition {
     }
 }
 
-fn at_path(place: Place<'_>, keys: &[&str], then: &mut dyn FnMut(Place<'_>)) {
-    match keys {
+fn at_path(place: Place<'_>, path: &[Segment], then: &mut dyn FnMut(Place<'_>)) {
+    match path {
         [] => then(place),
-        [key, rest @ ..] => at_path(place.key(key), rest, then),
+        [Segment::Key(key), rest @ ..] => at_path(place.key(key), rest, then),
+        [Segment::Index(at), rest @ ..] => at_path(place.index(*at), rest, then),
     }
 }
 

@@ -355,8 +355,14 @@ fn what_is_defined_twice_is_seen_in_the_text() {
             (DefinitionError::InvalidDefinitionJson, "nodes.n.dependencies"),
             (DefinitionError::NodeInterface, "nodes.n.input.a"),
             (DefinitionError::DuplicateNode, "nodes.n"),
-            (DefinitionError::InvalidDefinitionJson, "nodes.n.dependencies.0.name"),
+            (DefinitionError::InvalidDefinitionJson, "nodes.n.dependencies[0].name"),
         ]
+    );
+    let deep = RecipeDefinition::parse_text(&"[".repeat(100_000), Place::root("definition")).unwrap_err();
+    assert_eq!(
+        deep[0].name,
+        DefinitionError::InvalidDefinitionJson,
+        "as deep as the reader goes, and no deeper"
     );
     let broken = RecipeDefinition::parse_text("{\n\"nodes\": ", Place::root("definition")).unwrap_err();
     assert_eq!(broken[0].name, DefinitionError::InvalidDefinitionJson);

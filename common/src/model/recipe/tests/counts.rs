@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::model::recipe::{
-    BatchCounts, Delta, Durations, JobCounts, JobStatus, NodeMetrics, RecipeCounts, Took,
+    BatchCounts, Delta, Durations, JobCounts, JobStatus, NodeMetrics, RecipeCounts, Took, side_by_side,
 };
 
 /// Recipes of two batches that share jobs and sub-recipes, with the counters that are kept of them.
@@ -205,4 +205,18 @@ fn means_are_rounded_half_up() {
     durations += Durations::one(-5);
     assert_eq!((durations.mean(), durations.shortest(), durations.longest()), (Some(1), Some(0), Some(2)));
     assert_eq!(Durations::default().mean(), None);
+}
+
+#[test]
+fn chains_are_compared_node_by_node() {
+    let one = NodeMetrics::job_linked(JobStatus::Failed, Took::default());
+    let none = NodeMetrics::default();
+    let batch = |nodes: &[(&str, NodeMetrics)]| {
+        nodes.iter().map(|(name, node)| ((*name).to_owned(), *node)).collect()
+    };
+    let batches = [batch(&[("a", one), ("b", none)]), batch(&[("b", one), ("c", one)])];
+    let expected =
+        [("a", vec![Some(one), None]), ("b", vec![Some(none), Some(one)]), ("c", vec![None, Some(one)])];
+    assert_eq!(side_by_side(&batches), expected.into());
+    assert!(side_by_side(&[]).is_empty());
 }

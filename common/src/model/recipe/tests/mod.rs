@@ -7,6 +7,7 @@ mod diffs;
 mod echoes;
 mod evaluations;
 mod graphs;
+mod hostile;
 mod lives;
 mod manifests;
 mod requests;
