@@ -2,32 +2,42 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::openapi::schemas::Health;
 use crate::state::AppState;
 
 /// How long the database may take to give a sign of life.
 const PING: Duration = Duration::from_secs(2);
 
 /// The three routes; none needs a credential.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/health", get(health))
-        .route("/livez", get(async || Json(json!({"status": "UP"}))))
-        .route("/readyz", get(readiness))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(alive)).routes(routes!(readiness))
+}
+
+/// Whether this process lives.
+#[utoipa::path(get, path = "/livez", tag = "Server", operation_id = "getLiveness",
+    responses((status = 200, description = "It does.", body = Health)))]
+async fn alive() -> Response {
+    answer(true, json!({}))
 }
 
 /// Whether this process serves requests, without asking the buffers behind it.
+#[utoipa::path(get, path = "/health", tag = "Server", operation_id = "getHealth",
+    responses((status = 200, description = "It does.", body = Health), (status = 503, description = "It is starting.", body = Health)))]
 async fn health(State(state): State<AppState>) -> Response {
     answer(state.is_ready(), json!({}))
 }
 
 /// Whether this process serves requests and reaches both buffers.
+#[utoipa::path(get, path = "/readyz", tag = "Server", operation_id = "getReadiness",
+    responses((status = 200, description = "It does.", body = Health), (status = 503, description = "It does not.", body = Health)))]
 async fn readiness(State(state): State<AppState>) -> Response {
     let started = state.is_ready();
     let database = matches!(tokio::time::timeout(PING, state.store.ping()).await, Ok(Ok(())));

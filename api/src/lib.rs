@@ -5,12 +5,14 @@ pub mod auth;
 pub mod body;
 pub mod cli;
 pub mod error;
+pub mod extract;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod health;
 pub mod https;
 pub mod memory;
 pub mod middleware;
+pub mod openapi;
 #[cfg(test)]
 mod properties;
 pub mod push;
@@ -35,6 +37,7 @@ use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -67,17 +70,25 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
 }
 
+/// The routes whose callers are asked for what `auth/demands.rs` lists.
+fn guarded_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().merge(spark::routes()).merge(admin::routes())
+}
+
+/// The routes that serve everybody, even before the database is ready.
+fn open_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().merge(health::routes()).merge(openapi::routes())
+}
+
 /// All routes with everything around them.
 pub fn router(state: AppState) -> Router {
     let trust_forwarded_for = state.config.http.trust_forwarded_for;
-    let routes = Router::new()
-        .merge(spark::routes())
-        .merge(admin::routes())
+    let routes = Router::from(guarded_routes())
         .route_layer(from_fn_with_state(state.clone(), auth::authenticate))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(state.clone(), middleware::when_ready))
-        .merge(health::routes())
+        .merge(Router::from(open_routes()))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(state);
     // Paths are made tolerant before they are matched.

@@ -1,5 +1,6 @@
 //! The `millrace-api` server.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +26,8 @@ struct Options {
 enum Command {
     /// Bring the database's schema up to date, and end.
     Migrate,
+    /// Write the OpenAPI document of all routes to standard output.
+    Openapi,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -32,6 +35,10 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     let options = Options::parse();
+    if let Some(Command::Openapi) = options.command {
+        std::io::stdout().write_all(millrace_api::openapi::text()?.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let code = startup::run(&options.server, async |config, shutdown| match options.command {
         Some(Command::Migrate) => {
             let store = Store::open(&config.database, "millrace-migrate")?;
@@ -41,7 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
             }
             Ok(())
         }
-        None => millrace_api::serve(config, options.migrate, shutdown).await,
+        Some(Command::Openapi) | None => millrace_api::serve(config, options.migrate, shutdown).await,
     } as Result<(), ServeError>)?;
     Ok(code)
 }

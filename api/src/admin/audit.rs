@@ -1,12 +1,14 @@
 //! `GET …/audit`: who changed what in the tenant.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use millrace_common::store::{AuditEntry, AuditFilter};
 use serde_json::{Value, json};
 
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::extract::Query;
+use crate::openapi::schemas::AuditPage;
 use crate::spark::time::timestamp;
 use crate::state::AppState;
 
@@ -16,6 +18,14 @@ const DEFAULT: i64 = 100;
 const MOST: i64 = 1_000;
 
 /// Entries in the order of their making: those after `after`, or else the last ones.
+#[utoipa::path(get, path = "/{tenant}/api/v4/audit", tag = "Identity", operation_id = "listAudit",
+    params(
+        ("after" = Option<i64>, Query, minimum = 0, description = "Entries after this number; the last ones when absent."),
+        ("max" = Option<i64>, Query, minimum = 1, description = "At most so many, 100 when absent, never more than 1,000."),
+        ("actor" = Option<String>, Query, description = "Only what this one did."),
+        ("action" = Option<String>, Query, description = "Only this.", example = json!("batch.create")),
+    ),
+    responses((status = 200, description = "Entries, in the order of their making.", body = AuditPage)))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -1,7 +1,7 @@
 //! `GET`, `POST …/keys` and `DELETE …/keys/{id}`: the keys of a tenant.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use millrace_common::model::{Scope, Scopes};
@@ -13,6 +13,8 @@ use uuid::Uuid;
 use crate::auth::Auth;
 use crate::body::read_json;
 use crate::error::ApiError;
+use crate::extract::Path;
+use crate::openapi::schemas::{CreateKey, CreatedKey, List, ListedKey, RevokedKey};
 use crate::spark::time::{self, timestamp};
 use crate::state::AppState;
 
@@ -67,6 +69,9 @@ impl CreateRequest {
 }
 
 /// Makes a key, and shows it this once.
+#[utoipa::path(post, path = "/{tenant}/api/v4/keys", tag = "Identity", operation_id = "createKey",
+    request_body(content = CreateKey, example = json!({"owner": "ann", "groups": ["analysts"], "scopes": ["batch", "execute"]})),
+    responses((status = 201, description = "The key, shown this once.", body = CreatedKey)))]
 pub(super) async fn create(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -92,6 +97,8 @@ pub(super) async fn create(
 }
 
 /// The keys of the tenant, without the keys themselves.
+#[utoipa::path(get, path = "/{tenant}/api/v4/keys", tag = "Identity", operation_id = "listKeys",
+    responses((status = 200, description = "The keys.", body = List<ListedKey>)))]
 pub(super) async fn list(State(state): State<AppState>, Auth(caller): Auth) -> Result<Json<Value>, ApiError> {
     let keys = state.store.keys(&caller.tenant).await?;
     let data: Vec<Value> = keys
@@ -109,6 +116,8 @@ pub(super) async fn list(State(state): State<AppState>, Auth(caller): Auth) -> R
 }
 
 /// Makes a key useless: at once on this server, within seconds on others.
+#[utoipa::path(delete, path = "/{tenant}/api/v4/keys/{id}", tag = "Identity", operation_id = "revokeKey",
+    params(("id" = String, Path, description = "The id of the key.")), responses((status = 200, description = "It is revoked.", body = RevokedKey)))]
 pub(super) async fn revoke(
     State(state): State<AppState>,
     Auth(caller): Auth,

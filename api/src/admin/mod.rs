@@ -3,15 +3,15 @@
 mod audit;
 mod keys;
 
-use axum::Router;
-use axum::routing::{delete, get};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::state::AppState;
 
 /// The routes.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/{tenant}/api/v4/keys", get(keys::list).post(keys::create))
-        .route("/{tenant}/api/v4/keys/{id}", delete(keys::revoke))
-        .route("/{tenant}/api/v4/audit", get(audit::list))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(audit::list))
 }

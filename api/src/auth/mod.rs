@@ -24,6 +24,7 @@ use crate::error::ApiError;
 use crate::middleware::{self, tenant_of};
 use crate::state::AppState;
 
+pub(crate) use demands::demand;
 pub use demands::{DEMANDS, Demand};
 pub use jwt::IssuersError;
 pub use keys::{Identity, KeyCache};

@@ -4,6 +4,7 @@ use axum::Json;
 use millrace_common::store::ServiceVersion;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::time::timestamp;
@@ -13,7 +14,7 @@ use crate::middleware;
 pub const COMPILER_VERSION: &str = concat!("Millrace_v", env!("CARGO_PKG_VERSION"));
 
 /// `response_meta` of a v3 answer.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[expect(missing_docs, reason = "the fields are those of contract 4.3")]
 pub struct Meta {
     pub service_id: Option<Uuid>,

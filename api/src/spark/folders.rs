@@ -1,16 +1,17 @@
 //! Folders (contract 4.2).
 
-use axum::extract::{Path, Request, State};
+use axum::Json;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use millrace_common::model::Caller;
 use millrace_common::store::{Folder, FolderFilter, FolderUpdate, NewFolder, StoreError};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::envelope::v1;
@@ -21,7 +22,12 @@ use super::time::{self, timestamp};
 use crate::auth::Auth;
 use crate::body::{read_body, read_json};
 use crate::error::ApiError;
+use crate::extract::Path;
 use crate::middleware;
+use crate::openapi::schemas::{
+    Category, CoverImage, CreateFolder, CreatedFolderAnswer, FolderAnswer, ListFolders, UpdateFolder, V1,
+    V1Page,
+};
 use crate::state::AppState;
 
 /// Largest cover image, in bytes.
@@ -41,19 +47,27 @@ const CATEGORIES: [(&str, &str); 6] = [
 ];
 
 /// The routes; their words are in lower case, see [`crate::middleware::tolerate_path`].
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/api/v1/product/create", post(create))
-        .route("/api/v1/product/getproduct/{folder}", get(show))
-        .route("/api/v1/product/list", post(list))
-        .route("/api/v1/product/isproductexists/{folder}", post(exists).get(exists))
-        .route("/api/v1/product/update/{id}", post(update))
-        .route("/api/v1/product/delete/{id}", delete(remove))
-        .route("/api/v1/product/uploadcoverimage", post(upload_cover_image))
-        .route("/api/v1/product/coverimage/{id}", get(cover_image))
-        .route("/api/v1/lookup/getcategories", get(categories))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(show))
+        .routes(routes!(list))
+        .routes(routes!(exists))
+        .routes(routes!(update))
+        .routes(routes!(remove))
+        .routes(routes!(upload_cover_image))
+        .routes(routes!(cover_image))
+        .routes(routes!(categories))
 }
 
+/// Creates a folder.
+#[utoipa::path(post, path = "/api/v1/product/create", tag = "Folders", operation_id = "createFolder",
+    request_body(description = "A form, or the same fields as JSON. A multipart form may have a file `CoverImage`.", content(
+        (CreateFolder = "application/x-www-form-urlencoded", example = json!({"Name": "pricing", "Category": "Pricing"})),
+        (CreateFolder = "multipart/form-data"),
+        (CreateFolder = "application/json"),
+    )),
+    responses((status = 200, description = "The folder; or, with `errorCode`, that there is one of this name already.", body = CreatedFolderAnswer)))]
 async fn create(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -117,6 +131,9 @@ fn read_date(text: Option<&str>, field: &str) -> Result<Option<DateTime<Utc>>, A
     Ok(Some(date))
 }
 
+/// A folder, with its services.
+#[utoipa::path(get, path = "/api/v1/product/getproduct/{folder}", tag = "Folders", operation_id = "getFolder",
+    responses((status = 200, description = "The folder, and its first services.", body = V1<FolderAnswer>)))]
 async fn show(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -171,6 +188,10 @@ struct SearchTerm {
     value: Value,
 }
 
+/// Lists folders.
+#[utoipa::path(post, path = "/api/v1/product/list", tag = "Folders", operation_id = "listFolders",
+    request_body(content = Option<ListFolders>, example = json!({"search": [{"field": "name", "value": "sales"}], "page": 1, "pageSize": 10})),
+    responses((status = 200, description = "A page of folders.", body = V1Page<FolderAnswer>)))]
 async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -225,6 +246,9 @@ async fn list(
     })))
 }
 
+/// Whether a folder exists; 200 also when it does not.
+#[utoipa::path(method(get, post), path = "/api/v1/product/isproductexists/{folder}", tag = "Folders", operation_id = "folderExists",
+    responses((status = 200, description = "Whether it does.", body = V1<bool>)))]
 async fn exists(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -244,6 +268,10 @@ struct UpdateRequest {
     launch_date: Option<String>,
 }
 
+/// Changes what is said about a folder.
+#[utoipa::path(post, path = "/api/v1/product/update/{id}", tag = "Folders", operation_id = "updateFolder",
+    params(("id" = String, Path, description = "The folder, by id or name.", example = json!("sales"))), request_body(content = UpdateFolder, example = json!({"description": "All about sales"})),
+    responses((status = 200, description = "It is changed.", body = V1<Value>)))]
 async fn update(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -266,6 +294,9 @@ async fn update(
     Ok(v1(Value::Null))
 }
 
+/// Deletes a folder with all its services.
+#[utoipa::path(delete, path = "/api/v1/product/delete/{id}", tag = "Folders", operation_id = "deleteFolder",
+    params(("id" = String, Path, description = "The folder, by id or name.", example = json!("sales"))), responses((status = 200, description = "It is gone, with its services.", body = V1<Value>)))]
 async fn remove(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -287,6 +318,10 @@ async fn folder_id(state: &AppState, caller: &Caller, text: &str) -> Result<Uuid
     folder.map(|folder| folder.id).ok_or_else(|| no_folder(text))
 }
 
+/// Gives a folder an image.
+#[utoipa::path(post, path = "/api/v1/product/uploadcoverimage", tag = "Folders", operation_id = "uploadCoverImage",
+    request_body(content = CoverImage, content_type = "multipart/form-data"),
+    responses((status = 200, description = "It is stored.", body = V1<Value>), (status = 404)))]
 async fn upload_cover_image(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -333,6 +368,12 @@ fn image_type(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// A folder's image.
+#[utoipa::path(get, path = "/api/v1/product/coverimage/{id}", tag = "Folders", operation_id = "getCoverImage",
+    params(("id" = String, Path, description = "The id of the folder.")),
+    responses((status = 200, description = "The image.", content(
+        (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/gif"), (Vec<u8> = "image/webp"),
+    ))))]
 async fn cover_image(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -349,6 +390,9 @@ async fn cover_image(
     Ok(([(header::CONTENT_TYPE, document.media_type)], document.content).into_response())
 }
 
+/// Categories that folders have or may have.
+#[utoipa::path(get, path = "/api/v1/lookup/getcategories", tag = "Folders", operation_id = "listCategories",
+    responses((status = 200, description = "The categories.", body = V1<Vec<Category>>)))]
 async fn categories(State(state): State<AppState>, Auth(caller): Auth) -> Result<Json<Value>, ApiError> {
     let mut keys: Vec<(String, String)> =
         CATEGORIES.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

@@ -12,13 +12,13 @@ pub mod time;
 pub mod token;
 pub mod webhooks;
 
-use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::state::AppState;
 
 /// Every route of the protocol.
-pub fn routes() -> Router<AppState> {
-    Router::new()
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
         .merge(token::routes())
         .merge(settings::routes())
         .merge(folders::routes())

@@ -1,24 +1,29 @@
 //! `GET /api/v1/config/GetSparkConfiguration` (contract 4.5): what the server allows, as a map of strings.
 
+use axum::Json;
 use axum::extract::State;
-use axum::routing::get;
-use axum::{Json, Router};
 use millrace_common::store::StoreError;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::envelope::{COMPILER_VERSION, v1};
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::openapi::schemas::V1;
 use crate::state::AppState;
 
 /// Bytes of a megabyte (contract 0.6).
 const MEGABYTE: i64 = 1_000_000;
 
 /// The route.
-pub fn routes() -> Router<AppState> {
-    Router::new().route("/api/v1/config/getsparkconfiguration", get(configuration))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(configuration))
 }
 
+/// What the server allows.
+#[utoipa::path(get, path = "/api/v1/config/getsparkconfiguration", tag = "Server", operation_id = "getConfiguration",
+    responses((status = 200, description = "Limits, as a map of texts.", body = V1<std::collections::BTreeMap<String, String>>)))]
 async fn configuration(State(state): State<AppState>, Auth(caller): Auth) -> Result<Json<Value>, ApiError> {
     let tenant = state.store.tenant(&caller.tenant).await?.ok_or(StoreError::NotFound("tenant"))?;
     let megabytes = |bytes: i64| (bytes / MEGABYTE).to_string();

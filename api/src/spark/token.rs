@@ -1,30 +1,40 @@
 //! OAuth2 client credentials over API keys (contract 4.1): `client_id` is a key's id, `client_secret` the key itself.
 
-use axum::extract::{Path, Request, State};
+use axum::Json;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use chrono::Utc;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::forms::read_form;
 use crate::auth::{TOKEN_LIFE, issue_token};
 use crate::error::ApiError;
+use crate::extract::Path;
 use crate::middleware;
+use crate::openapi::schemas::{Token, TokenRefusal, TokenRequest};
 use crate::state::AppState;
 
 /// Largest token request, in bytes.
 const FORM_BYTES: usize = 20_000;
 
 /// The route.
-pub fn routes() -> Router<AppState> {
-    Router::new().route("/auth/realms/{tenant}/protocol/openid-connect/token", post(token))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(token))
 }
 
 /// Answers a token. The request's own `Authorization` is ignored: the SDK sends junk there. Bad credentials are 400,
 /// because a 401 makes the SDK ask for a token again.
+#[utoipa::path(post, path = "/auth/realms/{tenant}/protocol/openid-connect/token", tag = "Identity", operation_id = "issueToken",
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "A token.", body = Token),
+        (status = 400, description = "The credentials are wrong; or the request cannot be read.", content((TokenRefusal = "application/json"), )),
+        (status = 429),
+    ))]
 async fn token(
     State(state): State<AppState>,
     Path(tenant): Path<String>,

@@ -249,6 +249,7 @@ async fn keys_are_fetched_again_when_they_rotate_and_kept_while_the_issuer_is_aw
             let keys = keys.lock().clone();
             async move { keys.map(|keys| Json(json!({"keys": keys}))).ok_or(axum::http::StatusCode::BAD_GATEWAY) }
         };
+        #[expect(clippy::disallowed_methods, reason = "these routes are the test's own")]
         Router::new().route("/certs", get(serve))
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -60,6 +60,7 @@ pub struct Batch {
 pub type Shared = Arc<Mutex<World>>;
 
 /// Starts a server; gives a client for it too.
+#[expect(clippy::disallowed_methods, reason = "these routes are the test's own")]
 pub async fn start() -> (Shared, Client) {
     let world = Shared::default();
     {

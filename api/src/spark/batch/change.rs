@@ -16,9 +16,16 @@ use crate::auth::Auth;
 use crate::body::read_body;
 use crate::error::ApiError;
 use crate::middleware;
+use crate::openapi::schemas::ChangeBatch;
 use crate::state::AppState;
 
 /// Closes or cancels the batch, changes its terms, or both at once; asking for what it is already is fine.
+#[utoipa::path(patch, path = "/{tenant}/api/v4/batch/{id}", tag = "Batches", operation_id = "changeBatch",
+    params(("id" = String, Path, description = "The batch.")), request_body(content = ChangeBatch, example = json!({"batch_status": "closed"})),
+    responses(
+        (status = 200, description = "The batch after the change.", body = BatchBody),
+        (status = 409, description = "The state of the batch forbids it: it is cancelled or finished."),
+    ))]
 pub(super) async fn change(
     State(state): State<AppState>,
     Auth(caller): Auth,

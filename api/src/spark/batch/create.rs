@@ -19,6 +19,7 @@ use crate::auth::Auth;
 use crate::body::{Media, read_body};
 use crate::error::ApiError;
 use crate::middleware;
+use crate::openapi::schemas::CreateBatch;
 use crate::spark::services::{inspect, resolve_version};
 use crate::spark::webhooks;
 use crate::state::AppState;
@@ -143,6 +144,19 @@ impl CreateRequest {
 }
 
 /// Creates a batch.
+#[utoipa::path(post, path = "/{tenant}/api/v4/batch", tag = "Batches", operation_id = "createBatch",
+    request_body(content = CreateBatch, example = json!({"service": "sales/SalesExample", "unique_record_key": "sales_id", "output": "total"})),
+    responses(
+        (status = 200, description = "The batch, with its status.", body = BatchBody, links(
+            ("status" = (operation_id = "getBatchStatus", parameters(("tenant" = "$request.path.tenant"), ("id" = "$response.body#/id")))),
+            ("information" = (operation_id = "getBatch", parameters(("tenant" = "$request.path.tenant"), ("id" = "$response.body#/id")))),
+            ("push" = (operation_id = "pushChunks", parameters(("tenant" = "$request.path.tenant"), ("id" = "$response.body#/id")))),
+            ("pull" = (operation_id = "pullResults", parameters(("tenant" = "$request.path.tenant"), ("id" = "$response.body#/id")))),
+            ("change" = (operation_id = "changeBatch", parameters(("tenant" = "$request.path.tenant"), ("id" = "$response.body#/id")))),
+        )),
+        (status = 404, description = "There is no such service, version or folder."),
+        (status = 429, description = "The tenant has not enough free capacity, or a rate limit is reached. Wait for `Retry-After`."),
+    ))]
 pub(super) async fn create(
     State(state): State<AppState>,
     Auth(caller): Auth,

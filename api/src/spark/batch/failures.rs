@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use millrace_common::model::BatchState;
@@ -17,6 +17,8 @@ use super::cursor::{Cursor, Purpose};
 use super::pull::{cancelled, reserve};
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::extract::Query;
+use crate::openapi::schemas::FailurePage;
 use crate::state::AppState;
 
 /// Failures of a page that names no number.
@@ -102,6 +104,14 @@ pub(super) fn require_results(view: &BatchView) -> Result<(), ApiError> {
 }
 
 /// Lists failed chunks and failed records, a page at a time; looking changes nothing.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/{id}/failures", tag = "Batches", operation_id = "listFailures",
+    params(
+        ("id" = String, Path, description = "The batch."),
+        ("kind" = Option<String>, Query, pattern = "^(chunk|record|all)$", description = "Failed chunks, failed records, or both when absent."),
+        ("max" = Option<i64>, Query, minimum = 1, description = "At most so many, 100 when absent, never more than 1,000."),
+        ("after" = Option<String>, Query, description = "The cursor to go on from."),
+    ),
+    responses((status = 200, description = "What failed, and why.", body = FailurePage), (status = 409, description = "The batch is cancelled: nothing of it is told.")))]
 pub(super) async fn failures(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -19,12 +19,12 @@ pub mod wire;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::{get, post};
 use millrace_common::broker::{Publisher, Topology};
 use millrace_common::config::Config;
 use millrace_common::store::Store;
 use tokio::sync::Notify;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::error::ApiError;
 use crate::memory::MemoryBudget;
@@ -61,24 +61,24 @@ impl Batches {
 }
 
 /// The routes. `/batch/status` and `/batch/events` are literals and win over `/batch/{id}`.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/{tenant}/api/v4/batch", post(create::create))
-        .route("/{tenant}/api/v4/batch/status", get(overview::overview))
-        .route("/{tenant}/api/v4/batch/events", get(events::list))
-        .route("/{tenant}/api/v4/batch/{id}", get(read::info).patch(change::change))
-        .route("/{tenant}/api/v4/batch/{id}/status", get(read::status))
-        .route("/{tenant}/api/v4/batch/{id}/events", get(events::one))
-        .route("/{tenant}/api/v4/batch/{id}/deliveries", get(deliveries::list))
-        .route("/{tenant}/api/v4/batch/{id}/deliveries/{delivery}/redeliver", post(deliveries::redeliver))
-        .route("/{tenant}/api/v4/batch/{id}/chunks", post(push::push))
-        .route("/{tenant}/api/v4/batch/{id}/chunkresults", get(pull::pull))
-        .route("/{tenant}/api/v4/batch/{id}/chunkresults/{chunk_id}", get(pull::chunk))
-        .route("/{tenant}/api/v4/batch/{id}/results", get(pull::results))
-        .route("/{tenant}/api/v4/batch/{id}/results/ack", post(pull::acknowledge))
-        .route("/{tenant}/api/v4/batch/{id}/failures", get(failures::failures))
-        .route("/{tenant}/api/v4/batch/{id}/redrive", post(redrive::redrive))
-        .route("/{tenant}/api/v4/batch/{id}/reconciliation", get(reconciliation::reconciliation))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(create::create))
+        .routes(routes!(overview::overview))
+        .routes(routes!(events::list::list))
+        .routes(routes!(read::info, change::change))
+        .routes(routes!(read::status))
+        .routes(routes!(events::one::one))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::redeliver))
+        .routes(routes!(push::push))
+        .routes(routes!(pull::pull))
+        .routes(routes!(pull::chunk))
+        .routes(routes!(pull::results::results))
+        .routes(routes!(pull::results::acknowledge))
+        .routes(routes!(failures::failures))
+        .routes(routes!(redrive::redrive))
+        .routes(routes!(reconciliation::reconciliation))
 }
 
 /// Carries work to its end even when the client goes away and the handler is dropped.

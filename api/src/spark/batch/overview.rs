@@ -17,6 +17,8 @@ use crate::state::AppState;
 const REVISION: u32 = 1;
 
 /// The caller's batches, and the whole tenant's totals.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/status", tag = "Batches", operation_id = "describeBatches",
+    responses((status = 200, description = "Batches that are not finished, those that finished within the last hour, and the tenant.", body = OverviewBody)))]
 pub(super) async fn overview(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -14,6 +14,7 @@ use crate::auth::Auth;
 use crate::body::{DecodedBody, Media, read_body};
 use crate::error::ApiError;
 use crate::middleware;
+use crate::openapi::schemas::PushChunks;
 use crate::push::{DecodeError, Format, PushError, Target};
 use crate::state::AppState;
 
@@ -21,6 +22,20 @@ use crate::state::AppState;
 const RETRY_FULL: u64 = 1;
 
 /// Takes chunks into the batch.
+#[utoipa::path(post, path = "/{tenant}/api/v4/batch/{id}/chunks", tag = "Batches", operation_id = "pushChunks",
+    params(("id" = String, Path, description = "The batch.")),
+    request_body(description = "JSON, or the same document as BSON.", content(
+        (PushChunks = "application/json", example = json!({"chunks": [{"id": "c1", "data": {
+            "inputs": [["sales_id", "price", "quantity", "tax"], [1, 20, 65, 0.1], [2, 54.02, 100, 0.1]],
+            "parameters": {}, "summary": {"aggregation": [{"output_name": "total", "operator": "SUM"}]},
+        }}]})),
+        (Vec<u8> = "application/bson"),
+    )),
+    responses(
+        (status = 200, description = "All chunks are taken. The status, this push included, and the ids of the chunks.", body = PushBody),
+        (status = 409, description = "The batch is not open, or a chunk id is taken by other content."),
+        (status = 429, description = "A buffer is full, or a rate limit is reached. Nothing is taken; wait for `Retry-After`."),
+    ))]
 pub(super) async fn push(
     State(state): State<AppState>,
     Auth(caller): Auth,

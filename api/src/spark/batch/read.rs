@@ -11,6 +11,8 @@ use crate::middleware;
 use crate::state::AppState;
 
 /// The status response.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/{id}/status", tag = "Batches", operation_id = "getBatchStatus",
+    params(("id" = String, Path, description = "The batch.")), responses((status = 200, description = "The status.", body = StatusBody)))]
 pub(super) async fn status(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -22,6 +24,8 @@ pub(super) async fn status(
 }
 
 /// All about a batch.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/{id}", tag = "Batches", operation_id = "getBatch",
+    params(("id" = String, Path, description = "The batch.")), responses((status = 200, description = "What the batch is, sums, and what is in force for it.", body = InfoBody)))]
 pub(super) async fn info(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -1,10 +1,11 @@
 //! `GET …/batch/{id}/reconciliation`: is everything accounted for?
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use millrace_common::store::{Reconciliation, Tally};
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::access::{BatchId, visible_view};
@@ -12,6 +13,8 @@ use super::to_the_end;
 use super::wire::Timestamp;
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::extract::Query;
+use crate::openapi::schemas::any_object;
 use crate::state::AppState;
 
 /// So many reports are made at once; each holds a connection to the database.
@@ -20,7 +23,7 @@ static REPORTS: Semaphore = Semaphore::const_new(2);
 const RETRY_BUSY: u64 = 2;
 
 /// The report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(super) struct ReportBody {
     /// The batch.
     id: Uuid,
@@ -40,7 +43,7 @@ pub(super) struct ReportBody {
 }
 
 /// submitted = completed + failed + withdrawn + waiting + dropped (what waited when the batch was cancelled).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct TallyBody {
     submitted: i64,
     completed: i64,
@@ -51,6 +54,7 @@ struct TallyBody {
     pulled: i64,
     unpulled: i64,
     /// Rows less counters, for each number that has a counter; empty when they agree.
+    #[schema(schema_with = any_object)]
     drift: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -82,7 +86,7 @@ impl TallyBody {
 }
 
 /// Bytes in use, as the counters and as the rows have them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct Budgets {
     input_bytes: i64,
     input_bytes_by_rows: i64,
@@ -92,7 +96,7 @@ struct Budgets {
 }
 
 /// Equal for two runs of the same chunks with the same answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 struct DigestsBody {
     inputs: String,
     results: String,
@@ -124,6 +128,12 @@ impl ReportBody {
 }
 
 /// Compares a batch's rows with its counters. `digests=false` leaves out what reads every result.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/{id}/reconciliation", tag = "Batches", operation_id = "reconcileBatch",
+    params(
+        ("id" = String, Path, description = "The batch."),
+        ("digests" = Option<bool>, Query, description = "Whether there are digests, which needs every result to be read; true when absent."),
+    ),
+    responses((status = 200, description = "The report.", body = ReportBody)))]
 pub(super) async fn reconciliation(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -10,6 +10,7 @@ use millrace_common::store::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::access::{BatchId, may_see, visible_view};
@@ -22,12 +23,13 @@ use crate::auth::Auth;
 use crate::body::{Media, read_body};
 use crate::error::ApiError;
 use crate::middleware;
+use crate::openapi::schemas::RedriveBatch;
 use crate::spark::services::{inspect, resolve_version};
 use crate::spark::webhooks;
 use crate::state::AppState;
 
 /// The answer: the new batch, as after its creation, and what is done again in it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(super) struct RedriveBody {
     #[serde(flatten)]
     batch: BatchBody,
@@ -40,7 +42,7 @@ pub(super) struct RedriveBody {
 }
 
 /// Failed work whose input is not there.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, ToSchema)]
 struct Impossible {
     /// So many chunks.
     chunks: i64,
@@ -124,6 +126,14 @@ fn terms(source: &Batch, given: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// Begins a redrive.
+#[utoipa::path(post, path = "/{tenant}/api/v4/batch/{id}/redrive", tag = "Batches", operation_id = "redriveBatch",
+    params(("id" = String, Path, description = "The batch whose work failed.")),
+    request_body(content = Option<RedriveBatch>, example = json!({"kind": "all", "close": true})),
+    responses(
+        (status = 200, description = "The new batch; its chunks are pushed in the background.", body = RedriveBody),
+        (status = 409, description = "The batch has not ended or is cancelled, or `batch_id` belongs to another batch."),
+        (status = 429, description = "The tenant has not enough free capacity, or a rate limit is reached. Wait for `Retry-After`."),
+    ))]
 pub(super) async fn redrive(
     State(state): State<AppState>,
     Auth(caller): Auth,

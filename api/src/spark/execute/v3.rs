@@ -1,7 +1,7 @@
 //! The v3 call: one record, an envelope with an object of outputs.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use millrace_calc::chunk::ChunkResult;
 use millrace_calc::service::Options;
 use millrace_calc::validation::Violation;
@@ -17,7 +17,9 @@ use super::v4::{read_id, read_time};
 use crate::auth::Auth;
 use crate::body::read_body;
 use crate::error::ApiError;
+use crate::extract::Path;
 use crate::middleware;
+use crate::openapi::schemas::{CallV3, Outputs, V3};
 use crate::spark::envelope::{Meta, v3};
 use crate::spark::services::inspect::path_id;
 use crate::spark::services::locator::{Locator, parse_selector};
@@ -62,6 +64,10 @@ pub(super) enum Target {
     Locator(Locator),
 }
 
+/// Evaluates one record of the service that the body names.
+#[utoipa::path(post, path = "/{tenant}/api/v3/execute", tag = "Calls", operation_id = "executeV3",
+    request_body(content = CallV3, example = json!({"request_data": {"inputs": {"price": 20}}, "request_meta": {"service_uri": "sales/SalesExample"}})),
+    responses((status = 200, description = "The outputs; what is wrong with inputs is in `errors`.", body = V3<Outputs>), (status = 404), (status = 504)))]
 pub(super) async fn execute(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -70,6 +76,10 @@ pub(super) async fn execute(
     answer(&state, &caller, Target::Body, request).await
 }
 
+/// Evaluates one record.
+#[utoipa::path(post, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/execute", tag = "Calls", operation_id = "executeService",
+    request_body(content = CallV3, example = json!({"request_data": {"inputs": {"price": 20, "quantity": 65, "tax": 0.1}}})),
+    responses((status = 200, description = "The outputs; what is wrong with inputs is in `errors`.", body = V3<Outputs>), (status = 504)))]
 pub(super) async fn execute_named(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -80,6 +90,10 @@ pub(super) async fn execute_named(
     answer(&state, &caller, target, request).await
 }
 
+/// Evaluates one record of the latest version of a service.
+#[utoipa::path(post, path = "/{tenant}/api/v3/service/{id}/execute", tag = "Calls", operation_id = "executeServiceById",
+    params(("id" = String, Path, description = "The service.")), request_body(content = CallV3, example = json!({"request_data": {"inputs": {"price": 20, "quantity": 65, "tax": 0.1}}})),
+    responses((status = 200, description = "The outputs; what is wrong with inputs is in `errors`.", body = V3<Outputs>), (status = 504)))]
 pub(super) async fn execute_service(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -90,6 +104,10 @@ pub(super) async fn execute_service(
     answer(&state, &caller, target, request).await
 }
 
+/// Evaluates one record of a version.
+#[utoipa::path(post, path = "/{tenant}/api/v3/version/{id}/execute", tag = "Calls", operation_id = "executeVersion",
+    params(("id" = String, Path, description = "The version.")), request_body(content = CallV3, example = json!({"request_data": {"inputs": {"price": 20, "quantity": 65, "tax": 0.1}}})),
+    responses((status = 200, description = "The outputs; what is wrong with inputs is in `errors`.", body = V3<Outputs>), (status = 504)))]
 pub(super) async fn execute_version(
     State(state): State<AppState>,
     Auth(caller): Auth,

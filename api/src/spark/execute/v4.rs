@@ -16,6 +16,7 @@ use crate::auth::Auth;
 use crate::body::read_body;
 use crate::error::ApiError;
 use crate::middleware;
+use crate::openapi::schemas::{Call, CallAnswer};
 use crate::spark::services::resolve_version;
 use crate::spark::time;
 use crate::state::AppState;
@@ -40,6 +41,10 @@ struct Body<'a> {
     correlation_id: Option<Value>,
 }
 
+/// Evaluates records; the answer mirrors the form of the inputs.
+#[utoipa::path(post, path = "/{tenant}/api/v4/execute", tag = "Calls", operation_id = "execute",
+    request_body(content = Call, example = json!({"service": "sales/SalesExample", "inputs": [["price", "quantity", "tax"], [20, 65, 0.1]]})),
+    responses((status = 200, description = "The outputs.", body = CallAnswer), (status = 404), (status = 504)))]
 pub(super) async fn execute(
     State(state): State<AppState>,
     Auth(caller): Auth,

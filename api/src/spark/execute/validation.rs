@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use millrace_calc::service::Options;
 use millrace_calc::validation::by_input;
 use millrace_common::model::Caller;
@@ -19,12 +19,18 @@ use super::v3;
 use crate::auth::Auth;
 use crate::body::read_body;
 use crate::error::ApiError;
+use crate::extract::Path;
 use crate::middleware;
+use crate::openapi::schemas::{CallV3, Outputs, V3};
 use crate::spark::envelope::{self, Meta};
 use crate::spark::services::inspect::path_id;
 use crate::spark::services::locator::Locator;
 use crate::state::AppState;
 
+/// What the inputs of the service allow that the body names.
+#[utoipa::path(post, path = "/{tenant}/api/v3/validation", tag = "Calls", operation_id = "validate",
+    request_body(content = CallV3, example = json!({"request_data": {"inputs": {"price": 20}}, "request_meta": {"service_uri": "sales/SalesExample"}})),
+    responses((status = 200, description = "The rules, by input.", body = V3<Outputs>), (status = 404), (status = 504)))]
 pub(super) async fn by_body(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -33,6 +39,10 @@ pub(super) async fn by_body(
     answer(&state, &caller, v3::Target::Body, request).await
 }
 
+/// What the inputs of a service allow.
+#[utoipa::path(post, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/validation", tag = "Calls", operation_id = "validateService",
+    request_body(content = CallV3, example = json!({"request_data": {"inputs": {"price": 20, "quantity": 65, "tax": 0.1}}})),
+    responses((status = 200, description = "The rules, by input.", body = V3<Outputs>), (status = 504)))]
 pub(super) async fn named(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -43,6 +53,10 @@ pub(super) async fn named(
     answer(&state, &caller, target, request).await
 }
 
+/// What the inputs of the latest version of a service allow.
+#[utoipa::path(post, path = "/{tenant}/api/v3/service/{id}/validation", tag = "Calls", operation_id = "validateServiceById",
+    params(("id" = String, Path, description = "The service.")), request_body(content = CallV3, example = json!({"request_data": {"inputs": {"price": 20, "quantity": 65, "tax": 0.1}}})),
+    responses((status = 200, description = "The rules, by input.", body = V3<Outputs>), (status = 504)))]
 pub(super) async fn service(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -53,6 +67,10 @@ pub(super) async fn service(
     answer(&state, &caller, target, request).await
 }
 
+/// What the inputs of a version allow.
+#[utoipa::path(post, path = "/{tenant}/api/v3/version/{id}/validation", tag = "Calls", operation_id = "validateVersion",
+    params(("id" = String, Path, description = "The version.")), request_body(content = CallV3, example = json!({"request_data": {"inputs": {"price": 20, "quantity": 65, "tax": 0.1}}})),
+    responses((status = 200, description = "The rules, by input.", body = V3<Outputs>), (status = 504)))]
 pub(super) async fn version(
     State(state): State<AppState>,
     Auth(caller): Auth,

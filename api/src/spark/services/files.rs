@@ -1,7 +1,7 @@
 //! The file of a service: download, deletion, recompilation (contract 4.5).
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use millrace_common::programs::source_kind;
@@ -14,6 +14,8 @@ use super::locator::{Locator, parse_selector};
 use super::resolve::{resolve, service_id};
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::extract::{Path, Query};
+use crate::openapi::schemas::{Recompiled, V1, V3};
 use crate::spark::envelope::{COMPILER_VERSION, Meta, v1, v3};
 use crate::state::AppState;
 
@@ -31,6 +33,16 @@ pub(super) struct DownloadPath {
     version: Option<String>,
 }
 
+/// The file of a version.
+#[utoipa::path(get, path = "/api/v1/product/{folder}/engines/{service}/download/{version}", tag = "Services", operation_id = "downloadVersion",
+    params(
+        ("version" = String, Path, description = "The version: an id, or a number such as `1.4.3`, `1.4` or `1`."),
+        ("filename" = Option<String>, Query, description = "What to call the file."),
+    ),
+    responses((status = 200, description = "The file, as it was uploaded.", content(
+        (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        (serde_json::Value = "application/json"),
+    ))))]
 pub(super) async fn download(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -80,6 +92,8 @@ fn disposition(name: &str) -> HeaderValue {
 }
 
 /// Deletes a service with all its versions.
+#[utoipa::path(delete, path = "/api/v1/product/{folder}/engines/delete/{service}", tag = "Services", operation_id = "deleteService",
+    responses((status = 200, description = "It is gone.", body = V1<Value>)))]
 pub(super) async fn remove(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -91,6 +105,8 @@ pub(super) async fn remove(
 }
 
 /// Compiles the latest version's file again and publishes it as a patch.
+#[utoipa::path(post, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/recompileNodgen", tag = "Services", operation_id = "recompileService",
+    responses((status = 200, description = "The new version.", body = V3<Recompiled>), (status = 409, description = "Somebody else published meanwhile.")))]
 pub(super) async fn recompile(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -1,7 +1,7 @@
 //! What is known about services and versions (contract 4.5).
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use millrace_calc::document;
 use millrace_calc::interface::Interface;
 use millrace_calc::schema::of_service;
@@ -17,11 +17,15 @@ use super::resolve::{resolve, service_id};
 use super::schema;
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::extract::Path;
+use crate::openapi::schemas::{Exists, ListedVersion, Outputs, V1, V3};
 use crate::spark::envelope::{Meta, v1, v3};
 use crate::spark::time::timestamp;
 use crate::state::AppState;
 
 /// All versions, newest first.
+#[utoipa::path(get, path = "/api/v1/product/{folder}/engines/getversions/{service}", tag = "Services", operation_id = "listVersions",
+    responses((status = 200, description = "The versions.", body = V1<Vec<ListedVersion>>)))]
 pub(super) async fn versions(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -55,6 +59,8 @@ pub(super) async fn versions(
 }
 
 /// Whether a service exists; 200 also when it does not.
+#[utoipa::path(get, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/exists", tag = "Services", operation_id = "serviceExists",
+    responses((status = 200, description = "Whether it does.", body = V3<Exists>)))]
 pub(super) async fn exists(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -75,6 +81,8 @@ pub(crate) async fn interface(
 }
 
 /// Inputs and outputs of the version in force.
+#[utoipa::path(get, path = "/api/v1/product/{folder}/engines/get/{service}", tag = "Services", operation_id = "describeService",
+    responses((status = 200, description = "The description.", body = V1<Value>)))]
 pub(super) async fn schema(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -86,6 +94,8 @@ pub(super) async fn schema(
 }
 
 /// Inputs and outputs of a version.
+#[utoipa::path(post, path = "/{tenant}/api/v3/GetEngineDetailByVersionId/versionid/{id}", tag = "Services", operation_id = "describeVersion",
+    params(("id" = String, Path, description = "The version.")), responses((status = 200, description = "The description, in `data` as well.", body = V3<Value>)))]
 pub(super) async fn schema_of_version(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -103,6 +113,8 @@ pub(super) async fn schema_of_version(
 }
 
 /// The JSON Schema of a service's inputs. (Not of the protocol: its own description is [`schema`].)
+#[utoipa::path(get, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/schema", tag = "Services", operation_id = "getServiceSchema",
+    responses((status = 200, description = "A JSON Schema (2020-12) of one record.", body = Value)))]
 pub(super) async fn json_schema(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -112,6 +124,9 @@ pub(super) async fn json_schema(
     json_schema_answer(&state, &version).await
 }
 
+/// The JSON Schema of the inputs of a service's latest version.
+#[utoipa::path(get, path = "/{tenant}/api/v3/service/{id}/schema", tag = "Services", operation_id = "getServiceSchemaById",
+    params(("id" = String, Path, description = "The service.")), responses((status = 200, description = "A JSON Schema (2020-12) of one record.", body = Value)))]
 pub(super) async fn json_schema_of_service(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -121,6 +136,9 @@ pub(super) async fn json_schema_of_service(
     json_schema_answer(&state, &resolve(&state, &caller, &locator, None).await?).await
 }
 
+/// The JSON Schema of a version's inputs.
+#[utoipa::path(get, path = "/{tenant}/api/v3/version/{id}/schema", tag = "Services", operation_id = "getVersionSchema",
+    params(("id" = String, Path, description = "The version.")), responses((status = 200, description = "A JSON Schema (2020-12) of one record.", body = Value)))]
 pub(super) async fn json_schema_of_version(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -138,10 +156,15 @@ async fn json_schema_answer(state: &AppState, version: &ServiceVersion) -> Resul
 }
 
 /// The JSON Schema of formula documents, for editors: the same for everybody, without credentials.
+#[utoipa::path(get, path = "/schemas/formula-document.json", tag = "Services", operation_id = "getFormulaDocumentSchema",
+    responses((status = 200, description = "A JSON Schema (2020-12).", body = Value)))]
 pub(super) async fn document_schema() -> Json<Value> {
     Json(document::schema())
 }
 
+/// The metadata of a service.
+#[utoipa::path(get, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/metadata", tag = "Services", operation_id = "getServiceMetadata",
+    responses((status = 200, description = "The metadata, as outputs.", body = V3<Outputs>)))]
 pub(super) async fn metadata(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -151,6 +174,9 @@ pub(super) async fn metadata(
     metadata_answer(&state, &version).await
 }
 
+/// The metadata of a service's latest version.
+#[utoipa::path(get, path = "/{tenant}/api/v3/service/{id}/metadata", tag = "Services", operation_id = "getServiceMetadataById",
+    params(("id" = String, Path, description = "The service.")), responses((status = 200, description = "The metadata, as outputs.", body = V3<Outputs>)))]
 pub(super) async fn metadata_of_service(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -160,6 +186,9 @@ pub(super) async fn metadata_of_service(
     metadata_answer(&state, &resolve(&state, &caller, &locator, None).await?).await
 }
 
+/// The metadata of a version.
+#[utoipa::path(get, path = "/{tenant}/api/v3/version/{id}/metadata", tag = "Services", operation_id = "getVersionMetadata",
+    params(("id" = String, Path, description = "The version.")), responses((status = 200, description = "The metadata, as outputs.", body = V3<Outputs>)))]
 pub(super) async fn metadata_of_version(
     State(state): State<AppState>,
     Auth(caller): Auth,

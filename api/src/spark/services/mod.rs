@@ -10,42 +10,43 @@ pub mod search;
 pub mod swagger;
 pub mod upload;
 
-use axum::Router;
-use axum::routing::{delete, get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use resolve::{resolve, resolve_version};
 
+use crate::openapi::also_at;
 use crate::state::AppState;
 
 /// The routes.
-pub fn routes() -> Router<AppState> {
+pub fn routes() -> OpenApiRouter<AppState> {
     const SERVICE: &str = "/{tenant}/api/v3/folders/{folder}/services/{service}";
-    let of_service = |tail: &str| format!("{SERVICE}/{tail}");
-    let mut routes = Router::new()
-        .route(&of_service("upload"), post(upload::upload))
-        .route(&of_service("publish"), post(publish::publish))
-        .route(&of_service("recompileNodgen"), post(files::recompile))
-        .route(&of_service("exists"), get(inspect::exists))
-        .route(&of_service("metadata"), get(inspect::metadata))
-        .route(&of_service("schema"), get(inspect::json_schema))
-        .route("/{tenant}/api/v3/service/{id}/schema", get(inspect::json_schema_of_service))
-        .route("/{tenant}/api/v3/version/{id}/schema", get(inspect::json_schema_of_version))
-        .route("/schemas/formula-document.json", get(inspect::document_schema))
-        .route(&of_service("downloadswagger/{subservice}/{download}"), get(swagger::swagger))
-        .route(&of_service("downloadswagger/{subservice}/{download}/{version}"), get(swagger::swagger))
-        .route("/{tenant}/api/v3/service/{id}/metadata", get(inspect::metadata_of_service))
-        .route("/{tenant}/api/v3/version/{id}/metadata", get(inspect::metadata_of_version))
-        .route("/{tenant}/api/v3/services/search", post(search::search))
-        .route("/{tenant}/api/v3/GetEngineDetailByVersionId/versionid/{id}", post(inspect::schema_of_version))
-        .route("/api/v1/product/{folder}/engines", post(search::list))
-        .route("/api/v1/product/{folder}/engines/getversions/{service}", get(inspect::versions))
-        .route("/api/v1/product/{folder}/engines/get/{service}", get(inspect::schema))
-        .route("/api/v1/product/{folder}/engines/delete/{service}", delete(files::remove))
-        .route("/api/v1/product/{folder}/engines/{service}/download", get(files::download))
-        .route("/api/v1/product/{folder}/engines/{service}/download/{version}", get(files::download));
-    // The first spelling is the one on the wire (contract 0.1).
-    for progress in ["getcompilationprogess/{job}", "getcompilationprogress/{job}"] {
-        routes = routes.route(&of_service(progress), get(upload::progress));
-    }
-    routes
+    // The first spelling of the progress is the one on the wire (contract 0.1).
+    let progress = format!("{SERVICE}/getcompilationprogress/{{job}}");
+    let swagger = format!("{SERVICE}/downloadswagger/{{subservice}}/{{download}}");
+    let download = "/api/v1/product/{folder}/engines/{service}/download";
+    OpenApiRouter::new()
+        .routes(routes!(upload::upload))
+        .routes(routes!(upload::progress))
+        .routes(also_at(&progress, "getCompilationProgressSpelt", routes!(upload::progress)))
+        .routes(routes!(publish::publish))
+        .routes(routes!(files::recompile))
+        .routes(routes!(inspect::exists))
+        .routes(routes!(inspect::metadata))
+        .routes(routes!(inspect::metadata_of_service))
+        .routes(routes!(inspect::metadata_of_version))
+        .routes(routes!(inspect::json_schema))
+        .routes(routes!(inspect::json_schema_of_service))
+        .routes(routes!(inspect::json_schema_of_version))
+        .routes(routes!(inspect::document_schema))
+        .routes(routes!(swagger::swagger))
+        .routes(also_at(&swagger, "getServiceSwagger", routes!(swagger::swagger)))
+        .routes(routes!(search::search))
+        .routes(routes!(search::list))
+        .routes(routes!(inspect::schema_of_version))
+        .routes(routes!(inspect::versions))
+        .routes(routes!(inspect::schema))
+        .routes(routes!(files::remove))
+        .routes(routes!(files::download))
+        .routes(also_at(download, "downloadService", routes!(files::download)))
 }

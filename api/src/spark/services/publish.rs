@@ -1,7 +1,7 @@
 //! Publication of an uploaded file (contract 4.3, step 3).
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use millrace_common::store::{Publication, PublishError, VersionBump};
 use serde::Deserialize;
@@ -12,6 +12,8 @@ use super::resolve::no_folder;
 use crate::auth::Auth;
 use crate::body::read_json;
 use crate::error::ApiError;
+use crate::extract::Path;
+use crate::openapi::schemas::{Publish, Published, V3};
 use crate::spark::envelope::{COMPILER_VERSION, Meta, v3};
 use crate::spark::names::check_name;
 use crate::spark::time;
@@ -44,6 +46,10 @@ struct PublishRequest {
     tags: Option<Value>,
 }
 
+/// Publishes an uploaded file as a version.
+#[utoipa::path(post, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/publish", tag = "Services", operation_id = "publishService",
+    request_body(content = Publish),
+    responses((status = 200, description = "The version.", body = V3<Published>), (status = 409, description = "There is no version number left.")))]
 pub(super) async fn publish(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -1,7 +1,7 @@
 //! Lists of services (contract 4.5).
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use millrace_common::store::ServiceListing;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,6 +10,8 @@ use super::resolve::no_folder;
 use crate::auth::Auth;
 use crate::body::read_body;
 use crate::error::ApiError;
+use crate::extract::Path;
+use crate::openapi::schemas::{FoundServices, ListedService, SearchServices, ServicePage, V1Page};
 use crate::spark::envelope::Meta;
 use crate::spark::time::timestamp;
 use crate::state::AppState;
@@ -80,6 +82,9 @@ pub(crate) fn listing(service: &ServiceListing) -> Value {
 }
 
 /// Searches the whole tenant.
+#[utoipa::path(post, path = "/{tenant}/api/v3/services/search", tag = "Services", operation_id = "searchServices",
+    request_body(content = Option<SearchServices>, example = json!({"request_data": {"page": 1, "page_size": 10, "search": [{"field": "name", "value": "Sales"}]}})),
+    responses((status = 200, description = "A page of services.", body = FoundServices)))]
 pub(super) async fn search(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -119,6 +124,9 @@ pub(super) async fn search(
 }
 
 /// Lists a folder.
+#[utoipa::path(post, path = "/api/v1/product/{folder}/engines", tag = "Services", operation_id = "listServices",
+    request_body(content = Option<ServicePage>, example = json!({"page": 1, "pageSize": 10})),
+    responses((status = 200, description = "A page of services.", body = V1Page<ListedService>)))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,

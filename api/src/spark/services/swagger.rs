@@ -1,7 +1,7 @@
 //! A service's synchronous call as Swagger 2.0 (contract 4.5).
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use millrace_calc::interface::{DataType, Interface};
@@ -14,6 +14,7 @@ use super::locator::Locator;
 use super::resolve::resolve;
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::extract::Path;
 use crate::state::AppState;
 
 /// Which description is wanted.
@@ -29,6 +30,14 @@ pub(super) struct SwaggerPath {
     version: Option<String>,
 }
 
+/// Describes the synchronous call of a service as Swagger 2.0.
+#[utoipa::path(get, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/downloadswagger/{subservice}/{download}/{version}", tag = "Services", operation_id = "getVersionSwagger",
+    params(
+        ("subservice" = String, Path, description = "A subservice, or `All`.", example = json!("All")),
+        ("download" = String, Path, description = "Whether to answer as a file: `True` or `False`.", example = json!("False")),
+        ("version" = String, Path, description = "The id of the version."),
+    ),
+    responses((status = 200, description = "A Swagger 2.0 document.", body = Value)))]
 pub(super) async fn swagger(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use millrace_calc::load::LoadError;
 use millrace_calc::service::{Report, Service, SourceKind};
 use millrace_common::programs::kind_name;
@@ -14,6 +14,8 @@ use uuid::Uuid;
 use super::resolve::no_folder;
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::extract::Path;
+use crate::openapi::schemas::{Progress, Upload, UploadAnswer, V3};
 use crate::spark::envelope::{Meta, v3};
 use crate::spark::forms::read_form;
 use crate::spark::names::check_name;
@@ -25,6 +27,13 @@ const FORM_OVERHEAD: usize = 100_000;
 const FILE_PART: &str = "serviceFile";
 const ENTITY_PART: &str = "engineUploadRequestEntity";
 
+/// Uploads a file and compiles it.
+#[utoipa::path(post, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/upload", tag = "Services", operation_id = "uploadService",
+    request_body(content = Upload, content_type = "multipart/form-data", example = json!({
+        "engineUploadRequestEntity": "{\"request_data\": {\"version_difference\": \"minor\"}}",
+        "serviceFile": "{\"millrace\": \"formula-document/1\", \"name\": \"Doubled\", \"inputs\": [{\"name\": \"x\", \"type\": \"number\", \"default\": 1}], \"outputs\": [{\"name\": \"y\", \"formula\": \"2*x\"}]}",
+    })),
+    responses((status = 200, description = "The file is stored. Whether it compiles is told by the progress.", body = V3<UploadAnswer>)))]
 pub(super) async fn upload(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -188,6 +197,9 @@ fn calculation(report: &Report) -> Value {
 }
 
 /// What the compiler said.
+#[utoipa::path(get, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/getcompilationprogess/{job}", tag = "Services", operation_id = "getCompilationProgress",
+    params(("job" = String, Path, description = "The compilation: `nodegen_compilation_jobid` of the upload.")),
+    responses((status = 200, description = "How far the compilation is.", body = V3<Progress>)))]
 pub(super) async fn progress(
     State(state): State<AppState>,
     Auth(caller): Auth,

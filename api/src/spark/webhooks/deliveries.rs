@@ -1,7 +1,7 @@
 //! Messages of a webhook, or of the URL that a batch named: listed, asked for again; tests.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use millrace_common::model::Caller;
 use millrace_common::store::{Deliveries, Delivery, DeliveryState};
@@ -11,6 +11,8 @@ use uuid::Uuid;
 use super::{not_found, read_id, scope};
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::extract::{Path, Query};
+use crate::openapi::schemas::{DeliveryAnswer, DeliveryPage, TestDelivery};
 use crate::spark::time::timestamp;
 use crate::state::AppState;
 
@@ -99,6 +101,13 @@ async fn visible(state: &AppState, caller: &Caller, id: &str) -> Result<Uuid, Ap
 }
 
 /// The messages of a webhook.
+#[utoipa::path(get, path = "/{tenant}/api/v4/webhooks/{id}/deliveries", tag = "Webhooks", operation_id = "listWebhookDeliveries",
+    params(
+        ("id" = String, Path, description = "The webhook."),
+        ("state" = Option<String>, Query, pattern = "^(pending|delivered|dead)$", description = "Only messages in this state."),
+        ("before" = Option<uuid::Uuid>, Query, description = "Only messages older than this one: `next_before` of the page before."),
+        ("max" = Option<i64>, Query, minimum = 1, description = "At most so many, 50 when absent, never more than 500."),
+    ), responses((status = 200, description = "Messages, newest first.", body = DeliveryPage)))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -110,6 +119,8 @@ pub(super) async fn list(
 }
 
 /// Delivers a message of a webhook again, with the same id.
+#[utoipa::path(post, path = "/{tenant}/api/v4/webhooks/{id}/deliveries/{delivery}/redeliver", tag = "Webhooks", operation_id = "redeliverToWebhook",
+    params(("id" = String, Path, description = "The webhook."), ("delivery" = String, Path, description = "The message.")), responses((status = 202, description = "The message, which is due now.", body = DeliveryAnswer)))]
 pub(super) async fn redeliver(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -121,6 +132,8 @@ pub(super) async fn redeliver(
 
 /// Sends a message that says nothing, active or not. The answer names it; how it went is among the deliveries. One that is still
 /// to be delivered is sent at once in place of another.
+#[utoipa::path(post, path = "/{tenant}/api/v4/webhooks/{id}/test", tag = "Webhooks", operation_id = "testWebhook",
+    params(("id" = String, Path, description = "The webhook.")), responses((status = 202, description = "The message.", body = TestDelivery)))]
 pub(super) async fn test(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -7,12 +7,12 @@ pub(in crate::spark) mod deliveries;
 mod requests;
 mod subscriptions;
 
-use axum::Router;
-use axum::routing::{get, post};
 use millrace_common::config::WebhooksConfig;
 use millrace_common::model::Caller;
 use millrace_common::model::webhook::{AddressPolicy, Sealer, SigningSecret, Target};
 use millrace_common::store::WebhookScope;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::error::ApiError;
@@ -82,19 +82,13 @@ fn read_id(text: &str) -> Result<Uuid, ApiError> {
 }
 
 /// The routes. `/webhooks/secret` is a literal and wins over `/webhooks/{id}`.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/{tenant}/api/v4/webhooks", get(subscriptions::list).post(subscriptions::create))
-        .route(
-            "/{tenant}/api/v4/webhooks/secret",
-            get(subscriptions::tenant_secret).post(subscriptions::rotate_tenant_secret),
-        )
-        .route(
-            "/{tenant}/api/v4/webhooks/{id}",
-            get(subscriptions::show).patch(subscriptions::change).delete(subscriptions::delete),
-        )
-        .route("/{tenant}/api/v4/webhooks/{id}/secret", post(subscriptions::rotate_secret))
-        .route("/{tenant}/api/v4/webhooks/{id}/test", post(deliveries::test))
-        .route("/{tenant}/api/v4/webhooks/{id}/deliveries", get(deliveries::list))
-        .route("/{tenant}/api/v4/webhooks/{id}/deliveries/{delivery}/redeliver", post(deliveries::redeliver))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(subscriptions::list, subscriptions::create))
+        .routes(routes!(subscriptions::tenant_secret, subscriptions::rotate_tenant_secret))
+        .routes(routes!(subscriptions::show, subscriptions::change, subscriptions::delete))
+        .routes(routes!(subscriptions::rotate_secret))
+        .routes(routes!(deliveries::test))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::redeliver))
 }

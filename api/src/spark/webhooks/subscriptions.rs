@@ -1,7 +1,7 @@
 //! `…/webhooks`: made, listed, changed, deleted; their secrets.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use millrace_common::store::{NewWebhook, Webhook, WebhookUpdate};
@@ -13,6 +13,11 @@ use super::{not_found, read_id, scope};
 use crate::auth::Auth;
 use crate::body::read_json;
 use crate::error::ApiError;
+use crate::extract::Path;
+use crate::openapi::schemas::{
+    ChangeWebhook, CreateWebhook, CreatedWebhook, DeletedWebhook, List, TenantSecret, WebhookAnswer,
+    WebhookSecret,
+};
 use crate::spark::time::timestamp;
 use crate::state::AppState;
 
@@ -37,6 +42,9 @@ fn rotation_seconds(state: &AppState) -> f64 {
 }
 
 /// Makes a webhook, and shows its secret this once.
+#[utoipa::path(post, path = "/{tenant}/api/v4/webhooks", tag = "Webhooks", operation_id = "createWebhook",
+    request_body(content = CreateWebhook, example = json!({"url": "https://receiver.example/millrace", "events": ["batch.failed"]})),
+    responses((status = 201, description = "The webhook, with its secret.", body = CreatedWebhook), (status = 409, description = "The tenant has as many webhooks as it may have.")))]
 pub(super) async fn create(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -75,6 +83,8 @@ pub(super) async fn create(
 }
 
 /// The webhooks that the caller may see, oldest first.
+#[utoipa::path(get, path = "/{tenant}/api/v4/webhooks", tag = "Webhooks", operation_id = "listWebhooks",
+    responses((status = 200, description = "The webhooks.", body = List<WebhookAnswer>)))]
 pub(super) async fn list(State(state): State<AppState>, Auth(caller): Auth) -> Result<Json<Value>, ApiError> {
     let webhooks = state.store.webhooks(&scope(&caller)).await?;
     let data: Vec<Value> = webhooks.iter().map(webhook_json).collect();
@@ -82,6 +92,8 @@ pub(super) async fn list(State(state): State<AppState>, Auth(caller): Auth) -> R
 }
 
 /// One webhook.
+#[utoipa::path(get, path = "/{tenant}/api/v4/webhooks/{id}", tag = "Webhooks", operation_id = "getWebhook",
+    params(("id" = String, Path, description = "The webhook.")), responses((status = 200, description = "The webhook.", body = WebhookAnswer)))]
 pub(super) async fn show(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -92,6 +104,9 @@ pub(super) async fn show(
 }
 
 /// Changes URL, description, events, or whether it is active.
+#[utoipa::path(patch, path = "/{tenant}/api/v4/webhooks/{id}", tag = "Webhooks", operation_id = "changeWebhook",
+    params(("id" = String, Path, description = "The webhook.")), request_body(content = ChangeWebhook, example = json!({"active": false})),
+    responses((status = 200, description = "The webhook after the change.", body = WebhookAnswer)))]
 pub(super) async fn change(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -117,6 +132,8 @@ pub(super) async fn change(
 }
 
 /// Deletes a webhook with its messages.
+#[utoipa::path(delete, path = "/{tenant}/api/v4/webhooks/{id}", tag = "Webhooks", operation_id = "deleteWebhook",
+    params(("id" = String, Path, description = "The webhook.")), responses((status = 200, description = "It is gone.", body = DeletedWebhook)))]
 pub(super) async fn delete(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -130,6 +147,8 @@ pub(super) async fn delete(
 }
 
 /// Gives a webhook another secret, and shows it this once. For `webhooks.rotation_seconds` the old one signs as well.
+#[utoipa::path(post, path = "/{tenant}/api/v4/webhooks/{id}/secret", tag = "Webhooks", operation_id = "rotateWebhookSecret",
+    params(("id" = String, Path, description = "The webhook.")), responses((status = 200, description = "The new secret.", body = WebhookSecret)))]
 pub(super) async fn rotate_secret(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -146,6 +165,8 @@ pub(super) async fn rotate_secret(
 }
 
 /// Whether the tenant has a secret for the URLs that batches name themselves.
+#[utoipa::path(get, path = "/{tenant}/api/v4/webhooks/secret", tag = "Webhooks", operation_id = "getTenantWebhookSecret",
+    responses((status = 200, description = "Whether it has.", body = TenantSecret)))]
 pub(super) async fn tenant_secret(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -155,6 +176,8 @@ pub(super) async fn tenant_secret(
 }
 
 /// Gives the tenant a secret, or another one, and shows it this once.
+#[utoipa::path(post, path = "/{tenant}/api/v4/webhooks/secret", tag = "Webhooks", operation_id = "rotateTenantWebhookSecret",
+    responses((status = 200, description = "The new secret.", body = WebhookSecret)))]
 pub(super) async fn rotate_tenant_secret(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -17,6 +17,7 @@ use super::super::wire::Timestamp;
 use super::{Gone, Out, answer, greeting, last_event_id};
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::openapi::schemas::StreamEvent;
 use crate::state::AppState;
 use crate::watch::{News, TenantPicture, Watched};
 
@@ -26,6 +27,9 @@ const PIECE: usize = 200;
 const OVERLAP: TimeDelta = TimeDelta::seconds(30);
 
 /// Streams the progress of every batch that the caller may see: first all of them, then those that changed.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/events", tag = "Events", operation_id = "watchBatches",
+    params(("last-event-id" = Option<String>, Header, description = "The id of the last event that was seen: only what is new since then is told.")),
+    responses((status = 200, description = "Events `batches`, until the server stops or `events.stream_seconds` have passed.", content_type = "text/event-stream", body = StreamEvent)))]
 pub(in super::super) async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -1,7 +1,7 @@
 //! Server-sent events: how far a batch is ([`one`]), and how far all of a tenant's are ([`list`]).
 
-mod list;
-mod one;
+pub(super) mod list;
+pub(super) mod one;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,9 +13,6 @@ use futures_util::stream;
 use millrace_common::config::EventsConfig;
 use serde::Serialize;
 use tokio::sync::mpsc;
-
-pub(super) use list::list;
-pub(super) use one::one;
 
 use crate::error::ApiError;
 use crate::watch::TooManyStreams;

@@ -15,6 +15,7 @@ use super::super::wire::{StatusBody, StatusFields, Timestamp};
 use super::{Gone, Out, answer, greeting, last_event_id};
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::openapi::schemas::StreamEvent;
 use crate::state::AppState;
 use crate::watch::{News, Watched};
 
@@ -22,6 +23,12 @@ use crate::watch::{News, Watched};
 const END: &str = "end";
 
 /// Streams a batch's status until it is terminal and nothing of it is left to pull.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/{id}/events", tag = "Events", operation_id = "watchBatch",
+    params(("id" = String, Path, description = "The batch."), ("last-event-id" = Option<String>, Header, description = "The id of the last event that was seen: only what is new since then is told.")),
+    responses(
+        (status = 200, description = "Events `status`, `state` and `end`.", content_type = "text/event-stream", body = StreamEvent),
+        (status = 204, description = "The caller has seen `end`: nothing more will come."),
+    ))]
 pub(in super::super) async fn one(
     State(state): State<AppState>,
     Auth(caller): Auth,

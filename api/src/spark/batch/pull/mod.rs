@@ -2,11 +2,11 @@
 
 mod page;
 mod query;
-mod results;
+pub(super) mod results;
 
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use millrace_common::model::Caller;
@@ -19,13 +19,14 @@ use super::to_the_end;
 use super::wire::{StatusBody, StatusFields};
 use crate::auth::Auth;
 use crate::error::ApiError;
+use crate::extract::{Path, Query};
 use crate::memory::MemoryPermit;
 use crate::middleware;
+use crate::openapi::schemas::Page as PageSchema;
 use crate::state::AppState;
 
 use page::{Forward, Page};
 use query::PullQuery;
-pub(super) use results::{acknowledge, results};
 
 /// So many full pages may be in memory at once.
 pub(super) const PAGES_AT_ONCE: usize = 2;
@@ -37,6 +38,9 @@ const MEMORY_WAIT: Duration = Duration::from_secs(2);
 const STATUS_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 
 /// Hands out finished chunks, in the order of their completion; with `redeliver` those that were pulled lately, again.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/{id}/chunkresults", tag = "Batches", operation_id = "pullResults",
+    params(("id" = String, Path, description = "The batch."), ("max" = Option<i64>, Query, minimum = 1, description = "At most so many chunks, 50 when absent, never more than 100."), ("max_chunks" = Option<i64>, Query, minimum = 1, description = "Another name of `max`, which wins."), ("max_bytes" = Option<i64>, Query, minimum = 1, description = "At most so many bytes of results, uncompressed; one chunk comes in any case."), ("redeliver" = Option<bool>, Query, description = "What was pulled lately, once more."), ("after" = Option<String>, Query, description = "With `redeliver`: the cursor to go on from.")),
+    responses((status = 200, description = "Finished chunks, which are gone from the output buffer now; none is fine. The status after the pull.", body = PageSchema), (status = 409, description = "The batch is cancelled: nothing of it is handed out.")))]
 pub(super) async fn pull(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -54,6 +58,11 @@ pub(super) async fn pull(
 }
 
 /// Hands out one chunk: claimed now, or once more when it was pulled within the grace time.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/{id}/chunkresults/{chunk_id}", tag = "Batches", operation_id = "pullChunk",
+    params(("id" = String, Path, description = "The batch.")), responses(
+        (status = 200, description = "The chunk, and the status after it was taken.", body = PageSchema), (status = 409, description = "The batch is cancelled: nothing of it is handed out."),
+        (status = 404, description = "There is no such batch or chunk, the chunk is not finished, or it was pulled too long ago."),
+    ))]
 pub(super) async fn chunk(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -4,10 +4,11 @@
 //! again without a cursor gets what was not acknowledged.
 
 use axum::Json;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use millrace_common::store::Acknowledged;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::access::{BatchId, not_found, visible_view};
 use super::super::cursor::{Cursor, Purpose};
@@ -19,10 +20,15 @@ use super::{cancelled, page_of, reserve, status};
 use crate::auth::Auth;
 use crate::body::read_body;
 use crate::error::ApiError;
+use crate::extract::Query;
 use crate::middleware;
+use crate::openapi::schemas::{Acknowledge, Page as PageSchema};
 use crate::state::AppState;
 
 /// Reads finished chunks behind a cursor, in the order of their completion, and leaves them where they are.
+#[utoipa::path(get, path = "/{tenant}/api/v4/batch/{id}/results", tag = "Batches", operation_id = "readResults",
+    params(("id" = String, Path, description = "The batch."), ("max" = Option<i64>, Query, minimum = 1, description = "At most so many chunks, 50 when absent, never more than 100."), ("max_chunks" = Option<i64>, Query, minimum = 1, description = "Another name of `max`, which wins."), ("max_bytes" = Option<i64>, Query, minimum = 1, description = "At most so many bytes of results, uncompressed; one chunk comes in any case."), ("after" = Option<String>, Query, description = "The cursor to go on from; from the first unacknowledged chunk when absent.")),
+    responses((status = 200, description = "Finished chunks, which stay until they are acknowledged, and the cursor to go on from.", body = PageSchema), (status = 409, description = "The batch is cancelled: nothing of it is handed out.")))]
 pub(in super::super) async fn results(
     State(state): State<AppState>,
     Auth(caller): Auth,
@@ -52,7 +58,7 @@ struct AckRequest {
 }
 
 /// The answer to an acknowledgement: how many chunks it freed, and the status after it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(in super::super) struct AckBody {
     /// Chunks that this call freed; 0 when it is repeated.
     acknowledged: u64,
@@ -62,6 +68,9 @@ pub(in super::super) struct AckBody {
 }
 
 /// Frees everything up to a cursor that was handed out.
+#[utoipa::path(post, path = "/{tenant}/api/v4/batch/{id}/results/ack", tag = "Batches", operation_id = "acknowledgeResults",
+    params(("id" = String, Path, description = "The batch.")), request_body(content = Acknowledge),
+    responses((status = 200, description = "How many chunks were freed, and the status after it.", body = AckBody), (status = 409, description = "The batch is cancelled: nothing of it is handed out.")))]
 pub(in super::super) async fn acknowledge(
     State(state): State<AppState>,
     Auth(caller): Auth,

@@ -4,12 +4,14 @@ use chrono::{DateTime, Utc};
 use millrace_common::model::BatchStatus;
 use millrace_common::store::{Batch, BatchView, Redrive, RedriveLinks};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{StatusFields, Timestamp};
+use crate::openapi::schemas::batch_status;
 
 /// What a batch is (contract 1.1).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct BatchData {
     /// The service.
     pub service_id: Uuid,
@@ -28,6 +30,7 @@ pub struct BatchData {
     /// When the numbers were read.
     pub response_timestamp: Timestamp,
     /// Contract 3.1.
+    #[schema(schema_with = batch_status)]
     pub batch_status: BatchStatus,
     /// Who created the batch.
     pub created_by: String,
@@ -71,7 +74,7 @@ pub(super) fn updated_at(view: &BatchView) -> DateTime<Utc> {
 }
 
 /// The answer to a creation (contract 1.1) and to a change (contract 1.5).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct BatchBody {
     /// `batch`
     pub object: &'static str,
@@ -88,7 +91,7 @@ pub struct BatchBody {
 }
 
 /// Sums (contract 1.6). Unlike in the status, what is completed excludes what failed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Summary {
     /// Chunks pushed.
     pub chunks_submitted: i64,
@@ -145,7 +148,7 @@ fn batch_time_ms(view: &BatchView) -> i64 {
 }
 
 /// What is in force for a batch, after clamping (contract 1.6).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Configuration {
     /// Slots that the batch gets first, where there is room.
     pub initial_workers: i32,
@@ -217,7 +220,7 @@ impl Configuration {
 }
 
 /// Batch information (contract 1.6).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct InfoBody {
     /// `batch`
     pub object: &'static str,
@@ -228,7 +231,7 @@ pub struct InfoBody {
 }
 
 /// What batch information holds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct InfoData {
     /// What the batch is.
     #[serde(flatten)]
@@ -253,7 +256,7 @@ pub struct InfoData {
 }
 
 /// How far a redrive is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct RedriveData {
     /// `chunks`, `records` or `all`.
     pub kind: String,

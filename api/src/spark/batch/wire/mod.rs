@@ -8,6 +8,7 @@ use millrace_common::config::ClocksConfig;
 use millrace_common::model::{BatchStatus, PipelineStatus};
 use millrace_common::store::BatchView;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub use info::{
@@ -18,10 +19,12 @@ pub use overview::{
     TenantConfiguration, TenantStatus,
 };
 
+use crate::openapi::schemas::{batch_status, pipeline_status};
 use crate::spark::time;
 
 /// A point in time as the contract writes it: ISO 8601, UTC, milliseconds, `Z` (contract 0.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, format = DateTime)]
 pub struct Timestamp(pub DateTime<Utc>);
 
 impl Serialize for Timestamp {
@@ -31,15 +34,17 @@ impl Serialize for Timestamp {
 }
 
 /// The status fields (contract 1.4), flattened into most answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct StatusFields {
     /// When the request arrived.
     pub request_timestamp: Timestamp,
     /// When the numbers were read.
     pub response_timestamp: Timestamp,
     /// Contract 3.1.
+    #[schema(schema_with = batch_status)]
     pub batch_status: BatchStatus,
     /// Contract 3.2.
+    #[schema(schema_with = pipeline_status)]
     pub pipeline_status: PipelineStatus,
     /// Chunks pushed.
     pub chunks_submitted: i64,
@@ -127,7 +132,7 @@ fn expires_at(view: &BatchView, clocks: &ClocksConfig) -> Option<DateTime<Utc>> 
 }
 
 /// The status response (contract 1.4).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct StatusBody {
     /// The batch.
     pub id: Uuid,
@@ -137,7 +142,7 @@ pub struct StatusBody {
 }
 
 /// The answer to a push (contract 1.2): the status, and the ids that were accepted.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct PushBody {
     /// The status, this push included.
     #[serde(flatten)]

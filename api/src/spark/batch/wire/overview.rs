@@ -3,13 +3,15 @@
 use millrace_common::model::{BatchStatus, PipelineStatus};
 use millrace_common::store::BatchView;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Timestamp;
 use super::info::{OBJECT, Summary, updated_at};
+use crate::openapi::schemas::{batch_status, pipeline_status};
 
 /// The tenant overview (contract 1.7).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct OverviewBody {
     /// Batches that are not finished, newest first.
     pub in_progress_batches: Vec<OverviewBatch>,
@@ -22,14 +24,14 @@ pub struct OverviewBody {
 }
 
 /// Something that changes when the installation is updated.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Environment {
     /// The revision of this contract's implementation.
     pub update: u32,
 }
 
 /// One batch of the overview.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct OverviewBatch {
     /// `batch`
     pub object: &'static str,
@@ -40,15 +42,17 @@ pub struct OverviewBatch {
 }
 
 /// A batch of the overview, in short.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct OverviewData {
     /// Contract 3.2.
+    #[schema(schema_with = pipeline_status)]
     pub pipeline_status: PipelineStatus,
     /// Sums.
     pub summary: OverviewSummary,
     /// When the numbers were read.
     pub response_timestamp: Timestamp,
     /// Contract 3.1.
+    #[schema(schema_with = batch_status)]
     pub batch_status: BatchStatus,
     /// Who created the batch.
     pub created_by: String,
@@ -61,7 +65,7 @@ pub struct OverviewData {
 }
 
 /// The sums of a batch of the overview; completed excludes failed, as in [`Summary`].
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct OverviewSummary {
     /// Records pushed.
     pub records_submitted: i64,
@@ -110,7 +114,7 @@ impl OverviewBatch {
 }
 
 /// A tenant's capacity and its use.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct OverviewTenant {
     /// What there is.
     pub configuration: TenantConfiguration,
@@ -119,7 +123,7 @@ pub struct OverviewTenant {
 }
 
 /// What a tenant has. Input and output buffers share one capacity.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TenantConfiguration {
     /// The capacity, for input.
     pub input_buffer_allocated_bytes: i64,
@@ -130,7 +134,7 @@ pub struct TenantConfiguration {
 }
 
 /// What a tenant's live batches have reserved; allocated = used + remaining.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TenantStatus {
     /// Reserved for input.
     pub input_buffer_used_bytes: i64,
