@@ -88,6 +88,17 @@ def test_nobody_waits_for_what_is_not_there():
                     pytest.fail(f"{name} waits for {other}: {condition} says nothing of its state")
 
 
+@pytest.mark.parametrize(("name", "section"), [("api", "http"), ("worker", "worker")])
+def test_a_health_check_asks_where_the_program_listens(name, section, defaults):
+    command = SERVICES[name]["healthcheck"]["test"]
+    assert command[:2] == ["CMD", "millrace"] and command[-1] == "health", "the image has no shell, and no other program"
+    source = (ROOT / "api/src/cli/health.rs").read_text()
+    asked = command[command.index("--url") + 1] if "--url" in command else re.search(r'DEFAULT_URL: &str = "([^"]+)"', source).group(1)
+    assert asked == "http://127.0.0.1:" + defaults[section]["listen"].rsplit(":", 1)[1]
+    patience = int(re.search(r"DEADLINE: Duration = Duration::from_secs\((\d+)\)", source).group(1))
+    assert seconds(SERVICES[name]["healthcheck"]["timeout"]) > patience
+
+
 def test_nothing_of_millrace_starts_before_the_schema_is_there():
     for name in set(MILLRACE) - {"migrate"}:
         assert SERVICES[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"

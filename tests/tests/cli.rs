@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millrace_tests::{Fleet, FleetOptions, PATIENCE, SALES, repository, wait_until};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const HEADING: &str = "sales_id,price,quantity,tax\n";
 
@@ -355,4 +355,37 @@ async fn keys_limits_and_the_audit_trail_are_kept_from_the_command_line() {
         table.contains("key.revoke") && table.contains("operator") && !table.contains("key.create"),
         "{table}"
     );
+}
+
+/// The URL of a process that is not ready.
+async fn unready() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 1_024];
+        let read = stream.read(&mut head).await.unwrap();
+        assert!(head[..read].starts_with(b"GET /readyz "));
+        let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 21\r\n\r\nthe database is away\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_tells_by_its_exit_code_whether_a_process_works() {
+    let mut fleet = Fleet::sales(FleetOptions::workers(1)).await.unwrap();
+    for probe in ["livez", "readyz", "health"] {
+        succeed(&fleet, &["health", "--probe", probe]).await;
+    }
+    let log = fleet.worker(0).unwrap().log();
+    let address = log.split("listening on ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let worker = format!("http://{address}");
+    assert_eq!(succeed(&fleet, &["--url", &worker, "health"]).await, "ready\n");
+    let refused = fail(&fleet, &["--url", &unready().await, "health"], 1).await;
+    assert!(refused.contains("says 503: the database is away"), "{refused}");
+    let nobody = fail(&fleet, &["--url", "http://127.0.0.1:1", "health"], 1).await;
+    assert!(nobody.contains("no answer from http://127.0.0.1:1"), "{nobody}");
+    let wrong = fail(&fleet, &["--url", "127.0.0.1", "health"], 2).await;
+    assert!(wrong.contains("127.0.0.1"), "{wrong}");
 }

@@ -11,6 +11,7 @@ mod batch;
 mod client;
 mod error;
 mod failed;
+mod health;
 mod profile;
 mod run;
 mod service;
@@ -105,6 +106,9 @@ enum Command {
     /// Show who changed what (in the database)
     #[command(after_help = audit::HELP)]
     Audit(audit::AuditArgs),
+    /// Ask a server or a worker whether it works
+    #[command(after_help = health::HELP)]
+    Health(health::HealthArgs),
 }
 
 /// `millrace login`.
@@ -168,6 +172,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Tenant(command) => admin::tenant(&globals, command).await,
         Command::Key(command) => admin::key(&globals, command).await,
         Command::Audit(args) => audit::show(&globals, &args).await,
+        Command::Health(args) => health::ask(&globals, &args).await,
     }
 }
 

@@ -121,7 +121,7 @@ fn profile_path() -> Result<PathBuf, CliError> {
 }
 
 /// Checks a server's address and takes slashes off its end.
-fn server_url(text: &str) -> Result<String, CliError> {
+pub fn server_url(text: &str) -> Result<String, CliError> {
     let refused =
         |why: &str| CliError::Usage(format!("the URL {text:?} {why}, for example http://127.0.0.1:8080"));
     let url = reqwest::Url::parse(text).map_err(|_| refused("is not an absolute address"))?;

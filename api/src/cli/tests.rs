@@ -63,6 +63,7 @@ fn commands_parse_as_documented() {
         "millrace key create --tenant acme --owner ann --group a --group b --quiet",
         "millrace key create --tenant acme --owner ann --scope batch --scope execute --expires 90d",
         "millrace tenant limit acme --requests-per-second 10 --push-bytes-per-second 0",
+        "millrace --url http://127.0.0.1:8081 health --probe livez",
         "millrace audit --tenant acme --after 7 --max 5 --actor ann --action key.create",
         "millrace key revoke 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11",
     ] {
