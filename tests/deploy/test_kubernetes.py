@@ -2,13 +2,16 @@
 
 import base64
 import ipaddress
+import math
 import re
 import shutil
 import subprocess
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from cloudcoil.models.keda import v1alpha1 as keda
 
 from conftest import DEPLOY, GRACE_MARGIN_SECONDS, PROCESS_MB, ROOT, check_variables, in_force, load, megabytes
 
@@ -92,6 +95,66 @@ def test_every_resource_fits_its_schema(resources, version):
     for resource in resources:
         if "." not in resource["apiVersion"].split("/")[0] or resource["apiVersion"].split("/")[0].endswith(".k8s.io"):
             kubernetes_validate.validate(resource, version, strict=True)
+
+
+def keda_schema(kind: str) -> dict:
+    """The schema of a resource of KEDA, made from models that are generated from its definition; unknown fields are refused."""
+    schema = getattr(keda, kind).model_json_schema(by_alias=True)
+    for part in [schema, *schema["$defs"].values()]:
+        if part.get("type") == "object" and "properties" in part:
+            part.setdefault("additionalProperties", False)
+    return schema
+
+
+def test_keda_s_resources_fit_their_schemas(overlay, resources):
+    kinds = {resource["kind"]: resource for resource in resources if resource["apiVersion"] == "keda.sh/v1alpha1"}
+    assert set(kinds) == ({"ScaledObject", "TriggerAuthentication"} if overlay == "production" else set())
+    for kind, resource in kinds.items():
+        jsonschema.validate(resource, keda_schema(kind))
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(resource | {"spec": resource["spec"] | {"trigers": []}}, keda_schema(kind))
+
+
+def test_workers_are_scaled_by_their_slots(overlay, resources, defaults):
+    if overlay != "production":
+        assert named(resources, "Deployment", "millrace-worker")["spec"]["replicas"] > 0
+        return
+    scaled = named(resources, "ScaledObject", "millrace-worker")
+    worker = named(resources, "Deployment", scaled["spec"]["scaleTargetRef"]["name"])
+    assert "replicas" not in worker["spec"], "KEDA says how many there are"
+    # The reaper is in the workers: there is always one.
+    assert 1 <= scaled["spec"]["minReplicaCount"] <= scaled["spec"]["fallback"]["replicas"] <= scaled["spec"]["maxReplicaCount"]
+    (trigger,) = scaled["spec"]["triggers"]
+    slots = in_force(environment(worker, resources), defaults, "MILLRACE_WORKER__SLOTS")
+    assert float(trigger["metadata"]["targetQueryValue"]) == slots
+    authentication = named(resources, "TriggerAuthentication", trigger["authenticationRef"]["name"])
+    (reference,) = authentication["spec"]["secretTargetRef"]
+    assert f"| `{reference['name']}` | `{reference['key']}` |" in (DEPLOY / "README.md").read_text()
+
+
+def test_the_query_of_the_scaler_names_what_the_schema_has(overlay, resources):
+    schema = "\n".join(path.read_text() for path in sorted((ROOT / "migrations").glob("*.sql")))
+    for scaled in of_kind(resources, "ScaledObject"):
+        query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+        assert set(re.findall(r"(?:FROM|JOIN) (\w+)", query)) == {"tenants", "batches", "batch_sums"}
+        for name in set(re.findall(r"\b[bst]\.(\w+)", query)):
+            assert re.search(rf"\b{name}\b", schema), f"no column {name}"
+        states = set(re.findall(r"'(\w+)'", query))
+        model = (ROOT / "common/src/model/batch.rs").read_text()
+        for state in states:
+            assert re.search(rf"\b{''.join(word.title() for word in state.split('_'))}\b", model), f"no state {state}"
+
+
+def test_the_database_has_connections_for_all_of_them(overlay, resources, defaults):
+    most = {item["metadata"]["name"]: item["spec"].get("replicas") for item in of_kind(resources, "Deployment")}
+    for scaled in of_kind(resources, "ScaledObject"):
+        most[scaled["spec"]["scaleTargetRef"]["name"]] = scaled["spec"]["maxReplicaCount"]
+    each = sum(in_force({}, defaults, f"MILLRACE_DATABASE__{pool}_CONNECTIONS") for pool in ("CONTROL", "DATA"))
+    text = (DEPLOY / "postgres/postgresql.conf").read_text()
+    # One more of each during a rollout, which is a quarter for workers.
+    processes = most["millrace-api"] + 1 + math.ceil(most["millrace-worker"] * 1.25)
+    allowed = int(re.search(r"^max_connections = (\d+)$", text, re.M).group(1))
+    assert processes * each <= allowed - 3, f"{overlay}: {processes} processes want {processes * each} connections"
 
 
 def test_the_schemas_bite(resources):
