@@ -1,51 +1,18 @@
 """A fleet of real binaries for the SDK's tests; see tests/README.md."""
 
 import json
-import os
 import pathlib
-import subprocess
+import sys
 import time
-from dataclasses import dataclass
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
 
-
-@dataclass(frozen=True)
-class Fleet:
-    """Where a fleet is, and who may call it."""
-
-    url: str
-    tenant: str
-    key: str
-    database_url: str
-    folder: str
-
-
-def start_fleet(*arguments: str) -> tuple[Fleet, subprocess.Popen]:
-    """Starts a fleet; it ends when its standard input is closed."""
-    binaries = pathlib.Path(os.environ.get("MRT_BIN_DIR", ROOT / "target" / "debug"))
-    program = binaries / "fleet"
-    if not program.exists():
-        pytest.exit(f"{program} is not built: run ./tests/run, or `cargo build --workspace --bins`", returncode=1)
-    process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    line = process.stdout.readline()
-    if not line:
-        process.wait(timeout=60)
-        pytest.exit("the fleet did not start; what it said is above", returncode=1)
-    return Fleet(**json.loads(line)), process
-
-
-def stop_fleet(process: subprocess.Popen) -> None:
-    process.stdin.close()
-    try:
-        process.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+from fleet import start_fleet, stop_fleet  # noqa: E402
 
 
 class Issuer:
