@@ -1,6 +1,7 @@
 //! A server of the batch calls for tests, in memory, with faults on demand. It doubles the column `n`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+// It is no part of the API: its routes are plain, and so are its refusals.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_types)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
