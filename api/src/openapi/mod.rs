@@ -2,7 +2,7 @@
 //! `api/openapi.json`.
 //!
 //! A route is registered with its description or not at all: [`utoipa_axum::routes!`] takes the handler's `#[utoipa::path]`, and
-//! `Router::route` is refused by clippy (`api/clippy.toml`). What is the same for all routes is added by [`complete`].
+//! `Router::route` is refused by clippy (`api/clippy.toml`). What is the same for all routes is added by [`complete()`].
 
 mod complete;
 pub mod schemas;

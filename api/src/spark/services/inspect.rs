@@ -112,7 +112,8 @@ pub(super) async fn schema_of_version(
     Ok(Json(answer))
 }
 
-/// The JSON Schema of a service's inputs. (Not of the protocol: its own description is [`schema`].)
+// Not of the protocol: its own description is `schema`.
+/// The JSON Schema of a service's inputs.
 #[utoipa::path(get, path = "/{tenant}/api/v3/folders/{folder}/services/{service}/schema", tag = "Services", operation_id = "getServiceSchema",
     responses((status = 200, description = "A JSON Schema (2020-12) of one record.", body = Value)))]
 pub(super) async fn json_schema(

@@ -64,7 +64,7 @@ pub struct OverviewData {
     pub service_uri: String,
 }
 
-/// The sums of a batch of the overview; completed excludes failed, as in [`Summary`].
+/// The sums of a batch of the overview; completed excludes failed, as in batch information.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct OverviewSummary {
     /// Records pushed.
