@@ -7,6 +7,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use millrace_common::broker::BrokerError;
+use millrace_common::metrics::HTTP_REFUSALS;
 use millrace_common::model::Scope;
 use millrace_common::programs::ProgramError;
 use millrace_common::store::StoreError;
@@ -149,6 +150,11 @@ impl ApiError {
         self.source_path.as_deref()
     }
 
+    /// How many seconds the caller is asked to wait.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+    }
+
     fn category(&self) -> &'static str {
         match self.status {
             StatusCode::NOT_FOUND => "not_found",
@@ -195,6 +201,9 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            HTTP_REFUSALS.with_or_last(self.code).add(1);
+        }
         let mut response = (self.status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
@@ -211,7 +220,7 @@ impl IntoResponse for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(cause) => {
+            StoreError::Unavailable(cause) | StoreError::Contended(cause) => {
                 tracing::warn!(error = cause, "the database is unavailable");
                 Self::unavailable("DATABASE_UNAVAILABLE", "the database is unavailable", RETRY_UNAVAILABLE)
             }

@@ -84,7 +84,10 @@ async fn serve<W: Work>(work: W, mut waiting: mpsc::Receiver<Call<W>>) {
                 }
             }
             // Trouble that concerns one call only must not concern its neighbours.
-            Err(error) if items.len() > 1 && !matches!(error, StoreError::Unavailable(_)) => {
+            Err(error)
+                if items.len() > 1
+                    && !matches!(error, StoreError::Unavailable(_) | StoreError::Contended(_)) =>
+            {
                 warn!(%error, calls = items.len(), "a group failed; its calls are done one by one");
                 for (answer, item) in answers.into_iter().zip(&items) {
                     let done = run(&work, std::slice::from_ref(item)).await;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::batches::ADMISSION_SLOT;
 use super::data::pipelined;
+use super::retry::retrying;
 use super::{Store, StoreError};
 use crate::model::BatchState;
 
@@ -162,6 +163,10 @@ impl Store {
     /// Admits a group of pushes in one transaction; each of them on its own is stored wholly or not at all. The answers come in
     /// the order of the pushes.
     pub async fn admit(&self, pushes: &[Push]) -> Result<Vec<Admission>, StoreError> {
+        retrying("admit", || self.admit_once(pushes)).await
+    }
+
+    async fn admit_once(&self, pushes: &[Push]) -> Result<Vec<Admission>, StoreError> {
         let client = self.data_client().await?;
         let (lock, admit) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(ADMIT))?;
         let batches = batch_ids(pushes.iter().map(|push| push.batch_id));
@@ -197,6 +202,10 @@ impl Store {
     /// Records that the confirms of these pushes are in: their chunks are queued. Returns, for each push, the ids of chunks that
     /// were withdrawn before that; such a push has not succeeded, and must be made again.
     pub async fn mark_queued(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {
+        retrying("mark_queued", || self.mark_queued_once(pushes)).await
+    }
+
+    async fn mark_queued_once(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {
         let client = self.data_client().await?;
         let (lock, mark) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(MARK_QUEUED))?;
         let batches = batch_ids(pushes.iter().map(|push| push.batch_id));

@@ -7,8 +7,10 @@ use uuid::Uuid;
 
 use super::batches::PULL_SLOT;
 use super::data::pipelined;
+use super::retry::retrying;
 use super::{Store, StoreError};
 use crate::failpoint;
+use crate::metrics::{PULLED_BYTES, PULLED_CHUNKS};
 
 /// The result of one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,13 +113,24 @@ WITH chunk AS (
 )
 SELECT f.chunk_id, f.ordinal, f.bytes, f.compressed, f.body, f.chunk_no IS NULL,
        EXISTS (SELECT FROM live)
-           AND (f.pulled_at IS NULL OR f.pulled_at > clock_timestamp() - make_interval(secs => $4))
+           AND (f.pulled_at IS NULL OR f.pulled_at > clock_timestamp() - make_interval(secs => $4)),
+       EXISTS (SELECT FROM claimed)
 FROM chunk LEFT JOIN found f ON true";
 
 impl Store {
     /// Claims finished chunks of a batch: at most `max_chunks`, and at most `max_bytes` (but always at least one). Concurrent
     /// claims get disjoint sets.
     pub async fn claim_results(
+        &self,
+        batch_id: Uuid,
+        day: NaiveDate,
+        max_chunks: i64,
+        max_bytes: i64,
+    ) -> Result<Claim, StoreError> {
+        retrying("pull", || self.claim_results_once(batch_id, day, max_chunks, max_bytes)).await
+    }
+
+    async fn claim_results_once(
         &self,
         batch_id: Uuid,
         day: NaiveDate,
@@ -148,12 +161,24 @@ impl Store {
         if is_cancelled(&state)? {
             return Ok(Claim::Cancelled);
         }
-        Ok(Claim::Results(rows.iter().map(read_result).collect::<Result<_, StoreError>>()?))
+        let results = rows.iter().map(read_result).collect::<Result<Vec<_>, StoreError>>()?;
+        record_pulled(results.len(), results.iter().map(|result| i64::from(result.bytes)).sum());
+        Ok(Claim::Results(results))
     }
 
     /// Claims one chunk by its id; one that was pulled within the last `grace_seconds` is handed out again and counts no second
     /// time.
     pub async fn claim_chunk(
+        &self,
+        batch_id: Uuid,
+        day: NaiveDate,
+        chunk_id: &str,
+        grace_seconds: f64,
+    ) -> Result<ChunkClaim, StoreError> {
+        retrying("pull", || self.claim_chunk_once(batch_id, day, chunk_id, grace_seconds)).await
+    }
+
+    async fn claim_chunk_once(
         &self,
         batch_id: Uuid,
         day: NaiveDate,
@@ -189,7 +214,13 @@ impl Store {
         Ok(match (unfinished, given) {
             (true, _) => ChunkClaim::Unfinished,
             (false, false) => ChunkClaim::Gone,
-            (false, true) => ChunkClaim::Result(read_result(&row)?),
+            (false, true) => {
+                let result = read_result(&row)?;
+                if row.try_get(7)? {
+                    record_pulled(1, result.bytes.into());
+                }
+                ChunkClaim::Result(result)
+            }
         })
     }
 }
@@ -197,6 +228,12 @@ impl Store {
 /// Whether a row of [`STATE`] is that of a cancelled batch.
 pub(super) fn is_cancelled(row: &Row) -> Result<bool, StoreError> {
     Ok(row.try_get::<_, &str>(0)? == "cancelled")
+}
+
+/// Counts results that were pulled for the first time.
+pub(super) fn record_pulled(chunks: usize, bytes: i64) {
+    PULLED_CHUNKS.add(chunks as u64);
+    PULLED_BYTES.add(bytes.unsigned_abs());
 }
 
 /// Reads `chunk_id, ordinal, bytes, compressed, body`.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::admission::batch_ids;
 use super::batches::{FIRST_WORKER_SLOT, WORKER_SLOTS};
 use super::data::pipelined;
+use super::retry::retrying;
 use super::views::tolerance;
 use super::{Store, StoreError};
 use crate::model::{BatchProgress, BatchState, Tolerance, is_certain_to_fail, is_held_back};
@@ -252,6 +253,14 @@ impl Store {
         slot: WorkerSlot,
         finished: &[FinishedChunk],
     ) -> Result<Vec<Committed>, StoreError> {
+        retrying("commit", || self.commit_once(slot, finished)).await
+    }
+
+    async fn commit_once(
+        &self,
+        slot: WorkerSlot,
+        finished: &[FinishedChunk],
+    ) -> Result<Vec<Committed>, StoreError> {
         let client = self.data_client().await?;
         let with_failures = finished.iter().any(|chunk| chunk.failed.is_some());
         let with_totals = with_failures || finished.iter().any(|chunk| chunk.totals.is_some());
@@ -286,6 +295,17 @@ impl Store {
     /// Counts one more start of a redelivered chunk. `None`: its result is there already, it was withdrawn, or its batch has
     /// ended; ack and go on. `chunk_no` tells it from a newer chunk of the same id.
     pub async fn claim_attempt(
+        &self,
+        slot: WorkerSlot,
+        day: NaiveDate,
+        batch_id: Uuid,
+        chunk_id: &str,
+        chunk_no: i64,
+    ) -> Result<Option<i32>, StoreError> {
+        retrying("claim_attempt", || self.claim_attempt_once(slot, day, batch_id, chunk_id, chunk_no)).await
+    }
+
+    async fn claim_attempt_once(
         &self,
         slot: WorkerSlot,
         day: NaiveDate,

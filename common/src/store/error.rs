@@ -6,6 +6,10 @@ pub enum StoreError {
     /// The database cannot be reached, or every connection stayed busy. Try again later.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// Another transaction was in the way (deadlock, serialisation failure), so this one was rolled back. The same call may
+    /// succeed at once; the store has made it several times where that matters.
+    #[error("the database is contended: {0}")]
+    Contended(String),
     /// A unique name or id is taken; the text names the constraint.
     #[error("already there: {0}")]
     Conflict(String),
@@ -32,11 +36,14 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// SQLSTATEs of texts with a NUL: as text, and inside JSON.
 const NUL_CHARACTER: [&str; 2] = ["22021", "22P05"];
 
+/// SQLSTATEs of a transaction that was rolled back for the sake of another: serialisation failure, deadlock.
+const CONTENTION: [&str; 2] = ["40001", "40P01"];
+
 /// Classes and codes that mean "not now": connection trouble, shutdown, a lack of connections, memory or disk, a standby that
-/// is not promoted yet, trouble of its system, serialisation, deadlock, lock and statement timeouts.
+/// is not promoted yet, trouble of its system, lock and statement timeouts.
 fn is_transient(code: &str) -> bool {
     ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class))
-        || matches!(code, "25006" | "40001" | "40P01" | "55P03" | "57014")
+        || matches!(code, "25006" | "55P03" | "57014")
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -46,6 +53,7 @@ impl From<sqlx::Error> for StoreError {
                 Some(UNIQUE_VIOLATION) => {
                     Self::Conflict(database.constraint().unwrap_or("unique").to_owned())
                 }
+                Some(code) if CONTENTION.contains(&code) => Self::Contended(database.message().to_owned()),
                 Some(code) if is_transient(code) => Self::Unavailable(database.message().to_owned()),
                 Some(code) if NUL_CHARACTER.contains(&code) => Self::Text,
                 _ => Self::Database(error.to_string()),
@@ -66,6 +74,7 @@ impl From<tokio_postgres::Error> for StoreError {
         match error.as_db_error() {
             Some(database) => match database.code().code() {
                 UNIQUE_VIOLATION => Self::Conflict(database.constraint().unwrap_or("unique").to_owned()),
+                code if CONTENTION.contains(&code) => Self::Contended(database.message().to_owned()),
                 code if is_transient(code) => Self::Unavailable(database.message().to_owned()),
                 code if NUL_CHARACTER.contains(&code) => Self::Text,
                 _ => Self::Database(database.to_string()),

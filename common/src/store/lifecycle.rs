@@ -6,9 +6,11 @@ use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::audit::Change;
+use super::retry::retrying;
 use super::views::select_views;
 use super::webhooks::announce;
 use super::{BatchView, Store, StoreError};
+use crate::metrics::BATCHES_ENDED;
 use crate::model::webhook::WebhookEvent;
 use crate::model::{
     Action, BatchState, Transition, TransitionError, Verdict, is_certain_to_fail, transition,
@@ -84,12 +86,14 @@ impl Store {
         id: Uuid,
         event: Transition,
     ) -> Result<Result<Verdict, TransitionError>, StoreError> {
-        let mut tx = self.control.begin().await?;
-        let state = lock_batch(&mut tx, id).await?;
-        let changed = change(&mut tx, id, state, event).await?;
-        self.audit_change(&mut tx, id, event, &changed).await?;
-        tx.commit().await?;
-        Ok(changed)
+        retrying("change_batch", || async {
+            let mut work = Work::begin(self, id).await?;
+            let changed = work.change(event).await?;
+            self.audit_change(&mut work.tx, id, event, &changed).await?;
+            work.commit().await?;
+            Ok(changed)
+        })
+        .await
     }
 
     /// Notes what somebody asked of a batch; asking for what it is already changes nothing and is not noted.
@@ -122,14 +126,23 @@ impl Store {
         terms: &TermsChange,
         event: Option<Transition>,
     ) -> Result<Result<Verdict, AlterError>, StoreError> {
-        let mut tx = self.control.begin().await?;
+        retrying("change_batch", || self.alter_batch_once(id, terms, event)).await
+    }
+
+    async fn alter_batch_once(
+        &self,
+        id: Uuid,
+        terms: &TermsChange,
+        event: Option<Transition>,
+    ) -> Result<Result<Verdict, AlterError>, StoreError> {
+        let mut work = Work::begin(self, id).await?;
         // Whatever is refused is refused before anything is changed.
-        let altered = alter(&mut tx, id, terms, event).await?;
+        let altered = work.alter(terms, event).await?;
         if *terms != TermsChange::default() {
-            let tenant_id = view_in(&mut tx, id).await?.batch.tenant_id;
+            let tenant_id = view_in(&mut work.tx, id).await?.batch.tenant_id;
             let entry = Change::new(Action::BatchUpdate, id, terms.details());
             let entry = if altered.is_ok() { entry } else { entry.refused() };
-            self.audit(&mut tx, tenant_id, entry).await?;
+            self.audit(&mut work.tx, tenant_id, entry).await?;
         }
         let changed = match altered {
             Ok(verdict) => Some(Ok(verdict)),
@@ -137,43 +150,214 @@ impl Store {
             Err(_) => None,
         };
         if let (Some(event), Some(changed)) = (event, changed) {
-            self.audit_change(&mut tx, id, event, &changed).await?;
+            self.audit_change(&mut work.tx, id, event, &changed).await?;
         }
-        tx.commit().await?;
+        work.commit().await?;
         Ok(altered)
     }
 
     /// Times a batch out when it has been idle for `seconds`, decided once nobody else can touch it: an open one, or a closed one
     /// whose full output buffer nobody empties. Returns whether its state changed.
     pub(super) async fn time_out_batch(&self, id: Uuid, seconds: f64) -> Result<bool, StoreError> {
-        let mut tx = self.control.begin().await?;
-        let state = lock_batch(&mut tx, id).await?;
-        let idle = sqlx::query_scalar!(
-            r#"SELECT greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $2) AS "idle!"
+        retrying("change_batch", || async {
+            let mut work = Work::begin(self, id).await?;
+            let idle = sqlx::query_scalar!(
+                r#"SELECT greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $2) AS "idle!"
                FROM batches JOIN batch_sums ON batch_id = id WHERE id = $1"#,
-            id,
-            seconds
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        let view = view_in(&mut tx, id).await?;
-        let due = state == BatchState::Open || (view.is_held_back() && !view.progress().is_drained());
-        let timed_out = idle
-            && due
-            && matches!(change(&mut tx, id, state, Transition::TimeOut).await?, Ok(Verdict::Become(_)));
-        tx.commit().await?;
-        Ok(timed_out)
+                id,
+                seconds
+            )
+            .fetch_one(&mut *work.tx)
+            .await?;
+            let view = view_in(&mut work.tx, id).await?;
+            let due =
+                work.state == BatchState::Open || (view.is_held_back() && !view.progress().is_drained());
+            let timed_out =
+                idle && due && matches!(work.change(Transition::TimeOut).await?, Ok(Verdict::Become(_)));
+            work.commit().await?;
+            Ok(timed_out)
+        })
+        .await
     }
 
     /// Does what follows from a batch's counters: settles it when it is closed and drained, stops it when it wants to be stopped
     /// early and is certain to fail (contract 3.4). However many call this at once, each transition happens once and is
     /// returned to one of them.
     pub async fn settle_batch(&self, id: Uuid) -> Result<Consequence, StoreError> {
-        let mut tx = self.control.begin().await?;
-        lock_batch(&mut tx, id).await?;
-        let consequence = reconsider(&mut tx, id).await?;
-        tx.commit().await?;
-        Ok(consequence)
+        retrying("change_batch", || async {
+            let mut work = Work::begin(self, id).await?;
+            let consequence = work.reconsider().await?;
+            work.commit().await?;
+            Ok(consequence)
+        })
+        .await
+    }
+}
+
+/// A transaction that holds a batch's row and all of its slots: nobody else writes to the batch meanwhile.
+struct Work {
+    tx: Transaction<'static, Postgres>,
+    id: Uuid,
+    /// The state as it is in this transaction.
+    state: BatchState,
+    /// The state before it.
+    before: BatchState,
+}
+
+impl Work {
+    async fn begin(store: &Store, id: Uuid) -> Result<Self, StoreError> {
+        let mut tx = store.control.begin().await?;
+        let state = lock_batch(&mut tx, id).await?;
+        Ok(Self { tx, id, state, before: state })
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await?;
+        if self.state.is_terminal() && !self.before.is_terminal() {
+            BATCHES_ENDED.with(self.state.as_str()).add(1);
+        }
+        Ok(())
+    }
+
+    /// Changes terms, then lets an event happen.
+    async fn alter(
+        &mut self,
+        terms: &TermsChange,
+        event: Option<Transition>,
+    ) -> Result<Result<Verdict, AlterError>, StoreError> {
+        let state = self.state;
+        if let Some(event) = event
+            && let Err(refused) = transition(state, event)
+        {
+            return Ok(Err(refused.into()));
+        }
+        if *terms != TermsChange::default() {
+            if state.is_terminal() {
+                return Ok(Err(AlterError::Finished(state)));
+            }
+            let changed = sqlx::query!(
+                "UPDATE batches b SET
+                     acceptable_error_percentage = coalesce($2, b.acceptable_error_percentage),
+                     acceptable_record_error_percentage =
+                         CASE WHEN $3 THEN $4 ELSE b.acceptable_record_error_percentage END,
+                     early_stop = coalesce($5, b.early_stop),
+                     max_workers = least(coalesce($6, b.max_workers), t.max_workers),
+                     initial_workers = least(coalesce($7, b.initial_workers), coalesce($6, b.max_workers), t.max_workers),
+                     priority = coalesce($8, b.priority),
+                     updated_at = clock_timestamp()
+                 FROM tenants t WHERE t.id = b.tenant_id AND b.id = $1 AND b.stopped_at IS NULL",
+                self.id,
+                terms.acceptable_error_percentage,
+                terms.acceptable_record_error_percentage.is_some(),
+                terms.acceptable_record_error_percentage.flatten(),
+                terms.early_stop,
+                terms.max_workers,
+                terms.initial_workers,
+                terms.priority,
+            )
+            .execute(&mut *self.tx)
+            .await?;
+            if changed.rows_affected() == 0 {
+                return Ok(Err(AlterError::Stopped));
+            }
+        }
+        match event {
+            Some(event) => {
+                let verdict = self.change(event).await?;
+                if matches!(verdict, Ok(Verdict::Unchanged)) {
+                    self.reconsider().await?;
+                }
+                Ok(verdict.map_err(AlterError::from))
+            }
+            None => Ok(Ok(match self.reconsider().await? {
+                Consequence::None => Verdict::Unchanged,
+                Consequence::Stopped => Verdict::Become(BatchState::Closed),
+                Consequence::Settled(next) => Verdict::Become(next),
+            })),
+        }
+    }
+
+    /// Lets an event happen.
+    async fn change(&mut self, event: Transition) -> Result<Result<Verdict, TransitionError>, StoreError> {
+        let verdict = match transition(self.state, event) {
+            Ok(verdict) => verdict,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        match verdict {
+            Verdict::Unchanged => {}
+            Verdict::DropResults => drop_results(&mut self.tx, self.id).await?,
+            Verdict::Become(next) => {
+                self.become_state(next).await?;
+                self.reconsider().await?;
+            }
+        }
+        Ok(Ok(verdict))
+    }
+
+    /// Moves the batch to another state.
+    async fn become_state(&mut self, new: BatchState) -> Result<(), StoreError> {
+        let (id, old) = (self.id, self.state);
+        let closing = matches!(new, BatchState::Closed | BatchState::ClosedByTimeout);
+        // A cancelled batch releases its buffers at once (contract 3.5); others keep them for the cool-off.
+        let releasing = matches!(new, BatchState::Cancelled);
+        let updated = sqlx::query!(
+            "UPDATE batches SET state = $3, updated_at = clock_timestamp(),
+                 closed_at = CASE WHEN $4 THEN clock_timestamp() ELSE closed_at END,
+                 finished_at = CASE WHEN $5 THEN clock_timestamp() ELSE finished_at END,
+                 released_at = CASE WHEN $6 THEN clock_timestamp() ELSE released_at END
+             WHERE id = $1 AND state = $2",
+            id,
+            old.as_str(),
+            new.as_str(),
+            closing,
+            new.is_terminal(),
+            releasing,
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        if updated.rows_affected() != 1 {
+            return Err(StoreError::Corrupt(format!("batch {id} was no longer {old}")));
+        }
+        if new == BatchState::Cancelled {
+            drop_results(&mut self.tx, id).await?;
+        }
+        if let Some(event) = WebhookEvent::of(new) {
+            announce(&mut self.tx, id, event).await?;
+        }
+        self.state = new;
+        Ok(())
+    }
+
+    /// What follows from the counters and the terms as they are now: a drained closed batch settles; one that is certain to fail and
+    /// wants to stop then is stopped.
+    async fn reconsider(&mut self) -> Result<Consequence, StoreError> {
+        let view = view_in(&mut self.tx, self.id).await?;
+        let (state, progress, tolerance) = (view.batch.state, view.progress(), view.batch.tolerance());
+        let stopped = view.batch.stopped_at.is_some();
+        if progress.is_drained() {
+            let within_tolerance = tolerance.permits(&progress) && !stopped;
+            if let Ok(Verdict::Become(next)) = transition(state, Transition::Settle { within_tolerance }) {
+                self.become_state(next).await?;
+                return Ok(Consequence::Settled(next));
+            }
+        }
+        if view.batch.early_stop && !stopped && is_certain_to_fail(state, &progress, &tolerance) {
+            if let Ok(Verdict::Become(next)) = transition(state, Transition::Stop) {
+                self.become_state(next).await?;
+            }
+            sqlx::query!(
+                "UPDATE batches SET stopped_at = clock_timestamp(), updated_at = clock_timestamp() WHERE id = $1",
+                self.id
+            )
+            .execute(&mut *self.tx)
+            .await?;
+            // An open batch may have been drained already: nothing is left to end.
+            return Ok(match Box::pin(self.reconsider()).await? {
+                Consequence::None => Consequence::Stopped,
+                settled => settled,
+            });
+        }
+        Ok(Consequence::None)
     }
 }
 
@@ -194,161 +378,12 @@ pub(super) async fn lock_batch(
     state.parse().map_err(StoreError::Corrupt)
 }
 
-async fn alter(
-    tx: &mut Transaction<'_, Postgres>,
-    id: Uuid,
-    terms: &TermsChange,
-    event: Option<Transition>,
-) -> Result<Result<Verdict, AlterError>, StoreError> {
-    let state = lock_batch(tx, id).await?;
-    if let Some(event) = event
-        && let Err(refused) = transition(state, event)
-    {
-        return Ok(Err(refused.into()));
-    }
-    if *terms != TermsChange::default() {
-        if state.is_terminal() {
-            return Ok(Err(AlterError::Finished(state)));
-        }
-        let changed = sqlx::query!(
-            "UPDATE batches b SET
-                 acceptable_error_percentage = coalesce($2, b.acceptable_error_percentage),
-                 acceptable_record_error_percentage =
-                     CASE WHEN $3 THEN $4 ELSE b.acceptable_record_error_percentage END,
-                 early_stop = coalesce($5, b.early_stop),
-                 max_workers = least(coalesce($6, b.max_workers), t.max_workers),
-                 initial_workers = least(coalesce($7, b.initial_workers), coalesce($6, b.max_workers), t.max_workers),
-                 priority = coalesce($8, b.priority),
-                 updated_at = clock_timestamp()
-             FROM tenants t WHERE t.id = b.tenant_id AND b.id = $1 AND b.stopped_at IS NULL",
-            id,
-            terms.acceptable_error_percentage,
-            terms.acceptable_record_error_percentage.is_some(),
-            terms.acceptable_record_error_percentage.flatten(),
-            terms.early_stop,
-            terms.max_workers,
-            terms.initial_workers,
-            terms.priority,
-        )
-        .execute(&mut **tx)
-        .await?;
-        if changed.rows_affected() == 0 {
-            return Ok(Err(AlterError::Stopped));
-        }
-    }
-    match event {
-        Some(event) => {
-            let verdict = change(tx, id, state, event).await?;
-            if matches!(verdict, Ok(Verdict::Unchanged)) {
-                reconsider(tx, id).await?;
-            }
-            Ok(verdict.map_err(AlterError::from))
-        }
-        None => Ok(Ok(match reconsider(tx, id).await? {
-            Consequence::None => Verdict::Unchanged,
-            Consequence::Stopped => Verdict::Become(BatchState::Closed),
-            Consequence::Settled(next) => Verdict::Become(next),
-        })),
-    }
-}
-
-/// Lets an event happen. The caller holds the row and all slots.
-async fn change(
-    tx: &mut Transaction<'_, Postgres>,
-    id: Uuid,
-    state: BatchState,
-    event: Transition,
-) -> Result<Result<Verdict, TransitionError>, StoreError> {
-    let verdict = match transition(state, event) {
-        Ok(verdict) => verdict,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    match verdict {
-        Verdict::Unchanged => {}
-        Verdict::DropResults => drop_results(tx, id).await?,
-        Verdict::Become(next) => {
-            become_state(tx, id, state, next).await?;
-            reconsider(tx, id).await?;
-        }
-    }
-    Ok(Ok(verdict))
-}
-
 /// Waits for every writer of the batch and keeps new ones waiting until the transaction ends.
 pub(super) async fn lock_slots(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<(), StoreError> {
     sqlx::query!("SELECT slot FROM batch_counters WHERE batch_id = $1 ORDER BY slot FOR UPDATE", id)
         .fetch_all(&mut **tx)
         .await?;
     Ok(())
-}
-
-/// Moves the batch from one state to another. The caller holds the row and all slots.
-async fn become_state(
-    tx: &mut Transaction<'_, Postgres>,
-    id: Uuid,
-    old: BatchState,
-    new: BatchState,
-) -> Result<(), StoreError> {
-    let closing = matches!(new, BatchState::Closed | BatchState::ClosedByTimeout);
-    // A cancelled batch releases its buffers at once (contract 3.5); others keep them for the cool-off.
-    let releasing = matches!(new, BatchState::Cancelled);
-    let updated = sqlx::query!(
-        "UPDATE batches SET state = $3, updated_at = clock_timestamp(),
-             closed_at = CASE WHEN $4 THEN clock_timestamp() ELSE closed_at END,
-             finished_at = CASE WHEN $5 THEN clock_timestamp() ELSE finished_at END,
-             released_at = CASE WHEN $6 THEN clock_timestamp() ELSE released_at END
-         WHERE id = $1 AND state = $2",
-        id,
-        old.as_str(),
-        new.as_str(),
-        closing,
-        new.is_terminal(),
-        releasing,
-    )
-    .execute(&mut **tx)
-    .await?;
-    if updated.rows_affected() != 1 {
-        return Err(StoreError::Corrupt(format!("batch {id} was no longer {old}")));
-    }
-    if new == BatchState::Cancelled {
-        drop_results(tx, id).await?;
-    }
-    if let Some(event) = WebhookEvent::of(new) {
-        announce(tx, id, event).await?;
-    }
-    Ok(())
-}
-
-/// What follows from the counters and the terms as they are now: a drained closed batch settles; one that is certain to fail and
-/// wants to stop then is stopped. The caller holds the row and all slots.
-async fn reconsider(tx: &mut Transaction<'_, Postgres>, id: Uuid) -> Result<Consequence, StoreError> {
-    let view = view_in(tx, id).await?;
-    let (state, progress, tolerance) = (view.batch.state, view.progress(), view.batch.tolerance());
-    let stopped = view.batch.stopped_at.is_some();
-    if progress.is_drained() {
-        let within_tolerance = tolerance.permits(&progress) && !stopped;
-        if let Ok(Verdict::Become(next)) = transition(state, Transition::Settle { within_tolerance }) {
-            become_state(tx, id, state, next).await?;
-            return Ok(Consequence::Settled(next));
-        }
-    }
-    if view.batch.early_stop && !stopped && is_certain_to_fail(state, &progress, &tolerance) {
-        if let Ok(Verdict::Become(next)) = transition(state, Transition::Stop) {
-            become_state(tx, id, state, next).await?;
-        }
-        sqlx::query!(
-            "UPDATE batches SET stopped_at = clock_timestamp(), updated_at = clock_timestamp() WHERE id = $1",
-            id
-        )
-        .execute(&mut **tx)
-        .await?;
-        // An open batch may have been drained already: nothing is left to end.
-        return Ok(match Box::pin(reconsider(tx, id)).await? {
-            Consequence::None => Consequence::Stopped,
-            settled => settled,
-        });
-    }
-    Ok(Consequence::None)
 }
 
 /// Makes what was not pulled unavailable and frees both buffers. The caller holds the row and all slots.

@@ -23,7 +23,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::batches::{FIRST_WORKER_SLOT, PULL_SLOT};
-use super::claims::{STATE, StoredResult, is_cancelled, read_result};
+use super::claims::{STATE, StoredResult, is_cancelled, read_result, record_pulled};
 use super::data::{DataClient, pipelined};
 use super::{Store, StoreError};
 
@@ -134,7 +134,7 @@ WITH acked AS (
         touched_at = clock_timestamp()
     WHERE batch_id = $1 AND slot = $5
 )
-SELECT count(*) FROM acked";
+SELECT count(*), coalesce(sum(bytes), 0)::int8 FROM acked";
 
 impl Store {
     /// Finished chunks behind `after` that were neither pulled nor acknowledged: at most `max_chunks`, and at most `max_bytes`
@@ -206,6 +206,7 @@ impl Store {
             }
             let rows: i64 = row.try_get(0)?;
             freed += rows.unsigned_abs();
+            record_pulled(usize::try_from(rows).unwrap_or(0), row.try_get(1)?);
             if rows < ACK_ROWS {
                 return Ok(Acknowledged::Chunks(freed));
             }
