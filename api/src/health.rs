@@ -1,4 +1,4 @@
-//! `/health` (contract 4.5), `/livez` and `/readyz`.
+//! `/health` (contract 4.5), `/livez`, `/readyz`, and the route of `/metrics`.
 
 use std::time::Duration;
 
@@ -10,15 +10,20 @@ use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::measure;
 use crate::openapi::schemas::Health;
 use crate::state::AppState;
 
 /// How long the database may take to give a sign of life.
 const PING: Duration = Duration::from_secs(2);
 
-/// The three routes; none needs a credential.
+/// The four routes; none needs a credential of a tenant.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(alive)).routes(routes!(readiness))
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(alive))
+        .routes(routes!(readiness))
+        .routes(routes!(measure::show))
 }
 
 /// Whether this process lives.

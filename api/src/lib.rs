@@ -10,6 +10,7 @@ pub mod extract;
 pub mod fuzzing;
 pub mod health;
 pub mod https;
+pub mod measure;
 pub mod memory;
 pub mod middleware;
 pub mod openapi;
@@ -26,6 +27,7 @@ use axum::extract::Request;
 use axum::response::IntoResponse;
 use axum::{Router, middleware::from_fn_with_state};
 use millrace_common::config::Config;
+use millrace_common::metrics;
 use millrace_common::startup::patiently;
 use millrace_common::store::StoreError;
 use millrace_common::tls::TlsError;
@@ -89,6 +91,7 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(state.clone(), middleware::when_ready))
         .merge(Router::from(open_routes()))
+        .layer(from_fn_with_state(state.clone(), measure::around))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(state);
     // Paths are made tolerant before they are matched.
@@ -123,6 +126,7 @@ pub async fn serve(config: Config, migrate: bool, shutdown: CancellationToken) -
     let address = listener.local_addr()?;
     // Requests that are open at the shutdown still need the broker.
     let broker_shutdown = CancellationToken::new();
+    metrics::install(metrics::Process::Api);
     let state = AppState::start(config, &broker_shutdown)?;
     let starting = tokio::spawn(become_ready(state.clone(), migrate, shutdown.clone()));
     tracing::info!(%address, "listening on {address}");

@@ -51,6 +51,11 @@ impl MemoryBudget {
         self.units.available_permits() * UNIT
     }
 
+    /// Bytes that are held.
+    pub fn used_bytes(&self) -> usize {
+        (self.total - self.units.available_permits().min(self.total)) * UNIT
+    }
+
     fn units_for(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(UNIT).min(self.total)).unwrap_or(u32::MAX)
     }
@@ -86,7 +91,7 @@ mod tests {
         assert!(!budget.grow(&mut first, 1));
         assert_eq!((first.bytes(), budget.free_bytes()), (10 * UNIT, 0));
         first.shrink_to(UNIT + 1);
-        assert_eq!((first.bytes(), budget.free_bytes()), (2 * UNIT, 8 * UNIT));
+        assert_eq!((first.bytes(), budget.free_bytes(), budget.used_bytes()), (2 * UNIT, 8 * UNIT, 2 * UNIT));
         drop(first);
         assert_eq!(budget.free_bytes(), 10 * UNIT);
         // More than there is means all of it.

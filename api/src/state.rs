@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ServeError;
 use crate::auth::{KeyCache, RateLimits};
+use crate::measure::Measured;
 use crate::memory::MemoryBudget;
 use crate::spark::batch::Batches;
 use crate::spark::webhooks::Webhooks;
@@ -43,6 +44,8 @@ pub struct AppState {
     pub watch: Watch,
     /// Which addresses webhooks may name, and how their secrets are stored.
     pub webhooks: Webhooks,
+    /// What is measured of requests.
+    pub measured: Measured,
     ready: Arc<AtomicBool>,
 }
 
@@ -65,6 +68,7 @@ impl AppState {
             control,
             keys: KeyCache::start(&config.auth, shutdown)?,
             rate_limits: RateLimits::new(&config),
+            measured: Measured::default(),
             memory: MemoryBudget::new(config.http.memory_bytes),
             ready: Arc::new(AtomicBool::new(false)),
             config: Arc::new(config),

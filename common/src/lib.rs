@@ -4,6 +4,7 @@ pub mod broker;
 pub mod config;
 pub mod failpoint;
 pub mod isolate;
+pub mod metrics;
 pub mod model;
 pub mod programs;
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 mod lifecycle {
     mod failed_work;
+    mod metrics;
+    mod quotas;
     mod reconciliation;
     mod redrive;
     mod terms;

@@ -1,8 +1,24 @@
 //! The two transactions of a push, each shared by the pushes that come together.
 
+use std::time::Instant;
+
+use millrace_common::metrics::{ADMISSION_GROUP_PUSHES, ADMISSION_SECONDS};
 use millrace_common::store::{Admission, Push, QueuedPush, Store, StoreError};
 
 use super::group::Work;
+
+/// Measures a transaction for a group of so many pushes.
+async fn measured<T>(
+    step: &'static str,
+    pushes: usize,
+    transaction: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let began = Instant::now();
+    let done = transaction.await;
+    ADMISSION_SECONDS.with(step).record(began.elapsed().as_secs_f64());
+    ADMISSION_GROUP_PUSHES.with(step).record(u32::try_from(pushes).unwrap_or(u32::MAX).into());
+    done
+}
 
 /// The most chunks in one transaction; one push above it goes alone.
 const GROUP_CHUNKS: usize = 5_000;
@@ -20,7 +36,7 @@ impl Work for Admit {
     }
 
     async fn run(&self, pushes: &[Push]) -> Result<Vec<Admission>, StoreError> {
-        self.0.admit(pushes).await
+        measured("admit", pushes.len(), self.0.admit(pushes)).await
     }
 }
 
@@ -38,6 +54,6 @@ impl Work for MarkQueued {
     }
 
     async fn run(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {
-        self.0.mark_queued(pushes).await
+        measured("mark_queued", pushes.len(), self.0.mark_queued(pushes)).await
     }
 }

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use millrace_common::broker::{BrokerError, ChunkMessage, LaneId, MAX_MESSAGE_BYTES, Publisher, Topology};
 use millrace_common::config::Config;
 use millrace_common::failpoint;
+use millrace_common::metrics::{LANES_REDECLARED, PUSHED_BYTES, PUSHED_CHUNKS, PUSHED_RECORDS};
 use millrace_common::model::BatchState;
 use millrace_common::store::{Admission, Push, PushedChunk, QueuedPush, Store, StoreError};
 use thiserror::Error;
@@ -131,9 +132,21 @@ impl Pushes {
     ///
     /// See [`PushError`].
     pub async fn push(&self, target: Target, push: DecodedPush) -> Result<(), PushError> {
-        if push.chunks.is_empty() {
-            return Ok(());
+        let (chunks, mut records, mut bytes) = (push.chunks.len(), 0, 0);
+        for chunk in &push.chunks {
+            records += u64::from(chunk.records.unsigned_abs());
+            bytes += chunk.data.len() as u64;
         }
+        if chunks > 0 {
+            self.carry(target, push).await?;
+        }
+        PUSHED_CHUNKS.add(chunks as u64);
+        PUSHED_RECORDS.add(records);
+        PUSHED_BYTES.add(bytes);
+        Ok(())
+    }
+
+    async fn carry(&self, target: Target, push: DecodedPush) -> Result<(), PushError> {
         let Target { batch_id, day } = target;
         let rows = push.chunks.iter().map(row).collect();
         let admission =
@@ -169,6 +182,7 @@ impl Pushes {
         match self.publisher.publish(lane, messages).await {
             Err(BrokerError::Unroutable(queue)) => {
                 warn!(queue, "the lane was missing on the broker: declaring it");
+                LANES_REDECLARED.add(1);
                 self.topology.declare_lane(lane).await?;
                 self.publisher.publish(lane, again).await
             }

@@ -22,6 +22,7 @@ use super::message::ChunkMessage;
 use super::names::Names;
 use super::receipt::Receipt;
 use super::topology;
+use crate::metrics::{LANES_REDECLARED, MALFORMED_MESSAGES};
 
 /// Without a delivery for this long, and with none unsettled, the queue is asked whether it has messages.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -191,6 +192,7 @@ impl Worker {
         }
         warn!(queue, "the queue does not exist: declaring it");
         self.shared.redeclared.fetch_add(1, Ordering::Relaxed);
+        LANES_REDECLARED.add(1);
         let channel = self.link.channel().await?;
         topology::declare_shared(&channel, &self.shared.names).await?;
         if let Queue::Lane(lane) = self.queue {
@@ -295,6 +297,7 @@ impl Worker {
             }),
             Err(error) => {
                 self.shared.malformed.fetch_add(1, Ordering::Relaxed);
+                MALFORMED_MESSAGES.add(1);
                 warn!(queue, %error, "refused a message that is no chunk");
                 match self.queue {
                     Queue::Lane(_) => lane.nack(vec![tag], false),

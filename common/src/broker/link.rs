@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::error::BrokerError;
 use crate::config::BrokerConfig;
+use crate::metrics::{BROKER_BLOCKED, BROKER_CONNECTED, BROKER_CONNECTIONS_LOST};
 
 /// The longest pause between two attempts.
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
@@ -111,13 +112,14 @@ pub(super) struct LinkOptions {
     /// A file with the authorities for amqps; none: those of the system.
     authorities: Option<PathBuf>,
     name: String,
+    purpose: &'static str,
     /// Deadline of every set-up: connect, channel, qos, consume.
     pub(super) setup: Duration,
 }
 
 impl LinkOptions {
     /// `purpose` is part of the connection name in RabbitMQ's management pages.
-    pub(super) fn new(config: &BrokerConfig, purpose: &str) -> Self {
+    pub(super) fn new(config: &BrokerConfig, purpose: &'static str) -> Self {
         let uri = config.url.expose().parse::<AMQPUri>().map_err(BrokerError::BadUrl).map(|mut uri| {
             uri.query.heartbeat = Some(config.heartbeat_seconds);
             uri
@@ -128,7 +130,7 @@ impl LinkOptions {
             .unwrap_or_else(|| "millrace".to_owned());
         let name = format!("{program} {purpose} ({}, {})", config.prefix, std::process::id());
         let authorities = (!config.tls_ca.is_empty()).then(|| PathBuf::from(&config.tls_ca));
-        Self { uri, authorities, name, setup: Duration::from_millis(config.connect_timeout_ms) }
+        Self { uri, authorities, name, purpose, setup: Duration::from_millis(config.connect_timeout_ms) }
     }
 
     /// How amqps is spoken. The file is read at each connection, so that a renewed one counts.
@@ -237,15 +239,17 @@ impl Link {
     }
 
     /// Waits for the connection's end, and logs its blocking on the way. To be run by one task.
-    async fn watch(&self, name: &str) {
+    async fn watch(&self, name: &str, purpose: &str) {
         let mut events = Box::pin(self.connection.events_listener());
         while self.connection.status().connected() {
             match tokio::time::timeout(STATUS_POLL, events.next()).await {
                 Ok(Some(Event::ConnectionBlocked(reason))) => {
                     warn!(connection = name, reason, "the broker blocks this connection");
+                    BROKER_BLOCKED.with(purpose).set(1.0);
                 }
                 Ok(Some(Event::ConnectionUnblocked)) => {
                     info!(connection = name, "the broker accepts messages again");
+                    BROKER_BLOCKED.with(purpose).set(0.0);
                 }
                 // A channel's error is announced here too, and leaves the connection as it is.
                 Ok(Some(Event::Error(error))) => {
@@ -255,6 +259,7 @@ impl Link {
                 Ok(None) => break,
             }
         }
+        BROKER_BLOCKED.with(purpose).set(0.0);
         self.ended.cancel();
     }
 
@@ -285,9 +290,12 @@ pub(super) fn supervise(options: LinkOptions, shutdown: CancellationToken) -> (C
                     info!(connection = name, "connected to the broker");
                     backoff.succeeded();
                     announce.send_replace(Some(Arc::clone(&link)));
+                    BROKER_CONNECTED.with(options.purpose).set(1.0);
                     tokio::select! {
-                        () = link.watch(name) => {
+                        () = link.watch(name, options.purpose) => {
                             announce.send_replace(None);
+                            BROKER_CONNECTED.with(options.purpose).set(0.0);
+                            BROKER_CONNECTIONS_LOST.with(options.purpose).add(1);
                             warn!(connection = name, "lost the connection to the broker");
                             link.cutter.cut();
                         }

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -28,6 +28,7 @@ use super::message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES};
 use super::names::{LaneId, Names};
 use crate::config::BrokerConfig;
 use crate::failpoint;
+use crate::metrics::{CONFIRM_SECONDS, PUBLICATIONS};
 
 /// Rounds at a time.
 const CHANNELS: usize = 4;
@@ -119,13 +120,30 @@ impl Publisher {
     /// [`BrokerError::Timeout`] (after `broker.confirm_timeout_ms`), [`BrokerError::Nacked`]: repeat later.
     /// [`BrokerError::Unroutable`]: the lane must be declared first.
     pub async fn publish(&self, lane: LaneId, messages: Vec<ChunkMessage>) -> Result<(), BrokerError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let outcome = self.publish_once(lane, messages).await;
+        let word = match &outcome {
+            Ok(()) => {
+                CONFIRM_SECONDS.record(began.elapsed().as_secs_f64());
+                "confirmed"
+            }
+            Err(BrokerError::Nacked(_) | BrokerError::TooLarge { .. }) => "refused",
+            Err(BrokerError::Unroutable(_)) => "returned",
+            Err(BrokerError::Blocked) => "blocked",
+            Err(_) => "unanswered",
+        };
+        PUBLICATIONS.with(word).add(1);
+        outcome
+    }
+
+    async fn publish_once(&self, lane: LaneId, messages: Vec<ChunkMessage>) -> Result<(), BrokerError> {
         let shared = &self.shared;
         for message in &messages {
             too_large(message.body.len(), MAX_MESSAGE_BYTES)?;
             too_large(message.chunk_id.len(), MAX_CHUNK_ID_BYTES)?;
-        }
-        if messages.is_empty() {
-            return Ok(());
         }
         if shared.shutdown.is_cancelled() {
             return Err(BrokerError::ShuttingDown);

@@ -5,13 +5,14 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Object};
 use tokio_postgres::Statement;
 
 use super::{Store, StoreError, no_answer};
 use crate::failpoint;
+use crate::metrics::POOL_WAIT_SECONDS;
 
 /// A connection of the data plane, taken from the pool.
 pub(super) struct DataClient {
@@ -25,7 +26,9 @@ pub(super) struct DataClient {
 impl Store {
     /// Takes a connection, waiting for one at most `database.acquire_timeout_ms`.
     pub(super) async fn data_client(&self) -> Result<DataClient, StoreError> {
+        let began = Instant::now();
         let object = Some(self.data.get().await?);
+        POOL_WAIT_SECONDS.record(began.elapsed().as_secs_f64());
         Ok(DataClient { object, deadline: self.deadline, abandoned: AtomicBool::new(false) })
     }
 }
