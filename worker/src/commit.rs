@@ -1,18 +1,22 @@
 //! Group commits: finished chunks are stored together in one transaction, then acknowledged together.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_common::broker::{ControlEvent, Receipt};
 use millrace_common::config::WorkerConfig;
 use millrace_common::failpoint;
+use millrace_common::metrics::{
+    CHUNKS_FINISHED, COMMIT_GROUP_CHUNKS, COMMIT_SECONDS, COMMITS_HELD, RECORDS_FINISHED,
+};
 use millrace_common::startup::Backoff;
-use millrace_common::store::{Committed, Consequence, FinishedChunk, StoreError};
+use millrace_common::store::{Committed, Consequence, FinishedChunk, Outcome, StoreError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::Worker;
+use crate::held::Held;
 use crate::quarantine::Presence;
 
 /// A chunk that was evaluated.
@@ -24,6 +28,8 @@ pub struct Finished {
     pub receipt: Receipt,
     /// Dropped when it is settled; `None` for a chunk that was not evaluated.
     pub presence: Option<Presence>,
+    /// Counts it as held until it is settled.
+    pub held: Held,
 }
 
 /// Where evaluation threads put finished chunks.
@@ -85,11 +91,11 @@ async fn gather(
 
 /// Stores a group, acknowledges it, and passes on what the database said of its batches.
 async fn commit_group(worker: &Worker, group: Vec<Finished>) {
-    let (mut chunks, mut receipts, mut presences) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut chunks, mut receipts, mut settled) = (Vec::new(), Vec::new(), Vec::new());
     for finished in group {
         chunks.push(finished.chunk);
         receipts.push(finished.receipt);
-        presences.push(finished.presence);
+        settled.push((finished.presence, finished.held));
     }
     failpoint::reach("commit.begin", "");
     match store(worker, &chunks).await {
@@ -106,17 +112,21 @@ async fn commit_group(worker: &Worker, group: Vec<Finished>) {
             }
         }
     }
-    // Now a suspect may start.
-    drop(presences);
+    // Now a suspect may start, and the deliveries are held no longer.
+    drop(settled);
 }
 
 /// Holds the group until the database is back. Only errors that waiting cannot mend are returned.
 async fn store(worker: &Worker, chunks: &[FinishedChunk]) -> Result<Vec<Committed>, StoreError> {
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
     loop {
-        match worker.store.commit(worker.counter_slot, chunks).await {
-            Err(StoreError::Unavailable(reason)) => {
+        let began = Instant::now();
+        let stored = worker.store.commit(worker.counter_slot, chunks).await;
+        COMMIT_SECONDS.record(began.elapsed().as_secs_f64());
+        match stored {
+            Err(StoreError::Unavailable(reason) | StoreError::Contended(reason)) => {
                 let wait = backoff.next_wait();
+                COMMITS_HELD.add(1);
                 tracing::warn!(
                     reason,
                     chunks = chunks.len(),
@@ -125,9 +135,26 @@ async fn store(worker: &Worker, chunks: &[FinishedChunk]) -> Result<Vec<Committe
                 );
                 tokio::time::sleep(wait).await;
             }
-            result => return result,
+            Ok(committed) => {
+                record(chunks);
+                return Ok(committed);
+            }
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Counts a group that was stored.
+fn record(chunks: &[FinishedChunk]) {
+    let (mut failed, mut records) = (0, 0);
+    for chunk in chunks {
+        failed += u64::from(chunk.outcome == Outcome::Failed);
+        records += u64::from(chunk.records.unsigned_abs());
+    }
+    COMMIT_GROUP_CHUNKS.record(u32::try_from(chunks.len()).unwrap_or(u32::MAX).into());
+    CHUNKS_FINISHED.with("completed").add(chunks.len() as u64 - failed);
+    CHUNKS_FINISHED.with("failed").add(failed);
+    RECORDS_FINISHED.add(records);
 }
 
 async fn settle_and_ack(worker: &Worker, committed: &[Committed], receipts: &[Receipt]) {

@@ -5,21 +5,25 @@ use std::sync::Arc;
 
 use millrace_common::broker::{Delivery, LaneId};
 use millrace_common::failpoint;
+use millrace_common::metrics::DEAD_LETTERS;
 use millrace_common::store::StoreError;
 
 use crate::Worker;
 use crate::commit::{Finished, Sender};
 use crate::evaluate::failed_chunk;
+use crate::held::Held;
 
 /// Puts a dead letter back on its lane, or ends it as a failed chunk.
 pub async fn handle(worker: Arc<Worker>, delivery: Delivery, finished: Sender) {
     match worker.store.in_time(judge(&worker, &delivery)).await {
         Ok(Judgement::Drop) => {
+            DEAD_LETTERS.with("dropped").add(1);
             worker.consumers.ack(&[delivery.receipt]).await;
         }
         Ok(Judgement::Return(lane)) => {
             match worker.publisher.publish(lane, vec![delivery.message.clone()]).await {
                 Ok(()) => {
+                    DEAD_LETTERS.with("returned").add(1);
                     failpoint::reach("dead.returned", &delivery.message.chunk_id);
                     worker.consumers.ack(&[delivery.receipt]).await;
                 }
@@ -30,11 +34,13 @@ pub async fn handle(worker: Arc<Worker>, delivery: Delivery, finished: Sender) {
             }
         }
         Ok(Judgement::Fail { day, attempts }) => {
+            DEAD_LETTERS.with("failed").add(1);
             let reason = format!("the chunk was started {attempts} times and never finished");
             tracing::warn!(batch.id = %delivery.message.batch_id, chunk.id = delivery.message.chunk_id, reason, "chunk failed");
             let chunk = failed_chunk(&worker, day, &delivery.message, &reason);
             // A closed channel means that the worker stops; the broker delivers the letter again.
-            let _ = finished.send(Finished { chunk, receipt: delivery.receipt, presence: None }).await;
+            let receipt = delivery.receipt;
+            let _ = finished.send(Finished { chunk, receipt, presence: None, held: Held::default() }).await;
         }
         Err(error) => {
             tracing::warn!(%error, "a dead letter stays where it is");

@@ -12,6 +12,8 @@ use millrace_common::broker::{ChunkMessage, LaneId, Receipt};
 use parking_lot::{Condvar, Mutex};
 use uuid::Uuid;
 
+use crate::held::{Held, HeldCount};
+
 /// A chunk on its way through the worker. `R` is a receipt; the queue's rules do not depend on what that is.
 #[derive(Debug)]
 pub struct Task<R = Receipt> {
@@ -21,6 +23,8 @@ pub struct Task<R = Receipt> {
     pub receipt: R,
     /// Whether the broker may have delivered it before.
     pub redelivered: bool,
+    /// Counts it as held here, from its arrival in the queue until it is settled.
+    pub held: Held,
 }
 
 /// How the records of a batch are evaluated.
@@ -59,6 +63,7 @@ struct Batch<R> {
     running: u32,
     share: u32,
     blocked: bool,
+    held: HeldCount,
 }
 
 impl<R> Batch<R> {
@@ -122,7 +127,7 @@ impl<R> Default for Dispatcher<R> {
 
 impl<R> Dispatcher<R> {
     /// Adds a chunk of a known batch.
-    pub fn enqueue(&self, task: Task<R>) -> Enqueued<R> {
+    pub fn enqueue(&self, mut task: Task<R>) -> Enqueued<R> {
         let mut inner = self.inner.lock();
         let Some(batch) = inner.batches.get_mut(&task.message.batch_id) else {
             return Enqueued::Unknown(task);
@@ -130,6 +135,7 @@ impl<R> Dispatcher<R> {
         if batch.terms.lane.is_none_or(|(_, epoch)| epoch != task.message.epoch) {
             return Enqueued::Unknown(task);
         }
+        task.held = batch.held.hold();
         batch.waiting.push_back(task);
         if batch.share == 0 && !batch.blocked {
             return Enqueued::NeedsShare;
@@ -178,6 +184,7 @@ impl<R> Dispatcher<R> {
                 running: 0,
                 share: 0,
                 blocked: false,
+                held: HeldCount::default(),
             }
         });
         batch.terms = terms;
@@ -238,9 +245,22 @@ impl<R> Dispatcher<R> {
     pub fn load(&self) -> BTreeMap<Uuid, Load> {
         let inner = self.inner.lock();
         let loads = inner.batches.iter().map(|(id, batch)| {
-            (*id, Load { waiting: batch.waiting.len(), running: batch.running, blocked: batch.blocked })
+            let (waiting, held) = (batch.waiting.len(), batch.held.get());
+            (*id, Load { waiting, running: batch.running, blocked: batch.blocked, held })
         });
         loads.collect()
+    }
+
+    /// The same over all batches, for people.
+    pub fn totals(&self) -> Totals {
+        let inner = self.inner.lock();
+        let mut totals = Totals::default();
+        for batch in inner.batches.values() {
+            totals.waiting += u32::try_from(batch.waiting.len()).unwrap_or(u32::MAX);
+            totals.running += batch.running;
+            totals.share += batch.share;
+        }
+        totals
     }
 
     /// Starts nothing any more. Returns the receipts of everything unstarted.
@@ -261,6 +281,19 @@ pub struct Load {
     pub running: u32,
     /// Whether the batch is held back.
     pub blocked: bool,
+    /// Deliveries that are not settled: those that wait, run, or are being stored.
+    pub held: u32,
+}
+
+/// What is in this worker over all batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Chunks that wait for a thread.
+    pub waiting: u32,
+    /// Evaluations that run.
+    pub running: u32,
+    /// Slots that the plan gives to batches here.
+    pub share: u32,
 }
 
 impl<R> Inner<R> {
@@ -311,7 +344,7 @@ mod tests {
             compressed: false,
             body: Bytes::new(),
         };
-        Task { message, receipt, redelivered: false }
+        Task { message, receipt, redelivered: false, held: Held::default() }
     }
 
     fn terms(batch: u128, chunks_per_request: u32) -> BatchTerms {

@@ -11,6 +11,7 @@ use millrace_calc::chunk::{ChunkError, write_failed};
 use millrace_calc::service::Scratch;
 use millrace_common::broker::ChunkMessage;
 use millrace_common::failpoint;
+use millrace_common::metrics::{EVALUATION_SECONDS, REDELIVERIES};
 use millrace_common::store::{FailedWork, FinishedChunk, Outcome, StoreError};
 use tokio::runtime::Handle;
 
@@ -50,12 +51,16 @@ fn evaluate(worker: &Worker, mut bench: Bench, finished: &Sender, runtime: &Hand
             let (chunk, presence) = match claim(worker, turn.day, &task, runtime) {
                 Claimed::Start(presence) => {
                     failpoint::reach("evaluate", &task.message.chunk_id);
-                    (bench.run(&turn.calculation, turn.day, &task.message), Some(presence))
+                    let began = Instant::now();
+                    let chunk = bench.run(&turn.calculation, turn.day, &task.message);
+                    EVALUATION_SECONDS.record(began.elapsed().as_secs_f64());
+                    (chunk, Some(presence))
                 }
                 Claimed::GiveUp(reason) => (failed_chunk(worker, turn.day, &task.message, &reason), None),
                 Claimed::Settled => continue,
             };
-            if finished.blocking_send(Finished { chunk, receipt: task.receipt, presence }).is_err() {
+            let done = Finished { chunk, receipt: task.receipt, presence, held: task.held };
+            if finished.blocking_send(done).is_err() {
                 return;
             }
         }
@@ -88,7 +93,10 @@ async fn claim_again(worker: &Worker, day: NaiveDate, task: &Task) -> Claimed {
         Ok(Some((attempts, _))) if attempts > worker.config.worker.max_attempts => {
             Claimed::GiveUp(format!("the chunk was started {attempts} times and never finished"))
         }
-        Ok(Some((_, presence))) => Claimed::Start(presence),
+        Ok(Some((_, presence))) => {
+            REDELIVERIES.add(1);
+            Claimed::Start(presence)
+        }
         // Its result is there already, it was withdrawn, or its batch has ended.
         Ok(None) => {
             worker.consumers.ack(std::slice::from_ref(&task.receipt)).await;

@@ -58,14 +58,17 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
 }
 
 async fn heartbeat(worker: &Worker, draining: bool) {
-    let busy = worker.dispatcher.load().into_iter().filter(|(_, load)| load.running > 0);
+    let loads = worker.dispatcher.load();
+    let busy = loads.iter().filter(|(_, load)| load.running > 0);
+    let held = loads.iter().filter(|(_, load)| load.held > 0);
     let beat = Heartbeat {
         worker_id: worker.id,
         name: format!("{}:{}", host_name(), std::process::id()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         slots: worker.slots,
         draining,
-        busy: busy.map(|(id, load)| (id, load.running)).collect(),
+        busy: busy.map(|(id, load)| (*id, load.running)).collect(),
+        held: held.map(|(id, load)| (*id, load.held)).collect(),
     };
     if let Err(error) = worker.store.in_time(worker.store.heartbeat(&beat)).await {
         tracing::warn!(%error, "heartbeat failed");

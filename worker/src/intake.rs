@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::commit::Sender;
 use crate::dispatch::{Enqueued, Task};
+use crate::held::Held;
 use crate::{Worker, dead_letters, fleet};
 use millrace_common::broker::{Delivery, Queue};
 use tokio::sync::mpsc;
@@ -40,7 +41,12 @@ pub async fn run(
 }
 
 fn task(delivery: Delivery) -> Task {
-    Task { message: delivery.message, receipt: delivery.receipt, redelivered: delivery.redelivered }
+    Task {
+        message: delivery.message,
+        receipt: delivery.receipt,
+        redelivered: delivery.redelivered,
+        held: Held::default(),
+    }
 }
 
 /// Puts a chunk into the dispatcher. Returns it when its batch is not known here.

@@ -12,11 +12,13 @@ pub mod evaluate;
 pub mod failed_work;
 pub mod fleet;
 pub mod health;
+pub mod held;
 pub mod intake;
 #[cfg(test)]
 mod properties;
 pub mod quarantine;
 pub mod reaper;
+pub mod recount;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 use millrace_common::broker::{BrokerError, Consumers, Control, Publisher, Topology};
 use millrace_common::config::Config;
+use millrace_common::metrics;
 use millrace_common::programs::Programs;
 use millrace_common::startup::patiently;
 use millrace_common::store::{Store, StoreError, WorkerSlot};
@@ -85,7 +88,8 @@ pub struct Worker {
 /// Runs a worker until `shutdown`: waits for database and broker, works, drains.
 pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), WorkerError> {
     let store = Store::open(&config.database, "millrace-worker")?;
-    let readiness = health::Readiness::default();
+    metrics::install(metrics::Process::Worker);
+    let readiness = health::Readiness::new(&config.telemetry);
     health::listen(config.worker.listen, readiness.clone(), shutdown.clone()).await?;
 
     let topology = Topology::new(&config.broker);
@@ -127,6 +131,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Wo
     let threads = evaluate::start(&worker, &finished)?;
     tasks.spawn(fleet::run(Arc::clone(&worker), shutdown.clone()));
     tasks.spawn(reaper::run(Arc::clone(&worker), shutdown.clone()));
+    tasks.spawn(recount::run(Arc::clone(&worker), shutdown.clone()));
     tasks.spawn(webhooks::run(Arc::clone(&worker), sender, shutdown.clone()));
     tasks.spawn(intake::run(Arc::clone(&worker), deliveries, finished.clone(), shutdown.clone()));
     let committing = tokio::spawn(commit::run(Arc::clone(&worker), commits));

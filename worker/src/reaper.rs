@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_common::broker::{ControlEvent, LaneId};
-use millrace_common::store::StoreError;
+use millrace_common::broker::{BrokerError, ControlEvent, LaneId};
+use millrace_common::metrics::{REAPER_ACTIONS, REAPER_ROUNDS};
+use millrace_common::store::{Consequence, Purged, StoreError, Suspect};
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
@@ -15,6 +16,9 @@ const LEASE: &str = "reaper";
 
 /// Rounds between looks at expired partitions.
 const PARTITION_ROUNDS: u64 = 600;
+
+/// How often a step that reads much is done within the time that it is about.
+const LOOKS: u64 = 10;
 
 /// Reaps until the worker stops.
 pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
@@ -30,9 +34,8 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
         let lease = worker.store.hold_lease(LEASE, worker.id, (pause * 5).as_secs_f64());
         match worker.store.in_time(lease).await {
             Ok(true) => {
-                if let Err(error) = worker.store.in_time(round(&worker, rounds)).await {
-                    tracing::warn!(%error, "the reaper's round was cut short");
-                }
+                let well = round(&worker, rounds).await;
+                REAPER_ROUNDS.with(if well { "well" } else { "failed" }).add(1);
                 rounds += 1;
             }
             Ok(false) => {}
@@ -44,52 +47,235 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
     }
 }
 
-async fn round(worker: &Worker, rounds: u64) -> Result<(), StoreError> {
-    let (store, clocks) = (&worker.store, &worker.config.clocks);
-    #[expect(clippy::cast_precision_loss, reason = "clocks are far below 2^53 seconds")]
-    let seconds = |seconds: u64| seconds as f64;
+/// What a round consists of, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    TimeOut,
+    Withdraw,
+    Lost,
+    Settle,
+    Totals,
+    Reservations,
+    Workers,
+    Lanes,
+    Webhooks,
+    Partitions,
+    Audit,
+}
 
-    for id in store.time_out_batches(seconds(clocks.inactivity_seconds)).await? {
-        tracing::info!(batch.id = %id, "closed after inactivity");
-        worker.control.send(ControlEvent::BatchClosed { batch_id: id });
-    }
-    // Looking for such chunks reads all of their day, so it is done rarely next to the time that they are given.
-    let every = (clocks.accepted_seconds * 1_000 / 10 / clocks.reaper_ms.max(1)).max(1);
-    if rounds.is_multiple_of(every) {
-        let withdrawn = store.withdraw_accepted(seconds(clocks.accepted_seconds)).await?;
-        if withdrawn > 0 {
-            tracing::info!(chunks = withdrawn, "withdrew chunks that were never confirmed");
+impl Step {
+    const ALL: [Self; 11] = [
+        Self::TimeOut,
+        Self::Withdraw,
+        Self::Lost,
+        Self::Settle,
+        Self::Totals,
+        Self::Reservations,
+        Self::Workers,
+        Self::Lanes,
+        Self::Webhooks,
+        Self::Partitions,
+        Self::Audit,
+    ];
+
+    /// Whether it is this round's turn: steps that read much are done rarely next to the time that they are about.
+    fn is_due(self, worker: &Worker, round: u64) -> bool {
+        let clocks = &worker.config.clocks;
+        let every = |seconds: u64| (seconds * 1_000 / LOOKS / clocks.reaper_ms.max(1)).max(1);
+        match self {
+            Self::Withdraw => round.is_multiple_of(every(clocks.accepted_seconds)),
+            Self::Lost => round.is_multiple_of(every(clocks.lost_seconds)),
+            Self::Partitions | Self::Audit => round.is_multiple_of(PARTITION_ROUNDS),
+            _ => true,
         }
     }
-    for (id, consequence) in store.settle_batches().await? {
+
+    async fn run(self, worker: &Worker) -> Result<(), StoreError> {
+        match self {
+            Self::TimeOut => time_out(worker).await,
+            Self::Withdraw => withdraw(worker).await,
+            Self::Lost => end_lost_chunks(worker).await,
+            Self::Settle => settle(worker).await,
+            Self::Totals => fold_totals(worker).await,
+            Self::Reservations => release_reservations(worker).await,
+            Self::Workers => remove_workers(worker).await,
+            Self::Lanes => free_lanes(worker).await,
+            Self::Webhooks => forget_deliveries(worker).await,
+            Self::Partitions => drop_partitions(worker).await,
+            Self::Audit => purge_audit(worker).await,
+        }
+    }
+}
+
+/// Does every step that is due. Trouble in one keeps none of the others from their work, unless the database is away. Returns
+/// whether all went well.
+async fn round(worker: &Worker, round: u64) -> bool {
+    let mut well = true;
+    for step in Step::ALL {
+        if !step.is_due(worker, round) {
+            continue;
+        }
+        if let Err(error) = worker.store.in_time(step.run(worker)).await {
+            tracing::warn!(?step, %error, "a step of the reaper failed");
+            well = false;
+            if matches!(error, StoreError::Unavailable(_))
+                && worker.store.in_time(worker.store.ping()).await.is_err()
+            {
+                break;
+            }
+        }
+    }
+    well
+}
+
+#[expect(clippy::cast_precision_loss, reason = "clocks are far below 2^53 seconds")]
+fn seconds(seconds: u64) -> f64 {
+    seconds as f64
+}
+
+async fn time_out(worker: &Worker) -> Result<(), StoreError> {
+    for id in worker.store.time_out_batches(seconds(worker.config.clocks.inactivity_seconds)).await? {
+        tracing::info!(batch.id = %id, "closed after inactivity");
+        REAPER_ACTIONS.with("batch_timed_out").add(1);
+        worker.control.send(ControlEvent::BatchClosed { batch_id: id });
+    }
+    Ok(())
+}
+
+async fn withdraw(worker: &Worker) -> Result<(), StoreError> {
+    let withdrawn = worker.store.withdraw_accepted(seconds(worker.config.clocks.accepted_seconds)).await?;
+    if withdrawn > 0 {
+        tracing::info!(chunks = withdrawn, "withdrew chunks that were never confirmed");
+        REAPER_ACTIONS.with("chunk_withdrawn").add(withdrawn);
+    }
+    Ok(())
+}
+
+/// Looks for chunks whose message is gone. What the broker does not answer counts as a lane that is not empty: after an outage
+/// the time begins anew, since messages may be anywhere for a moment.
+async fn end_lost_chunks(worker: &Worker) -> Result<(), StoreError> {
+    let suspects = worker.store.suspected_batches().await?;
+    let empty = if suspects.is_empty() { Vec::new() } else { with_empty_lanes(worker, suspects).await };
+    let lasting = worker.store.note_empty_lanes(&empty, seconds(worker.config.clocks.lost_seconds)).await?;
+    for suspect in lasting {
+        loop {
+            let lost = worker.store.fail_lost_chunks(suspect).await?;
+            if lost == 0 {
+                break;
+            }
+            tracing::error!(batch.id = %suspect.batch_id, chunks = lost, "messages are gone from their lane: these chunks failed");
+            REAPER_ACTIONS.with("chunk_lost").add(lost);
+        }
+    }
+    Ok(())
+}
+
+/// Those of the suspects whose lane holds no message; none while that is not certain. A lane that was deleted is declared.
+async fn with_empty_lanes(worker: &Worker, suspects: Vec<Suspect>) -> Vec<Suspect> {
+    // A dead letter is in no lane and in no worker; it may be of any batch.
+    if !matches!(worker.topology.dead_depth().await, Ok(depth) if depth.ready == 0) {
+        return Vec::new();
+    }
+    let mut empty = Vec::new();
+    for suspect in suspects {
+        let lane = LaneId(suspect.lane_id);
+        match worker.topology.lane_depth(lane).await {
+            Ok(depth) if depth.ready == 0 => empty.push(suspect),
+            Ok(_) => {}
+            Err(BrokerError::NotFound(_)) => {
+                tracing::error!(lane = suspect.lane_id, batch.id = %suspect.batch_id, "the lane was deleted: declaring it");
+                match worker.topology.declare_lane(lane).await {
+                    Ok(()) => REAPER_ACTIONS.with("lane_declared").add(1),
+                    Err(error) => tracing::warn!(%error, "a lane cannot be declared"),
+                }
+                empty.push(suspect);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "lanes cannot be looked at");
+                return Vec::new();
+            }
+        }
+    }
+    empty
+}
+
+async fn settle(worker: &Worker) -> Result<(), StoreError> {
+    for (id, consequence) in worker.store.settle_batches().await? {
+        match consequence {
+            Consequence::Settled(_) => REAPER_ACTIONS.with("batch_settled").add(1),
+            Consequence::Stopped => REAPER_ACTIONS.with("batch_stopped").add(1),
+            Consequence::None => {}
+        }
         tell(worker, id, consequence);
     }
-    let (_, broken) = store.fold_totals().await?;
+    Ok(())
+}
+
+async fn fold_totals(worker: &Worker) -> Result<(), StoreError> {
+    let (_, broken) = worker.store.fold_totals().await?;
     for (id, error) in broken {
         tracing::error!(batch.id = %id, %error, "the batch's totals cannot be added up");
     }
-    store.release_reservations(seconds(clocks.cool_off_seconds)).await?;
+    Ok(())
+}
+
+async fn release_reservations(worker: &Worker) -> Result<(), StoreError> {
+    let cool_off = seconds(worker.config.clocks.cool_off_seconds);
+    REAPER_ACTIONS.with("reservation_released").add(worker.store.release_reservations(cool_off).await?);
+    Ok(())
+}
+
+async fn remove_workers(worker: &Worker) -> Result<(), StoreError> {
     let silent = Duration::from_millis(worker.config.worker.silent_after_ms).as_secs_f64();
-    for id in store.remove_silent_workers(silent).await? {
+    for id in worker.store.remove_silent_workers(silent).await? {
         tracing::warn!(worker.id = %id, "worker is gone");
+        REAPER_ACTIONS.with("worker_removed").add(1);
         worker.control.send(ControlEvent::PlanChanged);
     }
-    for lane in store.finished_lanes().await? {
-        let purge = async { worker.topology.purge_lane(LaneId(lane.lane_id)).await.map(drop) };
-        if let Err(error) = store.free_lane(lane, purge).await? {
-            tracing::warn!(lane = lane.lane_id, %error, "the lane is freed later");
+    Ok(())
+}
+
+async fn free_lanes(worker: &Worker) -> Result<(), StoreError> {
+    for lane in worker.store.finished_lanes().await? {
+        let purge = async {
+            match worker.topology.purge_lane(LaneId(lane.lane_id)).await {
+                Ok(_) => Ok(Purged::Empty),
+                Err(BrokerError::NotFound(_)) => Ok(Purged::Missing),
+                Err(error) => Err(error),
+            }
+        };
+        match worker.store.free_lane(lane, purge).await? {
+            Ok(freed) => REAPER_ACTIONS.with("lane_freed").add(u64::from(freed)),
+            Err(error) => {
+                tracing::warn!(lane = lane.lane_id, %error, "lanes are freed later");
+                // The next ones would wait for the broker as long.
+                if error.is_transient() {
+                    break;
+                }
+            }
         }
     }
-    store.forget_deliveries(seconds(worker.config.webhooks.retention_seconds)).await?;
-    store.purge_webhooks().await?;
-    if rounds.is_multiple_of(PARTITION_ROUNDS) {
-        store.ensure_partitions().await?;
-        for day in store.drop_expired_partitions(seconds(clocks.results_seconds)).await? {
-            tracing::info!(%day, "dropped expired results");
-        }
-        if worker.config.audit.retention_days > 0 {
-            store.purge_audit(worker.config.audit.retention_days).await?;
-        }
+    Ok(())
+}
+
+async fn forget_deliveries(worker: &Worker) -> Result<(), StoreError> {
+    worker.store.forget_deliveries(seconds(worker.config.webhooks.retention_seconds)).await?;
+    worker.store.purge_webhooks().await?;
+    Ok(())
+}
+
+async fn drop_partitions(worker: &Worker) -> Result<(), StoreError> {
+    worker.store.ensure_partitions().await?;
+    for day in worker.store.drop_expired_partitions(seconds(worker.config.clocks.results_seconds)).await? {
+        tracing::info!(%day, "dropped expired results");
+        REAPER_ACTIONS.with("partition_dropped").add(1);
+    }
+    Ok(())
+}
+
+async fn purge_audit(worker: &Worker) -> Result<(), StoreError> {
+    if worker.config.audit.retention_days > 0 {
+        worker.store.purge_audit(worker.config.audit.retention_days).await?;
     }
     Ok(())
 }

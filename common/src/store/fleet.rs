@@ -22,6 +22,8 @@ pub struct Heartbeat {
     pub draining: bool,
     /// Busy slots per batch.
     pub busy: BTreeMap<Uuid, u32>,
+    /// Deliveries that it holds per batch: waiting, being evaluated, or on their way into the database; none of them 0.
+    pub held: BTreeMap<Uuid, u32>,
 }
 
 /// A worker that lives.
@@ -62,15 +64,19 @@ impl Store {
     pub async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), StoreError> {
         let busy =
             serde_json::to_value(&beat.busy).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let held =
+            serde_json::to_value(&beat.held).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         sqlx::query!(
-            "INSERT INTO workers (id, name, version, slots, draining, busy) VALUES ($1, $2, $3, $4, $5, $6)
-             ON CONFLICT (id) DO UPDATE SET draining = excluded.draining, busy = excluded.busy, seen_at = clock_timestamp()",
+            "INSERT INTO workers (id, name, version, slots, draining, busy, held) VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (id) DO UPDATE SET draining = excluded.draining, busy = excluded.busy, held = excluded.held,
+                 seen_at = clock_timestamp()",
             beat.worker_id,
             beat.name,
             beat.version,
             i32::try_from(beat.slots).unwrap_or(i32::MAX),
             beat.draining,
-            busy
+            busy,
+            held
         )
         .execute(&self.control)
         .await?;

@@ -75,6 +75,8 @@ impl Store {
                 tx.rollback().await?;
                 break;
             }
+            // The same goes for any other reader: rather try again later.
+            sqlx::query("SET LOCAL lock_timeout = '1s'").execute(&mut *tx).await?;
             let over = sqlx::query_scalar!(
                 r#"SELECT $1::date < ((now() - make_interval(secs => $2)) AT TIME ZONE 'UTC')::date
                        AND NOT EXISTS (SELECT FROM batches WHERE day = $1
@@ -88,20 +90,18 @@ impl Store {
                 tx.rollback().await?;
                 continue;
             }
-            sqlx::query!("UPDATE batches SET dropped_at = now() WHERE day = $1 AND dropped_at IS NULL", day)
-                .execute(&mut *tx)
-                .await?;
-            // Whoever began a redrive held its batch's row until now; later ones find the results dropped.
-            if is_redriven(&mut tx, day).await? {
-                tx.rollback().await?;
-                continue;
+            match drop_day(&mut tx, day).await {
+                Ok(true) => {
+                    tx.commit().await?;
+                    dropped.push(day);
+                }
+                Ok(false) => tx.rollback().await?,
+                Err(StoreError::Unavailable(reason)) => {
+                    tracing::debug!(%day, reason, "expired results are in use; they go later");
+                    tx.rollback().await?;
+                }
+                Err(error) => return Err(error),
             }
-            for table in PARTITIONED {
-                let statement = format!("DROP TABLE IF EXISTS {}", partition_name(table, day));
-                sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await?;
-            }
-            tx.commit().await?;
-            dropped.push(day);
         }
         Ok(dropped)
     }
@@ -114,6 +114,31 @@ async fn is_redriven(tx: &mut Transaction<'_, Postgres>, day: NaiveDate) -> Resu
         day
     );
     Ok(running.fetch_one(&mut **tx).await?)
+}
+
+/// Drops everything of a day; `false` when a redrive needs it after all.
+async fn drop_day(tx: &mut Transaction<'_, Postgres>, day: NaiveDate) -> Result<bool, StoreError> {
+    // In the order in which every writer locks: the row, then its slots.
+    sqlx::query!("UPDATE batches SET dropped_at = now() WHERE day = $1 AND dropped_at IS NULL", day)
+        .execute(&mut **tx)
+        .await?;
+    // Whoever began a redrive held its batch's row until now; later ones find the results dropped.
+    if is_redriven(tx, day).await? {
+        return Ok(false);
+    }
+    // What is not there takes no room in a buffer.
+    sqlx::query!(
+        "UPDATE batch_counters SET input_bytes = 0, output_bytes = 0
+         WHERE batch_id IN (SELECT id FROM batches WHERE day = $1) AND (input_bytes <> 0 OR output_bytes <> 0)",
+        day
+    )
+    .execute(&mut **tx)
+    .await?;
+    for table in PARTITIONED {
+        let statement = format!("DROP TABLE IF EXISTS {}", partition_name(table, day));
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut **tx).await?;
+    }
+    Ok(true)
 }
 
 fn partition_name(table: &str, day: NaiveDate) -> String {

@@ -10,6 +10,15 @@ use super::{Consequence, Store, StoreError};
 /// The most rows that one step touches.
 const STEP: i64 = 500;
 
+/// What was found when a lane was purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purged {
+    /// The queue is empty now.
+    Empty,
+    /// There is no such queue: somebody deleted it. It is declared when a batch leases the lane again.
+    Missing,
+}
+
 /// A lane whose batch has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FinishedLane {
@@ -93,8 +102,11 @@ impl Store {
     pub async fn release_reservations(&self, seconds: f64) -> Result<u64, StoreError> {
         let released = sqlx::query!(
             "UPDATE batches SET released_at = clock_timestamp()
-             WHERE released_at IS NULL AND finished_at < clock_timestamp() - make_interval(secs => $1)",
-            seconds
+             WHERE id IN (SELECT id FROM batches
+                 WHERE released_at IS NULL AND finished_at <= clock_timestamp() - make_interval(secs => $1)
+                 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+            seconds,
+            STEP
         )
         .execute(&self.control)
         .await?;
@@ -188,7 +200,7 @@ impl Store {
     pub async fn free_lane<E>(
         &self,
         lane: FinishedLane,
-        purge: impl Future<Output = Result<(), E>>,
+        purge: impl Future<Output = Result<Purged, E>>,
     ) -> Result<Result<bool, E>, StoreError> {
         let mut tx = self.control.begin().await?;
         let mine = sqlx::query_scalar!(
@@ -201,14 +213,21 @@ impl Store {
         if mine.is_none() {
             return Ok(Ok(false));
         }
-        if let Err(error) = purge.await {
-            // A transaction that is merely dropped keeps its lock until the connection is used again.
-            tx.rollback().await?;
-            return Ok(Err(error));
-        }
-        sqlx::query!("UPDATE lanes SET batch_id = NULL WHERE id = $1", lane.lane_id)
-            .execute(&mut *tx)
-            .await?;
+        let purged = match purge.await {
+            Ok(purged) => purged,
+            Err(error) => {
+                // A transaction that is merely dropped keeps its lock until the connection is used again.
+                tx.rollback().await?;
+                return Ok(Err(error));
+            }
+        };
+        sqlx::query!(
+            "UPDATE lanes SET batch_id = NULL, declared = declared AND $2 WHERE id = $1",
+            lane.lane_id,
+            purged == Purged::Empty
+        )
+        .execute(&mut *tx)
+        .await?;
         sqlx::query!("UPDATE batches SET lane_id = NULL WHERE id = $1", lane.batch_id)
             .execute(&mut *tx)
             .await?;

@@ -105,7 +105,7 @@ async fn reservations_come_back_after_the_cool_off() {
 async fn silent_workers_are_removed_and_no_longer_count_as_busy() {
     let database = Database::new().await;
     let batch = database.batch(10_000, 10_000).await;
-    database.queued(&batch, &["a", "b", "c"]).await;
+    let chunks = database.queued(&batch, &["a", "b", "c"]).await;
     let beat = millrace_common::store::Heartbeat {
         worker_id: Uuid::new_v4(),
         name: "w".into(),
@@ -113,10 +113,16 @@ async fn silent_workers_are_removed_and_no_longer_count_as_busy() {
         slots: 4,
         draining: false,
         busy: [(batch.id, 2)].into(),
+        held: [(batch.id, 3)].into(),
     };
     database.store.heartbeat(&beat).await.unwrap();
     let view = database.view(&batch).await;
     assert_eq!((view.workers_in_use, view.running(), view.waiting()), (2, 2, 1));
+    // The heartbeat lags behind the commits: no more slots are in use than there are chunks to evaluate.
+    database.finish(&batch, &chunks[..2], millrace_common::store::Outcome::Completed).await;
+    assert_eq!(database.view(&batch).await.running(), 1);
+    assert_eq!(database.store.tenant_overview(database.tenant_id).await.unwrap().workers_in_use, 1);
+    assert_eq!(database.store.lane_gauges().await.unwrap()[0].workers_in_use, 1);
     assert_eq!(database.store.fleet_snapshot(10.0).await.unwrap().workers.len(), 1);
     database.run("UPDATE workers SET seen_at = now() - interval '1 minute'").await;
     assert!(database.store.fleet_snapshot(10.0).await.unwrap().workers.is_empty());
@@ -145,5 +151,8 @@ async fn partitions_exist_ahead_and_old_ones_go_when_nothing_in_them_is_kept() {
     );
     database.run("UPDATE batches SET state = 'completed', finished_at = now() - interval '2 days'").await;
     assert_eq!(database.store.drop_expired_partitions(86_400.0).await.unwrap().len(), 1);
-    assert!(database.view(&batch).await.batch.dropped_at.is_some());
+    let view = database.view(&batch).await;
+    assert!(view.batch.dropped_at.is_some());
+    // What is gone takes no room.
+    assert_eq!((view.counters.input_bytes, view.counters.output_bytes, view.available()), (0, 0, (0, 0)));
 }

@@ -16,6 +16,7 @@ mod database_outcomes;
 mod lane;
 mod pulls;
 mod races;
+mod repairs;
 mod table;
 mod worker;
 mod worker_poison;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use millrace_common::model::{BatchStatus, Transition};
-use millrace_common::store::{Consequence, Store, StoreError};
+use millrace_common::store::{Consequence, Purged, Store, StoreError};
 use uuid::Uuid;
 
 use super::operations::{End, Step, WORKERS};
@@ -126,7 +126,7 @@ impl World<'_> {
                     return Err("away");
                 }
                 messages.clear();
-                Ok(())
+                Ok(Purged::Empty)
             };
             let freed =
                 self.tenant.store().free_lane(lane, purge).await.map_err(|error| error.to_string())?;
