@@ -10,10 +10,12 @@ mod store {
     mod lifecycle;
     mod model;
     mod outcomes;
+    mod quotas;
     mod reads;
     mod reaping;
     mod reconciliation;
     mod redrives;
+    mod repairs;
     mod terms;
     mod totals;
     mod webhooks;

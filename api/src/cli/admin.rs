@@ -4,7 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use millrace_common::config::Config;
 use millrace_common::model::{Actor, Scope};
-use millrace_common::store::{CreateKeyError, CreateTenantError, KeyTerms, Store, StoreError, TenantLimits};
+use millrace_common::store::{
+    CreateKeyError, CreateTenantError, KeyTerms, Store, StoreError, TenantChange, TenantLimits,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -19,6 +21,13 @@ The quotas are those of the section [tenants] of the server's configuration.
 Examples:
   millrace tenant create acme
   MILLRACE_DATABASE__URL=postgres://millrace@127.0.0.1/millrace millrace tenant create acme --if-missing";
+
+const SET_HELP: &str = "\
+What is not named stays. Live batches keep the buffers that they have; workers heed the rest within a second.
+
+Examples:
+  millrace tenant set acme --weight 3 --max-workers 64
+  millrace tenant set acme --capacity-mb 2000 --max-input-mb 900 --max-output-mb 900";
 
 const LIMIT_HELP: &str = "\
 Each replica of the API counts for itself, so the limits of two replicas add up. Servers follow within seconds.
@@ -46,6 +55,9 @@ pub enum TenantCommand {
     /// Make a tenant
     #[command(after_help = TENANT_HELP)]
     Create(TenantCreate),
+    /// Change the quotas of a tenant
+    #[command(after_help = SET_HELP)]
+    Set(TenantSet),
     /// List tenants and their quotas
     List(TenantList),
     /// Set the rate limits of a tenant
@@ -64,6 +76,67 @@ pub struct TenantCreate {
     if_missing: bool,
     #[command(flatten)]
     server: ServerConfig,
+}
+
+/// `millrace tenant set`.
+#[derive(Debug, Args)]
+pub struct TenantSet {
+    /// The tenant's name
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    quotas: Quotas,
+    #[command(flatten)]
+    server: ServerConfig,
+}
+
+/// The quotas that can be changed.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct Quotas {
+    /// Its share of the fleet against other tenants
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    weight: Option<i32>,
+    /// Most slots of all its batches together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    max_workers: Option<i32>,
+    /// Slots that a batch gets first, when it names no number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    initial_workers: Option<i32>,
+    /// What its live batches may reserve together, in MB
+    #[arg(long, value_name = "MB", value_parser = megabytes)]
+    capacity_mb: Option<i64>,
+    /// Largest input buffer of one batch, in MB
+    #[arg(long, value_name = "MB", value_parser = megabytes)]
+    max_input_mb: Option<i64>,
+    /// Largest output buffer of one batch, in MB
+    #[arg(long, value_name = "MB", value_parser = megabytes)]
+    max_output_mb: Option<i64>,
+    /// Results that were not pulled, over all batches, from which on pushes wait, in MB
+    #[arg(long, value_name = "MB", value_parser = megabytes)]
+    output_capacity_mb: Option<i64>,
+}
+
+impl Quotas {
+    fn change(&self) -> TenantChange {
+        TenantChange {
+            capacity_bytes: self.capacity_mb,
+            max_input_bytes: self.max_input_mb,
+            max_output_bytes: self.max_output_mb,
+            output_capacity_bytes: self.output_capacity_mb,
+            max_workers: self.max_workers,
+            initial_workers: self.initial_workers,
+            weight: self.weight,
+        }
+    }
+}
+
+/// Bytes of so many MB, fractions allowed.
+fn megabytes(text: &str) -> Result<i64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
+    let bytes = (number * 1e6).round() as i64;
+    if bytes >= 1 { Ok(bytes) } else { Err("must be above 0".to_owned()) }
 }
 
 /// `millrace tenant list`.
@@ -198,6 +271,13 @@ pub async fn tenant(globals: &Globals, command: TenantCommand) -> Result<(), Cli
                 Err(error @ CreateTenantError::Name(_)) => return Err(CliError::Usage(error.to_string())),
             }
         }
+        TenantCommand::Set(args) => {
+            let (_, store) = args.server.open().await?;
+            match store.change_tenant(&args.name, &args.quotas.change()).await? {
+                Some(tenant) => say(&format!("the quotas of {} were changed", tenant.name)),
+                None => return Err(no_tenant(&args.name)),
+            }
+        }
         TenantCommand::List(args) => {
             let (_, store) = args.server.open().await?;
             let tenants = store.tenants().await?;
@@ -205,7 +285,9 @@ pub async fn tenant(globals: &Globals, command: TenantCommand) -> Result<(), Cli
                 json!({
                     "id": tenant.id, "name": tenant.name, "capacity_bytes": tenant.capacity_bytes,
                     "max_input_bytes": tenant.max_input_bytes, "max_output_bytes": tenant.max_output_bytes,
-                    "max_workers": tenant.max_workers, "created_at": tenant.created_at,
+                    "output_capacity_bytes": tenant.output_capacity_bytes.unwrap_or(tenant.capacity_bytes),
+                    "max_workers": tenant.max_workers, "initial_workers": tenant.initial_workers,
+                    "weight": tenant.weight, "created_at": tenant.created_at,
                     "requests_per_second": tenant.requests_per_second,
                     "push_bytes_per_second": tenant.push_bytes_per_second,
                 })
@@ -219,11 +301,12 @@ pub async fn tenant(globals: &Globals, command: TenantCommand) -> Result<(), Cli
                             tenant.name.clone(),
                             megabytes(tenant.capacity_bytes),
                             tenant.max_workers.to_string(),
+                            tenant.weight.to_string(),
                             tenant.created_at.format("%Y-%m-%d %H:%M").to_string(),
                         ]
                     })
                     .collect();
-                table(&["NAME", "CAPACITY", "WORKERS", "CREATED"], &rows)
+                table(&["NAME", "CAPACITY", "WORKERS", "WEIGHT", "CREATED"], &rows)
             });
         }
         TenantCommand::Limit(args) => {
@@ -346,6 +429,15 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
+
+    #[test]
+    fn amounts_are_megabytes() {
+        assert_eq!(megabytes("1.5"), Ok(1_500_000));
+        assert_eq!(megabytes("1e99"), Ok(i64::MAX));
+        for text in ["", "x", "0", "-1", "NaN", "0.0000001"] {
+            assert!(megabytes(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn keys_end_at_a_date_or_after_a_time() {

@@ -116,7 +116,7 @@ pub struct Config {
     pub rate_limits: RateLimitsConfig,
     /// The audit trail.
     pub audit: AuditConfig,
-    /// Logs.
+    /// Logs and metrics.
     pub telemetry: TelemetryConfig,
 }
 
@@ -284,6 +284,13 @@ pub struct ClocksConfig {
     pub cool_off_seconds: u64,
     /// Chunks that stay `accepted` (published without a confirm) for this long are withdrawn, in seconds.
     pub accepted_seconds: u64,
+    /// Queued chunks whose lane is empty and that no worker holds for this long end as failed: their message is gone, in seconds.
+    /// Longer than `worker.silent_after_ms`, than the broker takes to notice a dead worker (twice its heartbeat), and than a
+    /// worker may be cut off from the database.
+    pub lost_seconds: u64,
+    /// Time between two comparisons of counters with rows, in seconds; 0 compares nothing. One reads every row of the days that
+    /// have live or just finished batches.
+    pub recount_seconds: u64,
     /// Pulled results can be fetched again for this long, in seconds.
     pub redeliver_seconds: u64,
     /// Results of a finished batch are kept for this long, in seconds.
@@ -300,6 +307,8 @@ impl Default for ClocksConfig {
             inactivity_seconds: 1_800,
             cool_off_seconds: 120,
             accepted_seconds: 600,
+            lost_seconds: 600,
+            recount_seconds: 900,
             redeliver_seconds: 1_800,
             results_seconds: 86_400,
             reaper_ms: 1_000,
@@ -318,6 +327,9 @@ pub struct TenantsConfig {
     pub max_input_bytes: i64,
     /// Largest output buffer of one batch, in bytes.
     pub max_output_bytes: i64,
+    /// Bytes of finished results that were not pulled, over all batches with a reservation, from which on pushes to any of them
+    /// wait.
+    pub output_capacity_bytes: i64,
     /// Most slots that a tenant may use.
     pub max_workers: i32,
     /// `initial_workers` of a batch that names none.
@@ -330,6 +342,7 @@ impl Default for TenantsConfig {
             capacity_bytes: 500_000_000,
             max_input_bytes: 450_000_000,
             max_output_bytes: 450_000_000,
+            output_capacity_bytes: 500_000_000,
             max_workers: 3_000,
             initial_workers: 10,
         }
@@ -346,7 +359,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logs.
+/// Logs and metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
@@ -354,11 +367,14 @@ pub struct TelemetryConfig {
     pub format: LogFormat,
     /// Which events are written, in the syntax of `tracing` filters, for example `info,millrace_worker=debug`.
     pub filter: String,
+    /// What `/metrics` is asked with, as `Authorization: Bearer TOKEN`. Empty: nobody need ask with it, and the API shows nothing
+    /// there that names tenants.
+    pub metrics_token: Secret,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
+        Self { format: LogFormat::Text, filter: "info".to_owned(), metrics_token: Secret::new("") }
     }
 }
 

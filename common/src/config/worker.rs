@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct WorkerConfig {
     /// Evaluations at a time; 0 means one per core.
     pub slots: u32,
-    /// The address of `/livez`, `/readyz` and `/health` of a worker.
+    /// The address of `/livez`, `/readyz`, `/health` and `/metrics` of a worker.
     pub listen: SocketAddr,
     /// The most chunk bytes that a worker holds: prefetched, being evaluated, or waiting for their commit.
     pub memory_bytes: usize,

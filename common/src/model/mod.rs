@@ -1,7 +1,9 @@
 //! Domain types and pure rules: the life of a batch, the plan, who may do what. Knows neither SQL nor AMQP nor HTTP.
 
 mod audit;
+mod backlog;
 mod batch;
+mod drain;
 pub mod plan;
 pub mod recipe;
 pub mod reconcile;
@@ -11,10 +13,12 @@ mod tolerance;
 pub mod webhook;
 
 pub use audit::{Action, Actor};
+pub use backlog::BacklogAge;
 pub use batch::{
     BatchProgress, BatchState, BatchStatus, PipelineStatus, Transition, TransitionError, Verdict,
     batch_status, is_certain_to_fail, is_held_back, pipeline_status, transition,
 };
+pub use drain::{DrainRate, LONGEST_WAIT, SHORTEST_WAIT};
 pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use tenant::{Caller, SUPERVISORS, TENANT_ADMINS};

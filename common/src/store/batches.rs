@@ -8,8 +8,10 @@ use uuid::Uuid;
 
 use super::audit::Change;
 use super::lifecycle::view_in;
+use super::retry::retrying;
 use super::views::select_views;
 use super::{Batch, BatchView, Store, StoreError};
+use crate::metrics::BATCHES_CREATED;
 use crate::model::Action;
 
 /// Counter slot of admission.
@@ -71,6 +73,9 @@ pub enum CreateBatchError {
         needed: i64,
         /// Bytes that are free.
         free: i64,
+        /// Of the batches in their cool-off that give back enough together, for how many seconds the last one has been finished;
+        /// `None` when they do not.
+        finished_for: Option<f64>,
     },
     /// The store failed.
     #[error(transparent)]
@@ -104,11 +109,22 @@ pub struct TenantOverview {
 impl Store {
     /// Creates a batch: checks the tenant's reservation, leases a lane, stores the row and its counter slots.
     pub async fn create_batch(&self, new: &NewBatch) -> Result<CreatedBatch, CreateBatchError> {
+        let created = retrying("create_batch", || async {
+            match self.create_batch_once(new).await {
+                Err(CreateBatchError::Store(error)) => Err(error),
+                done => Ok(done),
+            }
+        });
+        created.await?
+    }
+
+    async fn create_batch_once(&self, new: &NewBatch) -> Result<CreatedBatch, CreateBatchError> {
         self.ensure_partitions().await?;
         let mut tx = self.control.begin().await.map_err(StoreError::from)?;
         let (created, entry) = self.create_in(&mut tx, Uuid::new_v4(), new).await?;
         self.audit(&mut tx, new.tenant_id, entry).await?;
         tx.commit().await.map_err(StoreError::from)?;
+        BATCHES_CREATED.add(1);
         Ok(created)
     }
 
@@ -139,10 +155,23 @@ impl Store {
         .map_err(StoreError::from)?;
         let input = new.input_bytes.clamp(1, tenant.max_input_bytes);
         let output = new.output_bytes.clamp(1, tenant.max_output_bytes);
-        let needed = (input + output) + (input + output) / 10;
+        // 110 %, rounded up: a byte too few is too few.
+        let size = i128::from(input) + i128::from(output);
+        let needed = i64::try_from((size * 11 + 9) / 10).unwrap_or(i64::MAX);
         let free = (tenant.capacity_bytes - reserved).max(0);
         if free < needed {
-            return Err(CreateBatchError::TenantExhausted { needed, free });
+            let finished_for = sqlx::query_scalar!(
+                r#"SELECT extract(epoch FROM clock_timestamp() - finished_at)::float8 AS "age!" FROM (
+                       SELECT finished_at, sum(input_allocated + output_allocated) OVER (ORDER BY finished_at, id) AS back
+                       FROM batches WHERE tenant_id = $1 AND released_at IS NULL AND finished_at IS NOT NULL
+                   ) finished WHERE back >= $2::bigint ORDER BY finished_at LIMIT 1"#,
+                new.tenant_id,
+                needed - free
+            )
+            .fetch_optional(&mut **tx)
+            .await
+            .map_err(StoreError::from)?;
+            return Err(CreateBatchError::TenantExhausted { needed, free, finished_for });
         }
         let max_workers = new.max_workers.unwrap_or(tenant.max_workers).clamp(1, tenant.max_workers);
         let initial_workers = new.initial_workers.unwrap_or(tenant.initial_workers).clamp(1, max_workers);
@@ -239,7 +268,9 @@ impl Store {
                    coalesce(sum(b.output_allocated), 0)::bigint AS "reserved_output!",
                    coalesce(sum(s.input_bytes), 0)::bigint AS "used_input!",
                    coalesce(sum(s.output_bytes), 0)::bigint AS "used_output!",
-                   coalesce(sum(s.workers_in_use), 0)::bigint AS "workers_in_use!"
+                   coalesce(sum(CASE WHEN b.state IN ('open', 'closed', 'closed_by_timeout') THEN
+                       least(s.workers_in_use, s.chunks_submitted - s.chunks_completed - s.chunks_failed) END), 0)::bigint
+                       AS "workers_in_use!"
                FROM tenants t LEFT JOIN (batches b JOIN batch_sums s ON s.batch_id = b.id)
                    ON b.tenant_id = t.id AND b.released_at IS NULL
                WHERE t.id = $1

@@ -16,13 +16,17 @@ mod error;
 mod failures;
 mod fleet;
 mod folders;
+mod gauges;
 mod keys;
 mod lifecycle;
+mod lost;
 mod partitions;
 mod reads;
 mod reaper;
 mod reconcile;
+mod recount;
 mod redrives;
+mod retry;
 mod services;
 mod tenants;
 mod totals;
@@ -48,14 +52,17 @@ pub use error::StoreError;
 pub use failures::{FailedChunk, FailureKinds};
 pub use fleet::{FleetSnapshot, FleetTenant, FleetWorker, Heartbeat};
 pub use folders::{Folder, FolderFilter, FolderUpdate, NewFolder};
+pub use gauges::{LaneGauges, TenantGauges, WorkerGauges};
 pub use keys::{ApiKey, CreateKeyError, KeyOwner, KeyTerms, NewKey, hash_key, is_key};
 pub use lifecycle::{AlterError, Consequence, TermsChange};
+pub use lost::Suspect;
 pub use reads::{Acknowledged, Reading};
-pub use reaper::FinishedLane;
+pub use reaper::{FinishedLane, Purged};
 pub use reconcile::{Reconciliation, Tally};
+pub use recount::CounterRepair;
 pub use redrives::{CreateRedriveError, FailedInput, NewRedrive, Redrive, RedriveLinks, RedrivePlan};
 pub use services::{Publication, PublishError, ServiceListing, ServiceVersion, VersionBump, VersionSelector};
-pub use tenants::{CreateTenantError, Tenant, TenantLimits};
+pub use tenants::{CreateTenantError, Tenant, TenantChange, TenantLimits, TenantOutput};
 pub use views::{Batch, BatchView, Counters};
 pub use webhooks::{
     Attempt, AttemptResult, ClaimLimits, Deliveries, Delivery, DeliveryState, NewWebhook, RetryRules,
@@ -63,6 +70,7 @@ pub use webhooks::{
 };
 
 use crate::config::DatabaseConfig;
+use crate::metrics::{POOL_CONNECTIONS, POOL_IN_USE};
 use crate::model::Actor;
 
 /// Migrations, compiled in.
@@ -206,6 +214,17 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&self.control).await?;
         Ok(())
+    }
+
+    /// Records how many connections of each pool there are and how many are in use.
+    #[expect(clippy::cast_precision_loss, reason = "a pool has few connections")]
+    pub fn record_pools(&self) {
+        let (open, idle) = (self.control.size() as usize, self.control.num_idle());
+        let data = self.data.status();
+        for (pool, open, idle) in [("control", open, idle), ("data", data.size, data.available)] {
+            POOL_CONNECTIONS.with(pool).set(open as f64);
+            POOL_IN_USE.with(pool).set(open.saturating_sub(idle) as f64);
+        }
     }
 
     /// As [`Store::ping`], over a connection of the data plane.

@@ -18,6 +18,9 @@ const BATCHES: i64 = 2_000;
 /// How long such a statement may run.
 const PATIENCE: &str = "SET LOCAL statement_timeout = '10min'";
 
+/// As a report does: whoever drops a day does not wait for it, and so keeps nobody else waiting.
+const AS_A_REPORT: &str = "SELECT pg_advisory_xact_lock_shared(hashtext('millrace.reports'))";
+
 /// A counter that had drifted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CounterRepair {
@@ -106,6 +109,7 @@ impl Store {
                 after = *last;
                 let mut tx = self.control.begin().await?;
                 sqlx::query(PATIENCE).execute(&mut *tx).await?;
+                sqlx::query(AS_A_REPORT).execute(&mut *tx).await?;
                 let recounts = recount(&mut tx, day, &batches).await?;
                 tx.commit().await?;
                 for drifted in recounts.iter().filter(|recount| !recount.drifts().is_empty()) {

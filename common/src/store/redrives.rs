@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::audit::Change;
 use super::failures::FailureKinds;
 use super::{CreateBatchError, CreatedBatch, NewBatch, Store, StoreError};
+use crate::metrics::BATCHES_CREATED;
 use crate::model::Action;
 
 /// Ids that are listed of work that cannot be done again.
@@ -251,6 +252,7 @@ impl Store {
         let entry = Change::new(Action::BatchRedrive, redrive.source_id, details);
         self.audit(&mut tx, batch.tenant_id, entry).await?;
         tx.commit().await.map_err(StoreError::from)?;
+        BATCHES_CREATED.add(1);
         Ok(created)
     }
 

@@ -1,7 +1,7 @@
 //! Tenants and their quotas (control plane).
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::audit::Change;
@@ -34,6 +34,60 @@ pub struct Tenant {
     pub requests_per_second: Option<i32>,
     /// Pushed bytes a second that one replica of the API takes; `None`: the server's setting, 0: no limit.
     pub push_bytes_per_second: Option<i64>,
+    /// Bytes of finished results that were not pulled, over all its batches, from which on pushes wait; `None`: `capacity_bytes`.
+    pub output_capacity_bytes: Option<i64>,
+}
+
+/// Quotas to change; what is `None` stays. Amounts in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "the fields are those of Tenant")]
+pub struct TenantChange {
+    pub capacity_bytes: Option<i64>,
+    pub max_input_bytes: Option<i64>,
+    pub max_output_bytes: Option<i64>,
+    pub output_capacity_bytes: Option<i64>,
+    pub max_workers: Option<i32>,
+    pub initial_workers: Option<i32>,
+    pub weight: Option<i32>,
+}
+
+impl TenantChange {
+    /// What changes, for the audit trail.
+    fn details(&self) -> Json {
+        let mut details = json!({
+            "capacity_bytes": self.capacity_bytes,
+            "max_input_bytes": self.max_input_bytes,
+            "max_output_bytes": self.max_output_bytes,
+            "output_capacity_bytes": self.output_capacity_bytes,
+            "max_workers": self.max_workers,
+            "initial_workers": self.initial_workers,
+            "weight": self.weight,
+        });
+        if let Json::Object(details) = &mut details {
+            details.retain(|_, value| !value.is_null());
+        }
+        details
+    }
+}
+
+/// The results that a tenant's batches hold for pulls, over the batches that have a reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantOutput {
+    /// Bytes that were not pulled.
+    pub used_bytes: i64,
+    /// From here on nothing new is taken.
+    pub capacity_bytes: i64,
+    /// Bytes that were pulled so far; falls when a batch gives its reservation back.
+    pub freed_bytes: i64,
+    /// The database's clock.
+    pub now: DateTime<Utc>,
+}
+
+impl TenantOutput {
+    /// Whether nothing new is taken for any of the tenant's batches.
+    pub const fn is_full(&self) -> bool {
+        self.used_bytes >= self.capacity_bytes
+    }
 }
 
 /// The rate limits of a tenant, for one replica of the API each. `None`: the server's setting, 0: no limit.
@@ -61,7 +115,7 @@ pub enum CreateTenantError {
     /// The name cannot stand in a path.
     #[error(
         "{0:?} is not a tenant name: 1 to 64 letters, digits, '-', '_' and '.', beginning with a letter or digit; \
-         not api, auth, health, livez or readyz"
+         not api, auth, health, livez, metrics or readyz"
     )]
     Name(String),
     /// The store failed; [`StoreError::Conflict`] when the name is taken.
@@ -70,7 +124,7 @@ pub enum CreateTenantError {
 }
 
 /// Names that begin paths of the API itself.
-const RESERVED: [&str; 5] = ["api", "auth", "health", "livez", "readyz"];
+const RESERVED: [&str; 6] = ["api", "auth", "health", "livez", "metrics", "readyz"];
 
 fn is_tenant_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
@@ -93,8 +147,9 @@ impl Store {
         let tenant = sqlx::query_as!(
             Tenant,
             "INSERT INTO tenants
-                 (id, name, capacity_bytes, max_input_bytes, max_output_bytes, max_workers, initial_workers)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
+                 (id, name, capacity_bytes, max_input_bytes, max_output_bytes, max_workers, initial_workers,
+                  output_capacity_bytes)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
              RETURNING *",
             Uuid::now_v7(),
             name,
@@ -103,6 +158,7 @@ impl Store {
             quotas.max_output_bytes,
             quotas.max_workers,
             quotas.initial_workers,
+            quotas.output_capacity_bytes,
         )
         .fetch_one(&mut *tx)
         .await
@@ -134,6 +190,57 @@ impl Store {
         Ok(true)
     }
 
+    /// Changes quotas of the tenant of this name. Batches that run keep the buffers that they have; workers heed the rest with their
+    /// next plan. `None`: there is no such tenant.
+    pub async fn change_tenant(
+        &self,
+        name: &str,
+        change: &TenantChange,
+    ) -> Result<Option<Tenant>, StoreError> {
+        let mut tx = self.control.begin().await?;
+        let changed = sqlx::query_as!(
+            Tenant,
+            "UPDATE tenants SET capacity_bytes = coalesce($2, capacity_bytes),
+                 max_input_bytes = coalesce($3, max_input_bytes), max_output_bytes = coalesce($4, max_output_bytes),
+                 output_capacity_bytes = coalesce($5, output_capacity_bytes), max_workers = coalesce($6, max_workers),
+                 initial_workers = coalesce($7, initial_workers), weight = coalesce($8, weight)
+             WHERE lower(name) = lower($1) RETURNING *",
+            name,
+            change.capacity_bytes,
+            change.max_input_bytes,
+            change.max_output_bytes,
+            change.output_capacity_bytes,
+            change.max_workers,
+            change.initial_workers,
+            change.weight,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(tenant) = changed else { return Ok(None) };
+        self.audit(&mut tx, tenant.id, Change::new(Action::TenantUpdate, tenant.id, change.details()))
+            .await?;
+        tx.commit().await?;
+        Ok(Some(tenant))
+    }
+
+    /// How full the tenant's output buffer is (contract 3.6).
+    pub async fn tenant_output(&self, tenant_id: Uuid) -> Result<TenantOutput, StoreError> {
+        sqlx::query_as!(
+            TenantOutput,
+            r#"SELECT coalesce(t.output_capacity_bytes, t.capacity_bytes) AS "capacity_bytes!",
+                   coalesce(sum(s.output_bytes), 0)::bigint AS "used_bytes!",
+                   coalesce(sum(s.output_total - s.output_bytes), 0)::bigint AS "freed_bytes!",
+                   clock_timestamp() AS "now!"
+               FROM tenants t LEFT JOIN (batches b JOIN batch_sums s ON s.batch_id = b.id)
+                   ON b.tenant_id = t.id AND b.released_at IS NULL
+               WHERE t.id = $1 GROUP BY t.id"#,
+            tenant_id
+        )
+        .fetch_optional(&self.control)
+        .await?
+        .ok_or(StoreError::NotFound("tenant"))
+    }
+
     /// All tenants by name.
     pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
         Ok(sqlx::query_as!(Tenant, "SELECT * FROM tenants ORDER BY lower(name)")
@@ -158,7 +265,7 @@ mod tests {
         for good in ["acme", "Acme-2", "a.b_c", "7"] {
             assert!(is_tenant_name(good), "{good}");
         }
-        for bad in ["", "-a", ".a", "a b", "a/b", "ä", "API", "health", &"a".repeat(65)] {
+        for bad in ["", "-a", ".a", "a b", "a/b", "ä", "API", "health", "metrics", &"a".repeat(65)] {
             assert!(!is_tenant_name(bad), "{bad}");
         }
     }

@@ -1,5 +1,5 @@
 use millrace_common::model::{BatchState, Transition};
-use millrace_common::store::{Admission, CreateBatchError};
+use millrace_common::store::{Admission, CreateBatchError, Purged};
 
 use super::fixture::{CHUNK, Database, push, queued};
 
@@ -106,8 +106,10 @@ async fn a_tenant_must_have_110_per_cent_of_the_buffers_free() {
         database.batch(70_000_000, 80_000_000).await;
     }
     let refused = database.store.create_batch(&database.new_batch(70_000_000, 80_000_000)).await;
-    let Err(CreateBatchError::TenantExhausted { needed, free }) = refused else { panic!("{refused:?}") };
-    assert_eq!((needed, free), (165_000_000, 50_000_000));
+    let Err(CreateBatchError::TenantExhausted { needed, free, finished_for }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((needed, free, finished_for), (165_000_000, 50_000_000, None));
 }
 
 #[tokio::test]
@@ -124,12 +126,18 @@ async fn live_batches_have_lanes_of_their_own_and_freed_lanes_get_a_new_epoch() 
     let rival = async {
         let meanwhile = database.batch(1_000, 1_000).await;
         assert_ne!(meanwhile.lane_id, first.lane_id);
-        let nested = database.store.free_lane(lanes[0], async { Ok::<_, ()>(()) }).await.unwrap();
+        let nested = database.store.free_lane(lanes[0], async { Ok::<_, ()>(Purged::Empty) }).await.unwrap();
         assert_eq!(nested, Ok(false));
-        Ok::<_, ()>(())
+        Ok::<_, ()>(Purged::Missing)
     };
     assert_eq!(database.store.free_lane(lanes[0], rival).await.unwrap(), Ok(true));
     let third = database.batch(1_000, 1_000).await;
     assert_eq!(third.lane_id, first.lane_id);
     assert!(third.lane_epoch > first.lane_epoch);
+    // Its queue was gone, so it is to be declared again.
+    database.store.change_batch(third.id, Transition::Cancel).await.unwrap().unwrap();
+    let lane = database.store.finished_lanes().await.unwrap()[0];
+    database.store.free_lane(lane, async { Ok::<_, ()>(Purged::Missing) }).await.unwrap().unwrap();
+    let again = database.store.create_batch(&database.new_batch(1_000, 1_000)).await.unwrap();
+    assert_eq!((again.batch.lane_id, again.lane_declared), (third.lane_id, false));
 }

@@ -90,6 +90,7 @@ pub(super) fn may_see(caller: &Caller, created_by: &str) -> bool {
 pub(super) async fn visible_view(state: &AppState, caller: &Caller, id: Uuid) -> Result<BatchView, ApiError> {
     let view = state.store.batch_view(caller.tenant_id, id).await?.ok_or_else(|| not_found(id))?;
     state.batches.known.remember(&view.batch);
+    state.batches.budgets.note(&view);
     if may_see(caller, &view.batch.created_by) { Ok(view) } else { Err(not_found(id)) }
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::access::visible_view;
+use super::budget::capacity_wait;
 use super::fields::{FieldError, Fields, read_object};
 use super::wire::{BatchBody, BatchData, MEGABYTE, OBJECT, StatusFields};
 use super::{to_the_end, totals};
@@ -30,8 +31,6 @@ const CALL_PURPOSE: &str = "Async Batch Execution";
 const INPUT_MB: f64 = 70.0;
 /// Size of an output buffer that is not asked for, in MB.
 const OUTPUT_MB: f64 = 80.0;
-/// How long to wait before a tenant's capacity is asked for again, in seconds.
-const RETRY_EXHAUSTED: u64 = 5;
 
 /// What a caller asks for, read and checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -192,7 +191,8 @@ pub(super) async fn create(
     let new = wanted.into_new_batch(&caller, &version);
     let store = state.acting(&caller);
     to_the_end(async move {
-        let created = store.create_batch(&new).await.map_err(refuse)?;
+        let created = store.create_batch(&new).await;
+        let created = created.map_err(|error| refuse(error, state.config.clocks.cool_off_seconds))?;
         let view = opened(&state, &caller, created).await?;
         let status = StatusFields::new(&view, received_at, &state.config.clocks);
         let id = view.batch.id;
@@ -232,12 +232,17 @@ async fn declare_lane(state: &AppState, batch_id: Uuid, lane_id: Option<i32>) ->
     declared
 }
 
-pub(super) fn refuse(error: CreateBatchError) -> ApiError {
+pub(super) fn refuse(error: CreateBatchError, cool_off_seconds: u64) -> ApiError {
     let message = error.to_string();
     match error {
-        CreateBatchError::TenantExhausted { needed, free } => {
+        CreateBatchError::TenantExhausted { needed, free, finished_for } => {
             let details = json!({"needed_bytes": needed, "free_bytes": free});
-            ApiError::too_many("TENANT_BUFFER_EXHAUSTED", message, details, RETRY_EXHAUSTED)
+            ApiError::too_many(
+                "TENANT_BUFFER_EXHAUSTED",
+                message,
+                details,
+                capacity_wait(finished_for, cool_off_seconds),
+            )
         }
         CreateBatchError::Store(error) => error.into(),
     }

@@ -1,6 +1,7 @@
 //! The batch endpoints (contract section 1): wire types and thin handlers.
 
 mod access;
+mod budget;
 mod change;
 mod create;
 mod cursor;
@@ -32,6 +33,7 @@ use crate::push::Pushes;
 use crate::state::AppState;
 
 use access::KnownBatches;
+use budget::Budgets;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use cursor::check_cursor;
 
@@ -42,6 +44,8 @@ pub struct Batches {
     pub(crate) pushes: Pushes,
     /// Whose batches are whose.
     known: KnownBatches,
+    /// How fast buffers empty.
+    budgets: Budgets,
     /// Claimed results that are not sent yet.
     pulls: MemoryBudget,
     /// Wakes whoever pushes the inputs of redrives.
@@ -54,6 +58,7 @@ impl Batches {
         Self {
             pushes: Pushes::start(config, store, publisher, topology),
             known: KnownBatches::default(),
+            budgets: Budgets::default(),
             pulls: MemoryBudget::new(config.limits.pull_bytes.saturating_mul(pull::PAGES_AT_ONCE)),
             redrives: Arc::default(),
         }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use chrono::{DateTime, Utc};
-use millrace_common::model::{BatchState, Caller};
+use millrace_common::model::{BatchState, Caller, SHORTEST_WAIT};
 use millrace_common::store::StoreError;
 use serde_json::json;
 
@@ -17,9 +17,6 @@ use crate::middleware;
 use crate::openapi::schemas::PushChunks;
 use crate::push::{DecodeError, Format, PushError, Target};
 use crate::state::AppState;
-
-/// How long to wait before a push that did not fit is tried again, in seconds.
-const RETRY_FULL: u64 = 1;
 
 /// Takes chunks into the batch.
 #[utoipa::path(post, path = "/{tenant}/api/v4/batch/{id}/chunks", tag = "Batches", operation_id = "pushChunks",
@@ -68,10 +65,23 @@ async fn take(
 ) -> Result<Json<PushBody>, ApiError> {
     // Held until the broker has everything, so that the bytes of all pushes under way stay within the budget.
     let DecodedBody { bytes, permit, .. } = body;
-    let refuse = |error| refuse(error, target);
-    let mut push = state.batches.pushes.decode(format, bytes).await.map_err(refuse)?;
+    let decoded = state.batches.pushes.decode(format, bytes).await;
+    let mut push = decoded.map_err(|error| refuse(error, target))?;
     let chunk_ids = std::mem::take(&mut push.ids);
-    state.batches.pushes.push(target, push).await.map_err(refuse)?;
+    if !push.chunks.is_empty() {
+        let needed = push.chunks.iter().map(|chunk| chunk.data.len()).sum::<usize>();
+        let needed = i64::try_from(needed).unwrap_or(i64::MAX);
+        state.batches.budgets.check_output(&state.store, caller.tenant_id, needed).await?;
+    }
+    match state.batches.pushes.push(target, push).await {
+        Ok(()) => {}
+        Err(error @ PushError::InputFull { needed, .. }) => {
+            // Read again, so that the wait is judged by the buffer as it is now.
+            let view = visible_view(&state, &caller, target.batch_id).await?;
+            return Err(state.batches.budgets.input_full(&view, needed, error.to_string()));
+        }
+        Err(error) => return Err(refuse(error, target)),
+    }
     drop(permit);
     let view = visible_view(&state, &caller, target.batch_id).await?;
     let status = StatusFields::new(&view, received_at, &state.config.clocks);
@@ -110,14 +120,16 @@ fn refuse(error: PushError, target: Target) -> ApiError {
         }
         PushError::InputFull { needed, free } => {
             let details = json!({"needed_bytes": needed, "free_bytes": free});
-            ApiError::too_many("INPUT_BUFFER_FULL", message, details, RETRY_FULL)
+            ApiError::too_many("INPUT_BUFFER_FULL", message, details, SHORTEST_WAIT)
         }
         PushError::Store(error) => match &*error {
-            StoreError::Unavailable(cause) => StoreError::Unavailable(cause.clone()).into(),
+            StoreError::Unavailable(cause) | StoreError::Contended(cause) => {
+                StoreError::Unavailable(cause.clone()).into()
+            }
             other => ApiError::internal(other),
         },
         PushError::Broker(error) => error.into(),
-        PushError::Withdrawn { ids } => ApiError::unavailable("CHUNKS_WITHDRAWN", message, RETRY_FULL)
+        PushError::Withdrawn { ids } => ApiError::unavailable("CHUNKS_WITHDRAWN", message, SHORTEST_WAIT)
             .with_details(json!({"chunk_ids": ids})),
         PushError::Abandoned => ApiError::internal(&message),
     }

@@ -164,7 +164,9 @@ pub(super) async fn redrive(
             let (new, redrive, plan) = prepare(&state, &caller, source, &wanted, &given).await?;
             let (state, store) = (state.clone(), state.acting(&caller));
             let view = to_the_end(async move {
-                let created = store.create_redrive(&new, &redrive).await.map_err(refuse)?;
+                let cool_off = state.config.clocks.cool_off_seconds;
+                let created = store.create_redrive(&new, &redrive).await;
+                let created = created.map_err(|error| refuse(error, cool_off))?;
                 let view = create::opened(&state, &caller, created).await?;
                 state.batches.redrives.notify_one();
                 Ok(view)
@@ -284,10 +286,10 @@ fn check(plan: &RedrivePlan) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn refuse(error: CreateRedriveError) -> ApiError {
+fn refuse(error: CreateRedriveError, cool_off_seconds: u64) -> ApiError {
     let message = error.to_string();
     match error {
-        CreateRedriveError::Batch(error) => create::refuse(error),
+        CreateRedriveError::Batch(error) => create::refuse(error, cool_off_seconds),
         CreateRedriveError::IdTaken => id_taken(),
         CreateRedriveError::Expired => ApiError::not_found("RESULTS_EXPIRED", message),
         CreateRedriveError::TooLarge { needed, allocated } => {
@@ -376,7 +378,7 @@ mod tests {
             assert_eq!((error.status().as_u16(), error.code()), (422, code));
         }
         assert!(check(&plan(2, 1)).is_ok());
-        let error = refuse(CreateRedriveError::TooLarge { needed: 2, allocated: 1 });
+        let error = refuse(CreateRedriveError::TooLarge { needed: 2, allocated: 1 }, 120);
         assert_eq!((error.status().as_u16(), error.source_path()), (422, Some("max_input_in_mb")));
     }
 }
