@@ -29,6 +29,7 @@ mod memory;
 mod payload;
 mod rate;
 mod table;
+mod tenants;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -108,12 +109,22 @@ enum Measure {
     Memory,
     /// The time to the first result after an outage of the broker.
     Outage,
+    /// What nine tenants wait for a result while a tenth floods.
+    Tenants,
 }
 
 impl Measure {
     /// What runs when nothing is chosen; the floor is part of the first two.
-    const ALL: [Self; 7] =
-        [Self::Large, Self::Small, Self::Latency, Self::Growth, Self::Batches, Self::Memory, Self::Outage];
+    const ALL: [Self; 8] = [
+        Self::Large,
+        Self::Small,
+        Self::Latency,
+        Self::Growth,
+        Self::Batches,
+        Self::Memory,
+        Self::Outage,
+        Self::Tenants,
+    ];
 
     /// Whether it runs on the fleet that is shared between measures.
     const fn shares_the_fleet(self) -> bool {
@@ -215,5 +226,6 @@ async fn make(
         Measure::Batches => measures::batches(options, shared()?).await,
         Measure::Memory => measures::memory(options).await,
         Measure::Outage => measures::outage(options, services).await,
+        Measure::Tenants => measures::tenants(options).await,
     }
 }

@@ -10,7 +10,7 @@ use crate::load::{Amount, Load, Outcome};
 use crate::payload::Payload;
 use crate::rate::{Rate, median};
 use crate::table::{Row, Target};
-use crate::{Options, latency, load, memory, say};
+use crate::{Options, latency, load, memory, say, tenants};
 
 /// Different chunks of one size.
 const DIFFERENT: usize = 64;
@@ -237,6 +237,37 @@ pub async fn outage(options: &Options, services: &Services) -> Result<Vec<Row>> 
         target: Target::AtMost(5_000.0),
         note: format!("from the broker's return; the worst of {}", times.count()),
     }])
+}
+
+/// What nine tenants wait for a result while a tenth floods, against what they wait without it.
+///
+/// # Errors
+///
+/// As [`tenants::waits`].
+pub async fn tenants(options: &Options) -> Result<Vec<Row>> {
+    /// So many times their idle value is the most that others may have to wait.
+    const FACTOR: f64 = 3.0;
+    let small = Payload::sales(SMALL.records, DIFFERENT, options.seed);
+    let large = Payload::sales(LARGE.records, DIFFERENT, options.seed);
+    let chunks = if options.quick { 50 } else { 300 };
+    let flood = load_of(options, LARGE.chunks_per_push, Amount::Chunks(0));
+    let waits = tenants::waits(fleet_options(options), &small, &large, flood, chunks).await?;
+    let row = |share: f64| {
+        let (idle, flooded) = (waits.idle.quantile_ms(share), waits.flooded.quantile_ms(share));
+        Row {
+            measure: format!("push -> result beside a flood, p{:.0}", share * 100.0),
+            unit: "ms",
+            floor: Some(idle),
+            millrace: Some(flooded),
+            target: if share > 0.9 { Target::AtMost((FACTOR * idle).round()) } else { Target::None },
+            note: String::new(),
+        }
+    };
+    let note = format!(
+        "{} tenants, {chunks} chunks of 10 records each, one after the other; the base is the same without the flood of a tenth tenant",
+        tenants::OTHERS
+    );
+    Ok(vec![row(0.5), Row { note, ..row(0.99) }])
 }
 
 /// The share of the base's rate that counts as flat.
