@@ -1,4 +1,4 @@
-//! What is measured. Every metric is declared in one [table](table), with its name, kind, unit, meaning and labels, and is recorded
+//! What is measured. Every metric is declared in one [`table`], with its name, kind, unit, meaning and labels, and is recorded
 //! through its declaration, so nothing is measured that the table does not list. `common/METRICS.md` is made from it ([`page`]).
 //!
 //! [`install`] makes the process' recorder, which is served as text at `/metrics`. Without it, in tests and on the command line,
