@@ -24,11 +24,12 @@ fn unavailable(answer: &Answer) {
 async fn f22_a_worker_without_its_database_holds_what_it_has_and_stores_it_later() {
     const CHUNKS: usize = 300;
     let database = database_proxy().await;
-    let options = FleetOptions::workers(0).worker_database_at(database.address());
+    // Room for all of it, however much was stored when the database went.
+    let options = FleetOptions::workers(0).worker_database_at(database.address()).set("worker.prefetch", 512);
     let mut fleet = Fleet::sales(options).await.unwrap();
     let run = SalesRun::open(&fleet).await.unwrap();
     run.push_until_taken(0..CHUNKS).await.unwrap();
-    let worker = fleet.start_failing_worker("evaluate=sleep:5").await.unwrap();
+    let worker = fleet.start_failing_worker("evaluate=sleep:20").await.unwrap();
     run.until_completed(20).await.unwrap();
     database.down();
     let worker = fleet.worker(worker).unwrap();
