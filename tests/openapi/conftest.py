@@ -12,9 +12,9 @@ from fleet import start_fleet, stop_fleet  # noqa: E402
 from world import make  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def world():
-    """An API and a worker, and one of everything that requests can name."""
+    """An API and a worker, and one of everything that requests can name; new for each test, since what one made is in the way of the other."""
     # Streams of events end by themselves after a second. Capacity is for many batches at once.
     settings = ["events.stream_seconds=1", "tenants.capacity_bytes=1000000000000"]
     arguments = [part for setting in settings for part in ("--setting", setting)]
