@@ -58,7 +58,10 @@ impl From<sqlx::Error> for StoreError {
                 Some(code) if NUL_CHARACTER.contains(&code) => Self::Text,
                 _ => Self::Database(error.to_string()),
             },
+            // A server that goes down in the middle of the greeting answers nothing, which sqlx takes for a wrong answer.
             sqlx::Error::Io(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
@@ -103,5 +106,33 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
             sqlx::migrate::MigrateError::Execute(error) => error.into(),
             other => Self::Schema(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::{DatabaseConfig, Secret};
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_server_that_hangs_up_in_the_greeting_is_unavailable() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                // The request for TLS, and then nothing.
+                let _ = connection.read(&mut [0; 8]).await;
+            }
+        });
+        let url = Secret::new(format!("postgres://millrace@{address}/millrace"));
+        let store = Store::open(&DatabaseConfig { url, ..DatabaseConfig::default() }, "test").unwrap();
+        assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))), "control plane");
+        assert!(matches!(store.ping_data_plane().await, Err(StoreError::Unavailable(_))), "data plane");
     }
 }
