@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use millrace_calc::program::Volatile;
 use millrace_calc::service::Options;
 use millrace_common::broker::{LaneId, Queue, Subscription};
-use millrace_common::model::{PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby};
+use millrace_common::model::{PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby_for};
 use millrace_common::programs::ProgramError;
 use millrace_common::store::{BatchView, FleetSnapshot, Heartbeat};
 use tokio::sync::broadcast::error::RecvError;
@@ -162,16 +162,12 @@ impl Round {
             learn(worker, view);
         }
         let loads = worker.dispatcher.load();
-        let input =
-            plan_input(&snapshot, |id| loads.get(&id).map_or(0, |load| load.waiting + load.running as usize));
-        let mut shares: BTreeMap<Uuid, u32> = plan(&input).share(worker.id).collect();
-        // The standby may start at once: whoever is idle is below every limit.
-        for view in &snapshot.batches {
-            let idle = view.progress().is_drained()
-                && loads.get(&view.batch.id).is_none_or(|load| load.waiting == 0);
-            if idle && standby(view.batch.id, &input.workers) == Some(worker.id) {
-                shares.entry(view.batch.id).or_insert(1);
-            }
+        let here = |id| loads.get(&id).map_or(0, |load| load.waiting + load.running as usize);
+        let input = plan_input(&snapshot, here);
+        let planned = plan(&input);
+        let mut shares: BTreeMap<Uuid, u32> = planned.share(worker.id).collect();
+        for id in standby_for(&input, &planned, worker.id, here) {
+            shares.entry(id).or_insert(1);
         }
         worker.dispatcher.set_shares(&shares);
         self.subscribe(worker, &snapshot, &shares);

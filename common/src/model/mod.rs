@@ -19,7 +19,7 @@ pub use batch::{
     batch_status, is_certain_to_fail, is_held_back, pipeline_status, transition,
 };
 pub use drain::{DrainRate, LONGEST_WAIT, SHORTEST_WAIT};
-pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby};
+pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby, standby_for};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use tenant::{Caller, SUPERVISORS, TENANT_ADMINS};
 pub use tolerance::{Percentage, Tolerance};

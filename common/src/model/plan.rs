@@ -83,7 +83,11 @@ pub struct PlanBatch {
 
 impl PlanBatch {
     fn useful(&self) -> u32 {
-        if self.blocked { 0 } else { self.max_workers.min(self.waiting) }
+        self.useful_limit().min(self.waiting)
+    }
+
+    fn useful_limit(&self) -> u32 {
+        if self.blocked { 0 } else { self.max_workers }
     }
 }
 
@@ -318,6 +322,45 @@ fn place(workers: &[PlanWorker], mut loads: Vec<u32>, amounts: &[(Uuid, u32)]) -
 pub fn standby(batch_id: Uuid, workers: &[PlanWorker]) -> Option<Uuid> {
     let hash = fold(batch_id);
     workers.iter().max_by_key(|worker| (mix(hash ^ fold(worker.id)), worker.id)).map(|worker| worker.id)
+}
+
+/// The batches that this worker takes one slot of beside the plan, since it is their [`standby`]: idle ones, and those of
+/// which it holds chunks (`here`) that came while they were idle, for which the plan chose another worker. Without that slot
+/// these chunks would wait here for a share that others have. It is taken only where one more slot for each such batch stays
+/// within the limits of batch and tenant.
+pub fn standby_for(
+    input: &PlanInput,
+    planned: &Plan,
+    worker_id: Uuid,
+    here: impl Fn(Uuid) -> usize,
+) -> Vec<Uuid> {
+    let mut slots: HashMap<Uuid, u64> = HashMap::new();
+    for (id, share) in planned.workers.iter().flat_map(|(_, shares)| shares) {
+        *slots.entry(*id).or_default() += u64::from(*share);
+    }
+    // What a tenant could use if each of its batches with work had one slot more than planned.
+    let mut most: HashMap<Uuid, u64> = HashMap::new();
+    for batch in input.batches.iter().filter(|batch| batch.useful() > 0) {
+        *most.entry(batch.tenant_id).or_default() += slots.get(&batch.id).copied().unwrap_or(0) + 1;
+    }
+    let limits: HashMap<Uuid, u32> =
+        input.tenants.iter().map(|tenant| (tenant.id, tenant.max_workers)).collect();
+    let has_room = |batch: &PlanBatch| {
+        let planned = slots.get(&batch.id).copied().unwrap_or(0);
+        let of_tenant = most.get(&batch.tenant_id).copied().unwrap_or(0);
+        planned < u64::from(batch.useful_limit())
+            && of_tenant <= limits.get(&batch.tenant_id).copied().map_or(0, u64::from)
+    };
+    let mine: HashMap<Uuid, u32> = planned.share(worker_id).collect();
+    input
+        .batches
+        .iter()
+        .filter(|batch| {
+            batch.waiting == 0 || (here(batch.id) > 0 && !mine.contains_key(&batch.id) && has_room(batch))
+        })
+        .filter(|batch| standby(batch.id, &input.workers) == Some(worker_id))
+        .map(|batch| batch.id)
+        .collect()
 }
 
 /// A hash of an id. Workers of different versions plan together, so the hash is fixed here and must never change.

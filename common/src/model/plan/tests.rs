@@ -347,3 +347,57 @@ fn the_cost_is_bounded_for_a_thousand_batches_on_a_hundred_workers() {
     let (_, cost) = compute(&input);
     assert_eq!(cost, Cost { handed_out: 1_600, pairs: 100_000 });
 }
+
+#[test]
+fn a_standby_goes_on_with_what_it_holds_when_the_plan_chose_another_worker() {
+    // Ten tenants with a batch each: one floods, the others have one chunk each. Two workers of two slots cannot always be what
+    // the hash says, so some of the nine have their slot elsewhere.
+    let mut elsewhere = 0;
+    for round in 0..20 {
+        let chunks = |n| if n == 0 { 1_000 } else { 1 };
+        let batches = (0..10).map(|n| PlanBatch { waiting: chunks(n), ..busy(10 * round + n, n) }).collect();
+        let input = PlanInput { workers: fleet(&[2, 2]), tenants: tenants(10), batches };
+        let planned = plan(&input);
+        for batch in &input.batches {
+            let home = standby(batch.id, &input.workers).unwrap();
+            let here = |id| usize::from(id == batch.id);
+            let has_share = planned.share(home).any(|(id, _)| id == batch.id);
+            assert_eq!(standby_for(&input, &planned, home, here).contains(&batch.id), !has_share);
+            for worker in &input.workers {
+                // It came here by another way, or nothing of it is here.
+                assert!(worker.id == home || standby_for(&input, &planned, worker.id, here).is_empty());
+                assert!(standby_for(&input, &planned, worker.id, |_| 0).is_empty());
+            }
+            elsewhere += usize::from(!has_share);
+        }
+    }
+    assert!(elsewhere > 0, "the case does not occur");
+}
+
+proptest! {
+    #![proptest_config(crate::properties::config(256))]
+
+    #[test]
+    fn standbys_stay_within_every_limit(input in an_input(), holder in any::<u64>()) {
+        let planned = plan(&input);
+        let (mut batches, _) = sums(&input, &planned);
+        for (n, worker) in input.workers.iter().enumerate() {
+            // Any worker may hold chunks of any batch.
+            let here = |id: Uuid| usize::from((holder.rotate_left(n as u32) ^ id.as_u64_pair().0) & 1 == 1);
+            for id in standby_for(&input, &planned, worker.id, here) {
+                let batch = input.batches.iter().find(|batch| batch.id == id).unwrap();
+                if batch.waiting > 0 {
+                    prop_assert!(!planned.share(worker.id).any(|(planned, _)| planned == id));
+                    *batches.get_mut(&id).unwrap() += 1;
+                }
+            }
+        }
+        for batch in &input.batches {
+            prop_assert!(batches[&batch.id] <= batch.useful_limit());
+        }
+        for tenant in &input.tenants {
+            let all: u32 = input.batches.iter().filter(|b| b.tenant_id == tenant.id).map(|b| batches[&b.id]).sum();
+            prop_assert!(all <= tenant.max_workers);
+        }
+    }
+}
