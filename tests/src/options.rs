@@ -34,6 +34,13 @@ impl FleetOptions {
         self
     }
 
+    /// Workers store a few results at a time. They then notice soon after its last free byte that an output buffer is full,
+    /// however slow the database is.
+    #[must_use]
+    pub fn small_groups(self) -> Self {
+        self.set_worker("worker.group_chunks", 2).set_worker("worker.commits", 1)
+    }
+
     /// A setting of the API alone.
     #[must_use]
     pub fn set_api(mut self, key: &str, value: impl ToString) -> Self {

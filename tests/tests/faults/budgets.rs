@@ -10,7 +10,7 @@ use crate::lane::attempts;
 #[tokio::test(flavor = "multi_thread")]
 async fn f27_a_full_output_buffer_halts_the_batch_until_a_pull_and_loses_nothing() {
     const CHUNKS: usize = 400;
-    let fleet = Fleet::sales(FleetOptions::workers(1)).await.unwrap();
+    let fleet = Fleet::sales(FleetOptions::workers(1).small_groups()).await.unwrap();
     let run = SalesRun::open_with(&fleet, json!({"max_output_in_mb": 0.02})).await.unwrap();
     run.push_all(CHUNKS).await.unwrap().unwrap();
     let blocked = run.until("it is blocked", |status| status["pipeline_status"] == "blocked").await.unwrap();

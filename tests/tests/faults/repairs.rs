@@ -75,7 +75,7 @@ async fn f07_a_lane_that_is_deleted_with_a_backlog_costs_its_chunks_and_no_more(
 #[tokio::test(flavor = "multi_thread")]
 async fn f07_chunks_that_wait_in_a_worker_are_not_taken_for_lost() {
     const CHUNKS: usize = 100;
-    let mut fleet = Fleet::sales(patient_with_nobody()).await.unwrap();
+    let mut fleet = Fleet::sales(patient_with_nobody().small_groups()).await.unwrap();
     let run = SalesRun::open_with(&fleet, json!({"max_output_in_mb": 0.002})).await.unwrap();
     fleet.start_worker().await.unwrap();
     run.push_until_taken(0..CHUNKS).await.unwrap();

@@ -62,7 +62,7 @@ async fn terms_are_set_at_creation_and_changed_while_the_batch_runs() {
 
 #[tokio::test]
 async fn a_batch_that_is_stopped_early_writes_off_what_waits_and_delivers_every_chunk_once() {
-    let fleet = Fleet::sales(FleetOptions::workers(1).set("worker.slots", 1)).await.unwrap();
+    let fleet = Fleet::sales(FleetOptions::workers(1).set("worker.slots", 1).small_groups()).await.unwrap();
     let client = fleet.client();
     // An output buffer of one byte is full with the first result: the rest waits.
     let wanted = json!({"service": SALES, "unique_record_key": "sales_id", "acceptable_error_percentage": 50,
