@@ -251,6 +251,7 @@ CREATE UNIQUE INDEX recipes_source ON recipes (batch_id, source_recipe_id) WHERE
 CREATE UNIQUE INDEX recipes_superseded ON recipes (superseded_recipe_id) WHERE superseded_recipe_id IS NOT NULL;
 CREATE INDEX recipes_family ON recipes (root_superseded_recipe_id) WHERE root_superseded_recipe_id IS NOT NULL;
 CREATE UNIQUE INDEX recipes_parent ON recipes (parent_recipe_id, parent_node) WHERE parent_recipe_id IS NOT NULL;
+CREATE INDEX recipes_root ON recipes (root_recipe_id) WHERE root_recipe_id IS NOT NULL;
 CREATE INDEX recipes_batch ON recipes (batch_id, id);
 CREATE INDEX recipes_tenant ON recipes (tenant_id, id);
 CREATE INDEX recipes_input ON recipes (recipe_type_id, input_hash) WHERE parent_recipe_id IS NULL AND NOT is_superseded;
@@ -351,6 +352,17 @@ CREATE TABLE job_errors (
     last_modified     timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE NULLS NOT DISTINCT (job_type_id, name)
 );
+
+-- The built-in ones.
+INSERT INTO job_errors (name, title, description, category, should_be_retried) VALUES
+    ('worker-lost', 'Worker Lost', 'Workers ended while they had the job.', 'SYSTEM', true),
+    ('program-unavailable', 'Program Unavailable', 'The program of the job type cannot be loaded.', 'SYSTEM', false),
+    ('timeout', 'Timeout', 'The evaluation took longer than the manifest allows.', 'SYSTEM', false),
+    ('evaluation', 'Evaluation Failed', 'The calculation ended unexpectedly.', 'ALGORITHM', false),
+    ('invalid-input', 'Invalid Input', 'The input does not fit the interface of the job type.', 'DATA', false),
+    ('record', 'Record Refused', 'The calculation refused the input.', 'DATA', false),
+    ('output-error', 'Output Is An Error', 'A required output is an error value.', 'DATA', false),
+    ('missing-output', 'Missing Output', 'A required output is missing, or is of another type.', 'DATA', false);
 
 -- Work on the lanes ---------------------------------------------------------------------------------------------------
 
