@@ -1,10 +1,10 @@
 //! The one place where errors become HTTP answers (contract 0.4 and 0.5).
 //!
-//! An [`ApiError`] knows nothing of the request that it answers: the request id, the time, and whether the caller speaks the
-//! v1 dialect come from [`crate::middleware::current`].
+//! An [`ApiError`] knows nothing of the request that it answers: the request id, the time, and the dialect that the caller
+//! speaks come from [`crate::middleware::current`].
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use millrace_common::broker::BrokerError;
 use millrace_common::metrics::HTTP_REFUSALS;
@@ -13,11 +13,14 @@ use millrace_common::programs::ProgramError;
 use millrace_common::store::StoreError;
 use serde_json::{Value as Json_, json};
 
-use crate::middleware;
+use crate::middleware::{self, Dialect};
 use crate::spark::time::timestamp;
 
 /// The header that the TypeScript SDK reads (contract 0.4).
 const X_RETRY_AFTER: HeaderName = HeaderName::from_static("x-retry-after");
+
+/// The one 404 of v6 that is told apart.
+const INVALID_PAGE: &str = "INVALID_PAGE";
 
 /// How long callers should wait after a 503, in seconds.
 const RETRY_UNAVAILABLE: u64 = 1;
@@ -67,6 +70,17 @@ impl ApiError {
     /// 404.
     pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// 405. Which methods there are, is said by the router.
+    pub fn method_not_allowed(method: &Method) -> Self {
+        let message = format!("Method \"{method}\" not allowed.");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+    }
+
+    /// 404: a page that a list does not have (scale-v6 1.7).
+    pub fn invalid_page() -> Self {
+        Self::not_found(INVALID_PAGE, "Invalid page.")
     }
 
     /// 409: the state of what is named forbids it.
@@ -177,13 +191,38 @@ impl ApiError {
         })
     }
 
+    /// The body of v6 (scale-v6 1.3): a text, and the name of the fault where that tells more than the status.
+    fn v6_body(&self) -> Json_ {
+        let detail = match &self.source_path {
+            Some(place) if !self.message.starts_with(place.as_str()) => format!("{place}: {}", self.message),
+            _ => self.message.clone(),
+        };
+        match self.status {
+            StatusCode::NOT_FOUND if self.code != INVALID_PAGE => json!({"detail": "Not found."}),
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => json!({"detail": detail}),
+            _ => json!({"detail": detail, "name": self.code}),
+        }
+    }
+
+    /// The status in this dialect: v6 has 400 for whatever is wrong with a request (scale-v6 1.3).
+    fn status_in(&self, dialect: Dialect) -> StatusCode {
+        match (dialect, self.status) {
+            (Dialect::V6, StatusCode::UNPROCESSABLE_ENTITY) => StatusCode::BAD_REQUEST,
+            (_, status) => status,
+        }
+    }
+
     fn body(&self) -> Json_ {
         let request = middleware::current();
-        if request.v1 {
-            return json!({
-                "status": "Error", "message": self.message, "errorCode": self.code, "data": null,
-                "request_id": request.id,
-            });
+        match request.dialect {
+            Dialect::V1 => {
+                return json!({
+                    "status": "Error", "message": self.message, "errorCode": self.code, "data": null,
+                    "request_id": request.id,
+                });
+            }
+            Dialect::V6 => return self.v6_body(),
+            Dialect::V3 => {}
         }
         json!({
             "status": "Error",
@@ -204,7 +243,8 @@ impl IntoResponse for ApiError {
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             HTTP_REFUSALS.with_or_last(self.code).add(1);
         }
-        let mut response = (self.status, Json(self.body())).into_response();
+        let status = self.status_in(middleware::current().dialect);
+        let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -278,11 +318,11 @@ mod tests {
     use super::*;
     use crate::middleware::RequestContext;
 
-    async fn body_of(error: ApiError, v1: bool) -> (StatusCode, axum::http::HeaderMap, Json_) {
+    async fn body_of(error: ApiError, dialect: Dialect) -> (StatusCode, axum::http::HeaderMap, Json_) {
         let context = RequestContext {
             id: "r-1".into(),
             received_at: chrono::DateTime::UNIX_EPOCH,
-            v1,
+            dialect,
             ..RequestContext::default()
         };
         let response = middleware::scope(context, async { error.into_response() }).await;
@@ -295,7 +335,7 @@ mod tests {
     async fn v3_bodies_have_every_key_of_the_contract() {
         let error =
             ApiError::bad_request("BAD_ROW", "row 3 is a number", "chunks[1].data.inputs[3]".to_owned());
-        let (status, headers, body) = body_of(error, false).await;
+        let (status, headers, body) = body_of(error, Dialect::V3).await;
         assert_eq!(status, 400);
         assert_eq!(headers["content-type"], "application/json");
         let expected = json!({
@@ -319,16 +359,32 @@ mod tests {
     #[tokio::test]
     async fn v1_bodies_are_flat() {
         let (status, _, body) =
-            body_of(ApiError::not_found("FOLDER_NOT_FOUND", "no such folder"), true).await;
+            body_of(ApiError::not_found("FOLDER_NOT_FOUND", "no such folder"), Dialect::V1).await;
         assert_eq!(status, 404);
         assert_eq!(body["errorCode"], "FOLDER_NOT_FOUND");
         assert_eq!((&body["status"], &body["data"]), (&json!("Error"), &Json_::Null));
     }
 
     #[tokio::test]
+    async fn v6_bodies_have_a_detail_and_a_name() {
+        let error = ApiError::unprocessable("INVALID_TEXT", "is no text", "title".to_owned());
+        let (status, _, body) = body_of(error, Dialect::V6).await;
+        assert_eq!(
+            (status.as_u16(), body),
+            (400, json!({"detail": "title: is no text", "name": "INVALID_TEXT"}))
+        );
+        let (status, _, body) = body_of(StoreError::NotFound("batch").into(), Dialect::V6).await;
+        assert_eq!((status.as_u16(), body), (404, json!({"detail": "Not found."})));
+        let (status, _, body) = body_of(ApiError::invalid_page(), Dialect::V6).await;
+        assert_eq!((status.as_u16(), body), (404, json!({"detail": "Invalid page."})));
+        let (status, _, body) = body_of(ApiError::method_not_allowed(&Method::PUT), Dialect::V6).await;
+        assert_eq!((status.as_u16(), body), (405, json!({"detail": "Method \"PUT\" not allowed."})));
+    }
+
+    #[tokio::test]
     async fn waiting_times_are_in_both_headers() {
         let error = ApiError::too_many("INPUT_BUFFER_FULL", "full", json!({"needed": 2, "free": 1}), 3);
-        let (status, headers, body) = body_of(error, false).await;
+        let (status, headers, body) = body_of(error, Dialect::V3).await;
         assert_eq!(status, 429);
         assert_eq!(
             (&headers["retry-after"], &headers["x-retry-after"]),
@@ -340,11 +396,13 @@ mod tests {
 
     #[tokio::test]
     async fn stores_and_brokers_that_are_away_are_503_and_bugs_tell_nothing() {
-        let (status, headers, _) = body_of(StoreError::Unavailable("secret host".into()).into(), false).await;
+        let (status, headers, _) =
+            body_of(StoreError::Unavailable("secret host".into()).into(), Dialect::V3).await;
         assert_eq!((status.as_u16(), &headers["retry-after"]), (503, &"1".parse().unwrap()));
-        let (status, _, body) = body_of(BrokerError::Blocked.into(), false).await;
+        let (status, _, body) = body_of(BrokerError::Blocked.into(), Dialect::V3).await;
         assert_eq!((status.as_u16(), &body["error"]["code"]), (503, &json!("BROKER_UNAVAILABLE")));
-        let (status, _, body) = body_of(StoreError::Database("SELECT secret".into()).into(), false).await;
+        let (status, _, body) =
+            body_of(StoreError::Database("SELECT secret".into()).into(), Dialect::V3).await;
         assert_eq!(status, 500);
         assert!(!body.to_string().contains("secret"), "{body}");
     }

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
+use crate::middleware::{Dialect, current};
 
 /// The variables of the path. What is no text is 400.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         match read {
             Ok(path) => Ok(Self(path.0)),
+            // Whatever is no id or name there, names nothing (scale-v6 1.1).
+            Err(refused) if refused.status().is_client_error() && current().dialect == Dialect::V6 => {
+                Err(ApiError::not_found("NOT_FOUND", "Not found."))
+            }
             Err(refused) if refused.status().is_client_error() => {
                 Err(ApiError::bad_request("INVALID_PATH", refused.body_text(), None))
             }

@@ -14,6 +14,7 @@ pub mod measure;
 pub mod memory;
 pub mod middleware;
 pub mod openapi;
+pub mod origin;
 #[cfg(test)]
 mod properties;
 pub mod push;
@@ -21,6 +22,7 @@ pub mod redrive;
 pub mod server;
 pub mod spark;
 pub mod state;
+pub mod v6;
 pub mod watch;
 
 use axum::extract::Request;
@@ -42,6 +44,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::ApiError;
+use crate::middleware::{Dialect, current};
 use crate::state::AppState;
 
 /// Answers shorter than this are not worth compressing.
@@ -74,7 +77,7 @@ pub enum ServeError {
 
 /// The routes whose callers are asked for what `auth/demands.rs` lists.
 fn guarded_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().merge(spark::routes()).merge(admin::routes())
+    OpenApiRouter::new().merge(spark::routes()).merge(v6::routes()).merge(admin::routes())
 }
 
 /// The routes that serve everybody, even before the database is ready.
@@ -111,8 +114,11 @@ async fn no_route(request: Request) -> impl IntoResponse {
     ApiError::not_found("ROUTE_NOT_FOUND", format!("there is no {}", request.uri().path()))
 }
 
-/// 404 rather than 405, which the SDK does not know (contract 0.4).
+/// 404 rather than 405, which the SDK does not know (contract 0.4); v6 has 405 (scale-v6 1.1).
 async fn no_method(request: Request) -> impl IntoResponse {
+    if current().dialect == Dialect::V6 {
+        return ApiError::method_not_allowed(request.method());
+    }
     let message = format!("there is no {} {}", request.method(), request.uri().path());
     ApiError::not_found("ROUTE_NOT_FOUND", message)
 }

@@ -42,17 +42,51 @@ pub struct RequestContext {
     pub id: Arc<str>,
     /// When the request came.
     pub received_at: DateTime<Utc>,
-    /// Whether errors have the v1 shape.
-    pub v1: bool,
+    /// Which shape errors have.
+    pub dialect: Dialect,
     /// The address that the request came from, where that is known.
     pub source: Option<IpAddr>,
     /// Whether it came encrypted to this process.
     pub encrypted: bool,
 }
 
+/// The protocol that a path belongs to, as far as errors differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// `/api/v1/…`: flat objects.
+    V1,
+    /// Everything else of Spark's.
+    #[default]
+    V3,
+    /// `/v6/…`: Scale's.
+    V6,
+}
+
+impl Dialect {
+    /// The protocol of a path.
+    pub fn of(path: &str) -> Self {
+        if has_prefix(path, "/api/v1/") {
+            Self::V1
+        } else if path.starts_with(V6) && tenant_of(path).is_none() {
+            Self::V6
+        } else {
+            Self::V3
+        }
+    }
+}
+
+/// Where the paths of Scale's batch services begin.
+const V6: &str = "/v6/";
+
 impl Default for RequestContext {
     fn default() -> Self {
-        Self { id: Arc::from(""), received_at: Utc::now(), v1: false, source: None, encrypted: false }
+        Self {
+            id: Arc::from(""),
+            received_at: Utc::now(),
+            dialect: Dialect::default(),
+            source: None,
+            encrypted: false,
+        }
     }
 }
 
@@ -77,7 +111,7 @@ pub async fn around(State(trust_forwarded_for): State<bool>, request: Request, n
     let context = RequestContext {
         id: request_id(request.headers()),
         received_at: Utc::now(),
-        v1: has_prefix(&path, "/api/v1/"),
+        dialect: Dialect::of(&path),
         source: source(&request, trust_forwarded_for),
         encrypted: request.extensions().get::<Peer>().is_some_and(|peer| peer.encrypted),
     };
@@ -213,11 +247,18 @@ const V1_WORDS: [&str; 18] = [
 ];
 const V1_LAST_WORDS: [&str; 1] = ["getsparkconfiguration"];
 
-/// Drops one trailing slash, and writes the words of v1 routes in lower case.
+/// Drops one trailing slash (or adds it, where paths end with one: scale-v6 1.1), and writes the words of v1 routes in lower
+/// case.
 pub fn tolerate_path(mut request: Request) -> Request {
     let path = request.uri().path();
-    let mut tolerant = Cow::Borrowed(path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path));
-    if has_prefix(path, "/api/v1/") {
+    let dialect = Dialect::of(path);
+    let mut tolerant = match path.strip_suffix('/').filter(|rest| !rest.is_empty()) {
+        _ if dialect == Dialect::V6 && path.ends_with('/') => Cow::Borrowed(path),
+        _ if dialect == Dialect::V6 => Cow::Owned(format!("{path}/")),
+        Some(rest) => Cow::Borrowed(rest),
+        None => Cow::Borrowed(path),
+    };
+    if dialect == Dialect::V1 {
         let segments = tolerant.split('/').map(|segment| {
             let word = V1_WORDS.iter().chain(&V1_LAST_WORDS).find(|word| word.eq_ignore_ascii_case(segment));
             word.copied().unwrap_or(segment)
@@ -306,6 +347,15 @@ mod tests {
         );
         assert_eq!(tolerated("/acme/api/v4/batch/"), "/acme/api/v4/batch");
         assert_eq!(tolerated("/"), "/");
+        // A tenant may be called v6.
+        assert_eq!(tolerated("/v6/api/v4/batch/"), "/v6/api/v4/batch");
+    }
+
+    #[test]
+    fn v6_paths_end_with_a_slash() {
+        assert_eq!(tolerated("/v6/batches"), "/v6/batches/");
+        assert_eq!(tolerated("/v6/batches/7/?page=2"), "/v6/batches/7/?page=2");
+        assert_eq!(tolerated("/v6/batches/7?page=2"), "/v6/batches/7/?page=2");
     }
 
     #[test]

@@ -14,8 +14,9 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{Components, Content, OpenApi, Ref, RefOr, Required, SecurityRequirement};
 
 use super::operations;
-use super::schemas::{ErrorAnswer, ErrorAnswerV1};
+use super::schemas::{ErrorAnswer, ErrorAnswerV1, ErrorAnswerV6};
 use crate::auth::{Demand, demand};
+use crate::middleware::Dialect;
 
 const KEY: &str = "x-synthetic-key";
 const BEARER: &str = "bearer";
@@ -27,7 +28,7 @@ request, or a new one. Request bodies may be compressed (`Content-Encoding: gzip
 a number is expected. A trailing slash does no harm, and the words of `/api/v1` paths are matched in any case.";
 
 /// Groups of operations, in the order in which a reader needs them.
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 14] = [
     ("Batches", "Open a batch, push chunks of records, pull results, watch it, close or cancel it."),
     ("Calls", "Evaluate records while the caller waits."),
     ("Services", "Upload, compile, publish, find and describe calculations."),
@@ -36,6 +37,15 @@ const TAGS: [(&str, &str); 8] = [
     ("Server", "Whether it is up, what it allows, and this document."),
     ("Events", "Streams of server-sent events."),
     ("Webhooks", "Messages to others when batches end."),
+    ("Job types", "Scale v6: calculations with a manifest, in versions and revisions."),
+    ("Recipe types", "Scale v6: graphs of job types, in revisions."),
+    ("Datasets", "Scale v6: sets of inputs."),
+    (
+        "Recipe batches",
+        "Scale v6: a recipe for each member of a dataset, or each recipe of the batch before.",
+    ),
+    ("Recipes", "Scale v6: one run of a recipe type."),
+    ("Jobs", "Scale v6: one evaluation."),
 ];
 
 /// The ways in which a request is refused: status, name of the answer, what it means.
@@ -98,7 +108,7 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
 }
 
 fn complete_operation(operation: &mut Operation, method: &str, path: &str) {
-    let v1 = path.starts_with("/api/v1/");
+    let dialect = Dialect::of(path);
     let demand = Method::from_bytes(method.as_bytes()).ok().and_then(|method| demand(&method, path));
     let mut refusals = Vec::new();
     match demand {
@@ -118,19 +128,24 @@ fn complete_operation(operation: &mut Operation, method: &str, path: &str) {
             refusals.extend(["401", "403", "429", "503"]);
         }
     }
+    // What is 422 elsewhere, is 400 in v6.
+    let unprocessable = (dialect != Dialect::V6).then_some("422");
     if operation.request_body.is_some() {
-        refusals.extend(["400", "415", "422"]);
+        refusals.extend(["400", "415"]);
+        refusals.extend(unprocessable);
     }
     let variables: Vec<&str> =
         path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
     if !variables.is_empty() {
         // A name may be no text (400), or text that the database cannot hold (422).
-        refusals.extend(["400", "422"]);
+        refusals.push("400");
+        refusals.extend(unprocessable);
     }
     if variables.iter().any(|name| *name != "tenant") {
         refusals.push("404");
     }
-    complete_parameters(operation, &variables, v1 && demand != Some(Demand::Nothing));
+    let tenant_in_header = dialect != Dialect::V3 && demand != Some(Demand::Nothing);
+    complete_parameters(operation, &variables, tenant_in_header);
     if operation.parameters.iter().flatten().any(is_query) {
         refusals.push("400");
     }
@@ -146,7 +161,12 @@ fn complete_operation(operation: &mut Operation, method: &str, path: &str) {
             continue;
         }
         let (_, name, meaning) = refusal(status);
-        let location = format!("#/components/responses/{name}{}", if v1 { "V1" } else { "" });
+        let suffix = match dialect {
+            Dialect::V1 => "V1",
+            Dialect::V3 => "",
+            Dialect::V6 => "V6",
+        };
+        let location = format!("#/components/responses/{name}{suffix}");
         let mut reference = Ref::new(location);
         if !given.description.is_empty() && given.description != meaning {
             reference.description = std::mem::take(&mut given.description);
@@ -230,7 +250,12 @@ fn complete_components(components: &mut Components) {
     ];
     components.headers.extend(headers.map(|(name, header)| (name.to_owned(), header.into())));
 
-    for (suffix, schema) in [("", of::<ErrorAnswer>(components)), ("V1", of::<ErrorAnswerV1>(components))] {
+    let shapes = [
+        ("", of::<ErrorAnswer>(components)),
+        ("V1", of::<ErrorAnswerV1>(components)),
+        ("V6", of::<ErrorAnswerV6>(components)),
+    ];
+    for (suffix, schema) in shapes {
         for (status, name, meaning) in REFUSALS {
             let content = Content::new(Some(schema.clone()));
             let mut response =

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use millrace_common::model::Caller;
@@ -23,11 +23,11 @@ use crate::auth::Auth;
 use crate::body::{read_body, read_json};
 use crate::error::ApiError;
 use crate::extract::Path;
-use crate::middleware;
 use crate::openapi::schemas::{
     Category, CoverImage, CreateFolder, CreatedFolderAnswer, FolderAnswer, ListFolders, UpdateFolder, V1,
     V1Page,
 };
+use crate::origin::base_url;
 use crate::state::AppState;
 
 /// Largest cover image, in bytes.
@@ -108,19 +108,6 @@ async fn create(
         "name": folder.name,
         "get_product_url": format!("{base}/api/v1/product/GetProduct/{path}"),
     })))
-}
-
-/// Scheme and host as the caller sees them, so that URLs in answers are reachable.
-fn base_url(headers: &HeaderMap) -> String {
-    let text =
-        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
-    let scheme = if text("x-forwarded-proto") == Some("https") || middleware::current().encrypted {
-        "https"
-    } else {
-        "http"
-    };
-    let host = text("x-forwarded-host").or_else(|| text(header::HOST.as_str())).unwrap_or("localhost");
-    format!("{scheme}://{host}")
 }
 
 fn read_date(text: Option<&str>, field: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
@@ -411,16 +398,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
-
-    #[test]
-    fn urls_are_those_that_the_caller_used() {
-        let mut headers = HeaderMap::new();
-        headers.insert("host", "127.0.0.1:8123".parse().unwrap());
-        assert_eq!(base_url(&headers), "http://127.0.0.1:8123");
-        headers.insert("x-forwarded-proto", "https".parse().unwrap());
-        headers.insert("x-forwarded-host", "spark.example.com".parse().unwrap());
-        assert_eq!(base_url(&headers), "https://spark.example.com");
-    }
 
     #[test]
     fn images_are_known_by_their_first_bytes() {

@@ -23,6 +23,7 @@ mod lost;
 mod partitions;
 mod reads;
 mod reaper;
+pub mod recipes;
 mod reconcile;
 mod recount;
 mod redrives;

@@ -98,6 +98,17 @@ pub struct ErrorAnswerV1 {
     pub request_id: String,
 }
 
+/// An error of a route under `/v6` (scale-v6 1.3).
+#[derive(Debug, ToSchema)]
+pub struct ErrorAnswerV6 {
+    /// For people; begins with the place of the fault where that is known.
+    #[schema(example = "Missing required parameter: \"recipe_type_id\"")]
+    pub detail: String,
+    /// Stable, for programs; absent in 404 and 405.
+    #[schema(example = "MISSING_PARAMETER")]
+    pub name: Option<String>,
+}
+
 /// The envelope of a v3 answer (contract 4.3).
 #[derive(Debug, ToSchema)]
 pub struct V3<T> {
