@@ -9,6 +9,7 @@ pub mod model;
 pub mod programs;
 #[cfg(test)]
 mod properties;
+pub mod recipes;
 pub mod shutdown;
 pub mod startup;
 pub mod store;

@@ -93,6 +93,18 @@ actions! {
     WebhookTest = "webhook.test",
     /// A message was asked for again.
     WebhookRedeliver = "webhook.redeliver",
+    /// A job type was made.
+    JobTypeCreate = "job_type.create",
+    /// A job type was changed, or got a revision.
+    JobTypeUpdate = "job_type.update",
+    /// A recipe type was made.
+    RecipeTypeCreate = "recipe_type.create",
+    /// A recipe type was changed, or got a revision.
+    RecipeTypeUpdate = "recipe_type.update",
+    /// A dataset was made.
+    DatasetCreate = "dataset.create",
+    /// A dataset got members.
+    DatasetExtend = "dataset.extend",
 }
 
 #[cfg(test)]

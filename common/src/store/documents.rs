@@ -71,7 +71,7 @@ pub struct Compilation {
 /// What a program is loaded from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSource {
-    /// The version.
+    /// The version, or the program of a job type's revision.
     pub version_id: Uuid,
     /// Whose it is.
     pub tenant_id: Uuid,
@@ -190,12 +190,17 @@ impl Store {
         .await?)
     }
 
-    /// The file of a published version, for whoever evaluates it; deleted services included, because their batches go on.
+    /// The file of a published version, or of a job type's revision, for whoever evaluates it; deleted services included,
+    /// because their batches go on.
     pub async fn service_source(&self, version_id: Uuid) -> Result<Option<ServiceSource>, StoreError> {
         Ok(sqlx::query_as!(
             ServiceSource,
-            "SELECT v.id AS version_id, v.tenant_id, v.kind, d.content
-             FROM service_versions v JOIN documents d ON d.id = v.document_id WHERE v.id = $1",
+            r#"SELECT v.id AS "version_id!", v.tenant_id AS "tenant_id!", v.kind AS "kind!", d.content AS "content!"
+               FROM service_versions v JOIN documents d ON d.id = v.document_id WHERE v.id = $1
+               UNION ALL
+               SELECT r.program_id, d.tenant_id, 'formula_document', d.content
+               FROM job_type_revisions r JOIN documents d ON d.id = r.document_id WHERE r.program_id = $1
+               LIMIT 1"#,
             version_id
         )
         .fetch_optional(&self.control)

@@ -34,6 +34,12 @@ macro_rules! names {
             }
         }
 
+        impl From<$family> for &'static str {
+            fn from(name: $family) -> Self {
+                name.as_str()
+            }
+        }
+
         impl std::fmt::Display for $family {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
