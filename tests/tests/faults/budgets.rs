@@ -18,8 +18,8 @@ async fn f27_a_full_output_buffer_halts_the_batch_until_a_pull_and_loses_nothing
     reconcile(&fleet, run.batch()).await.unwrap();
     run.finish(&fleet, CHUNKS).await.unwrap();
     // Held back, not sent round and round: what was given back to the lane was still started once.
-    let started_again = attempts(&fleet).await.into_iter().filter(|(_, attempts)| *attempts > 1);
-    assert_eq!(started_again.collect::<Vec<_>>(), []);
+    let attempts = attempts(&fleet).await;
+    assert!(attempts.iter().all(|(_, attempts)| *attempts <= 1), "{attempts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
