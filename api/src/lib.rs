@@ -22,6 +22,7 @@ pub mod redrive;
 pub mod server;
 pub mod spark;
 pub mod state;
+pub mod stats;
 pub mod v6;
 pub mod watch;
 
@@ -77,7 +78,11 @@ pub enum ServeError {
 
 /// The routes whose callers are asked for what `auth/demands.rs` lists.
 fn guarded_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().merge(spark::routes()).merge(v6::routes()).merge(admin::routes())
+    OpenApiRouter::new()
+        .merge(spark::routes())
+        .merge(v6::routes())
+        .merge(admin::routes())
+        .merge(stats::routes())
 }
 
 /// The routes that serve everybody, even before the database is ready.

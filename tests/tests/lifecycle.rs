@@ -9,6 +9,7 @@ mod lifecycle {
     mod quotas;
     mod reconciliation;
     mod redrive;
+    mod stats;
     mod terms;
 
     use millrace_tests::Answer;

@@ -16,9 +16,13 @@ pub enum Demand {
     Credential,
     /// A credential with this scope.
     Scope(Scope),
+    /// The token of operators (`telemetry.metrics_token`), and no credential of a tenant.
+    Operator,
+    /// The token of operators, or any valid credential of a tenant, whose own is all that is shown.
+    OperatorOrCredential,
 }
 
-use Demand::{Credential, Nothing};
+use Demand::{Credential, Nothing, Operator, OperatorOrCredential};
 
 const BATCH: Demand = Demand::Scope(Scope::Batch);
 const EXECUTE: Demand = Demand::Scope(Scope::Execute);
@@ -119,6 +123,11 @@ pub const DEMANDS: &[(&str, &str, Demand)] = &[
     ("POST", "/{tenant}/api/v4/keys", ADMIN),
     ("DELETE", "/{tenant}/api/v4/keys/{id}", ADMIN),
     ("GET", "/{tenant}/api/v4/audit", AUDIT),
+    // The installation.
+    ("GET", "/stats/caller", OperatorOrCredential),
+    ("GET", "/stats/fleet", OperatorOrCredential),
+    ("GET", "/stats/tenants", OperatorOrCredential),
+    ("GET", "/stats/backlog", Operator),
     // Everybody.
     ("GET", "/api/v1/config/getsparkconfiguration", Credential),
     ("POST", "/auth/realms/{tenant}/protocol/openid-connect/token", Nothing),

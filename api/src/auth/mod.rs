@@ -13,10 +13,11 @@ mod tokens;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use millrace_common::model::{Actor, Caller};
+use millrace_common::metrics::{self, Access};
+use millrace_common::model::{Actor, Caller, Scopes};
 use millrace_common::store::Store;
 use percent_encoding::percent_decode_str;
 
@@ -49,11 +50,46 @@ impl FromRequestParts<AppState> for Auth {
     }
 }
 
+/// Who asks a route that serves operators and tenants alike.
+#[derive(Debug, Clone)]
+pub enum Audience {
+    /// Whoever has the token of operators: the whole installation is shown.
+    Operator,
+    /// A caller of a tenant, and what its credential may be used for.
+    Tenant(Caller, Scopes),
+}
+
+impl Audience {
+    /// The tenant that is shown; `None`: all of them.
+    pub const fn tenant_id(&self) -> Option<uuid::Uuid> {
+        match self {
+            Self::Operator => None,
+            Self::Tenant(caller, _) => Some(caller.tenant_id),
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for Audience {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
+        let audience = parts.extensions.get::<Self>().cloned();
+        audience.ok_or_else(|| ApiError::internal(&"a public route asks for its audience"))
+    }
+}
+
 /// Lets a request through to its route when its caller may use it.
 pub async fn authenticate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     match demands::demand(request.method(), route) {
         Some(Demand::Nothing) => return next.run(request).await,
+        Some(Demand::Operator | Demand::OperatorOrCredential) if is_operator(&state, request.headers()) => {
+            request.extensions_mut().insert(Audience::Operator);
+        }
+        Some(Demand::Operator) => {
+            let message = "this is shown to whoever has the token of operators (telemetry.metrics_token)";
+            return ApiError::unauthorized(message).into_response();
+        }
         Some(demand) => {
             let caller = credential(request.headers()).map(|credential| {
                 let tenant = requested_tenant(request.uri().path(), request.headers());
@@ -64,9 +100,14 @@ pub async fn authenticate(State(state): State<AppState>, mut request: Request, n
                 Err(refused) => Err(refused),
             };
             match caller {
-                Ok(caller) => request.extensions_mut().insert(caller),
+                Ok((caller, scopes)) => {
+                    if demand == Demand::OperatorOrCredential {
+                        request.extensions_mut().insert(Audience::Tenant(caller.clone(), scopes));
+                    }
+                    request.extensions_mut().insert(caller);
+                }
                 Err(refused) => return refused.into_response(),
-            };
+            }
         }
         None => {
             let cause = format!("auth/demands.rs does not say what {} {route} demands", request.method());
@@ -82,7 +123,7 @@ async fn permit(
     credential: String,
     tenant: Option<String>,
     demand: Demand,
-) -> Result<Caller, ApiError> {
+) -> Result<(Caller, Scopes), ApiError> {
     let identity = state.keys.identify(&state.store, &credential, middleware::current().source).await?;
     if let Some(tenant) = tenant
         && tenant.to_lowercase() != identity.caller.tenant.to_lowercase()
@@ -95,7 +136,13 @@ async fn permit(
         return Err(ApiError::missing_scope(scope));
     }
     state.rate_limits.request(identity.caller.tenant_id, identity.limits)?;
-    Ok(identity.caller.clone())
+    Ok((identity.caller.clone(), identity.scopes))
+}
+
+/// Whether a request carries the token of operators. Nobody does while none is set.
+fn is_operator(state: &AppState, headers: &HeaderMap) -> bool {
+    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    metrics::access(&state.config.telemetry.metrics_token, given) == Access::Everything
 }
 
 impl AppState {

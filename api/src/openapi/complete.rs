@@ -20,6 +20,7 @@ use crate::middleware::Dialect;
 
 const KEY: &str = "x-synthetic-key";
 const BEARER: &str = "bearer";
+const OPERATOR: &str = "operator";
 
 const ABOUT: &str = "Millrace is a self-hosted batch calculation fleet: a caller publishes a calculation as a service, opens a \
 batch, pushes records in chunks, and pulls the results while they are made.\n\nEvery answer carries `x-request-id`: the one of the \
@@ -121,11 +122,18 @@ fn complete_operation(operation: &mut Operation, method: &str, path: &str) {
         Some(demand) => {
             let scopes: Vec<&str> = match demand {
                 Demand::Scope(scope) => vec![scope.as_str()],
-                Demand::Credential | Demand::Nothing => Vec::new(),
+                _ => Vec::new(),
             };
             let by = |name| SecurityRequirement::new(name, scopes.clone());
-            operation.security = Some(vec![by(KEY), by(BEARER)]);
-            refusals.extend(["401", "403", "429", "503"]);
+            operation.security = Some(match demand {
+                Demand::Operator => vec![by(OPERATOR)],
+                Demand::OperatorOrCredential => vec![by(KEY), by(BEARER), by(OPERATOR)],
+                _ => vec![by(KEY), by(BEARER)],
+            });
+            refusals.extend(["401", "503"]);
+            if demand != Demand::Operator {
+                refusals.extend(["403", "429"]);
+            }
         }
     }
     // What is 422 elsewhere, is 400 in v6.
@@ -234,6 +242,10 @@ fn complete_components(components: &mut Components) {
     ));
     components.security_schemes.insert(KEY.to_owned(), key.into());
     components.security_schemes.insert(BEARER.to_owned(), SecurityScheme::Http(bearer.build()).into());
+    let operator = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The token of operators: `telemetry.metrics_token`."));
+    components.security_schemes.insert(OPERATOR.to_owned(), SecurityScheme::Http(operator.build()).into());
 
     let seconds = |about: &str| {
         let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));

@@ -3,11 +3,15 @@
 use axum::body::Body;
 use axum::http::Request;
 use millrace_api::auth::{DEMANDS, Demand};
+use millrace_common::config::{Config, Secret};
 use millrace_common::model::{Scope, Scopes};
 use millrace_common::store::KeyTerms;
 use uuid::Uuid;
 
 use crate::server::{Answer, Server};
+
+/// The token of operators.
+const OPERATOR: &str = "0perators";
 
 /// A path as callers write it.
 fn concrete(path: &str, id: &str) -> String {
@@ -26,6 +30,11 @@ async fn call(server: &Server, method: &str, path: &str, key: Option<&str>) -> A
         request = request.header("x-synthetic-key", key);
     }
     server.send(request.body(Body::empty()).unwrap()).await
+}
+
+async fn bearer(server: &Server, method: &str, path: &str, token: &str) -> Answer {
+    let request = Request::builder().method(method).uri(path).header("x-tenant-name", "acme");
+    server.send(request.header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap()).await
 }
 
 async fn key(
@@ -51,7 +60,8 @@ fn code(answer: &Answer) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_demands_what_it_states() {
-    let Some(server) = Server::start().await else { return };
+    let change = |config: &mut Config| config.telemetry.metrics_token = Secret::new(OPERATOR);
+    let Some(server) = Server::start_with(change).await else { return };
     let administrator = key(&server, "adam", &["tenant-admin"], [Scope::Execute]).await;
     let nobody = Uuid::new_v4().to_string();
     for (method, path, demand) in DEMANDS {
@@ -67,6 +77,18 @@ async fn every_route_demands_what_it_states() {
             continue;
         }
         assert_eq!((open.status, code(&open)), (401, "UNAUTHORIZED".into()), "{route}: without a credential");
+        let operator = bearer(&server, method, &path, OPERATOR).await;
+        if *demand == Demand::Operator {
+            let refused = call(&server, method, &path, Some(&administrator)).await;
+            assert_eq!(refused.status, 401, "{route}: an administrator of a tenant is no operator");
+            served(&operator);
+            continue;
+        }
+        if *demand == Demand::OperatorOrCredential {
+            served(&operator);
+        } else {
+            assert_eq!(operator.status, 401, "{route}: operators have no tenant");
+        }
         let unknown = format!("mr_{}", "A".repeat(43));
         let refused = call(&server, method, &path, Some(&unknown)).await;
         assert_eq!(refused.status, 401, "{route}: with an unknown key");

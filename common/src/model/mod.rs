@@ -7,6 +7,7 @@ mod drain;
 pub mod plan;
 pub mod recipe;
 pub mod reconcile;
+mod scaling;
 mod scope;
 mod tenant;
 mod tolerance;
@@ -20,6 +21,7 @@ pub use batch::{
 };
 pub use drain::{DrainRate, LONGEST_WAIT, SHORTEST_WAIT};
 pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby, standby_for};
+pub use scaling::{Backlog, BacklogBatch, BacklogTenant, backlog};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use tenant::{Caller, SUPERVISORS, TENANT_ADMINS};
 pub use tolerance::{Percentage, Tolerance};

@@ -31,6 +31,7 @@ mod retry;
 mod services;
 mod tenants;
 mod totals;
+mod usage;
 mod views;
 mod watched;
 mod webhooks;
@@ -64,6 +65,7 @@ pub use recount::CounterRepair;
 pub use redrives::{CreateRedriveError, FailedInput, NewRedrive, Redrive, RedriveLinks, RedrivePlan};
 pub use services::{Publication, PublishError, ServiceListing, ServiceVersion, VersionBump, VersionSelector};
 pub use tenants::{CreateTenantError, Tenant, TenantChange, TenantLimits, TenantOutput};
+pub use usage::{FleetMember, TenantUsage};
 pub use views::{Batch, BatchView, Counters};
 pub use webhooks::{
     Attempt, AttemptResult, ClaimLimits, Deliveries, Delivery, DeliveryState, NewWebhook, RetryRules,

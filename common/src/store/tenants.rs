@@ -115,7 +115,7 @@ pub enum CreateTenantError {
     /// The name cannot stand in a path.
     #[error(
         "{0:?} is not a tenant name: 1 to 64 letters, digits, '-', '_' and '.', beginning with a letter or digit; \
-         not api, auth, health, livez, metrics or readyz"
+         not api, auth, dashboard, health, livez, metrics, readyz or stats"
     )]
     Name(String),
     /// The store failed; [`StoreError::Conflict`] when the name is taken.
@@ -124,7 +124,7 @@ pub enum CreateTenantError {
 }
 
 /// Names that begin paths of the API itself.
-const RESERVED: [&str; 6] = ["api", "auth", "health", "livez", "metrics", "readyz"];
+const RESERVED: [&str; 8] = ["api", "auth", "dashboard", "health", "livez", "metrics", "readyz", "stats"];
 
 fn is_tenant_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
@@ -265,7 +265,20 @@ mod tests {
         for good in ["acme", "Acme-2", "a.b_c", "7"] {
             assert!(is_tenant_name(good), "{good}");
         }
-        for bad in ["", "-a", ".a", "a b", "a/b", "ä", "API", "health", "metrics", &"a".repeat(65)] {
+        for bad in [
+            "",
+            "-a",
+            ".a",
+            "a b",
+            "a/b",
+            "ä",
+            "API",
+            "health",
+            "metrics",
+            "Dashboard",
+            "stats",
+            &"a".repeat(65),
+        ] {
             assert!(!is_tenant_name(bad), "{bad}");
         }
     }

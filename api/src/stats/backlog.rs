@@ -1,0 +1,127 @@
+//! `GET /stats/backlog`: how much work waits in the whole installation, and how many slots it wants. For autoscalers.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use millrace_common::model::{BacklogBatch, BacklogTenant, backlog};
+use millrace_common::store::{BatchView, FleetSnapshot};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::ApiError;
+use crate::extract::Query;
+use crate::state::AppState;
+
+/// The time within which a backlog should be worked off, when nobody says so, in seconds.
+const WITHIN_SECONDS: u64 = 60;
+/// The longest such time.
+const LONGEST_SECONDS: u64 = 86_400;
+
+/// What waits in the whole installation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BacklogAnswer {
+    /// Live batches.
+    batches: u64,
+    /// Chunks without an outcome, those that are being evaluated included.
+    chunks: u64,
+    /// Records of these.
+    records: u64,
+    /// Bytes of these in the input buffers.
+    bytes: u64,
+    /// Of these, chunks of batches whose output buffer is full: they wait for a pull, and want no slot.
+    held_back_chunks: u64,
+    /// The time that was asked for.
+    within_seconds: u64,
+    slots: SlotsAnswer,
+    /// Workers that live, without those that are stopping.
+    workers: u64,
+}
+
+/// Slots: evaluations at a time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SlotsAnswer {
+    /// Those that work off the backlog within the time.
+    wanted: u64,
+    /// Those beyond which more would be idle.
+    usable: u64,
+    /// Those of the workers that live.
+    live: u64,
+    /// Those that evaluate now.
+    busy: u64,
+}
+
+/// How much work waits, and how many slots it wants. Only operators are told.
+#[utoipa::path(get, path = "/stats/backlog", tag = "Server", operation_id = "getBacklog",
+    params(("within" = Option<u64>, Query, minimum = 1, maximum = 86_400,
+        description = "Seconds within which the backlog shall be worked off, 60 when absent.")),
+    responses((status = 200, description = "The backlog of the whole installation.", body = BacklogAnswer)))]
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<BacklogAnswer>, ApiError> {
+    let within = within(&query)?;
+    let silent = Duration::from_millis(state.config.worker.silent_after_ms).as_secs_f64();
+    // The look that every worker takes twice a second.
+    let snapshot = state.store.in_time(state.store.fleet_snapshot(silent)).await?;
+    Ok(Json(answer(&snapshot, within)))
+}
+
+fn within(query: &[(String, String)]) -> Result<Duration, ApiError> {
+    let mut seconds = WITHIN_SECONDS;
+    for (_, value) in query.iter().filter(|(name, _)| name == "within") {
+        seconds = value.parse().ok().filter(|seconds| (1..=LONGEST_SECONDS).contains(seconds)).ok_or_else(
+            || {
+                let message = format!("within must be a number of seconds from 1 to {LONGEST_SECONDS}");
+                ApiError::bad_request("INVALID_VALUE", message, "within".to_owned())
+            },
+        )?;
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+fn answer(snapshot: &FleetSnapshot, within: Duration) -> BacklogAnswer {
+    let tenants: Vec<BacklogTenant> = snapshot
+        .tenants
+        .iter()
+        .map(|tenant| BacklogTenant { id: tenant.id, max_workers: tenant.max_workers })
+        .collect();
+    let batches: Vec<BacklogBatch> = snapshot.batches.iter().map(waiting).collect();
+    let sum = backlog(&tenants, &batches, within);
+    let live = || snapshot.workers.iter().filter(|worker| !worker.draining);
+    BacklogAnswer {
+        batches: sum.batches,
+        chunks: sum.chunks,
+        records: sum.records,
+        bytes: sum.bytes,
+        held_back_chunks: sum.held_back_chunks,
+        within_seconds: within.as_secs(),
+        slots: SlotsAnswer {
+            wanted: sum.slots_wanted,
+            usable: sum.slots_usable,
+            live: live().map(|worker| u64::from(worker.slots)).sum(),
+            busy: snapshot.batches.iter().map(|view| count(view.running())).sum(),
+        },
+        workers: live().count() as u64,
+    }
+}
+
+/// A number of the database as a count; it has no negative ones.
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+fn waiting(view: &BatchView) -> BacklogBatch {
+    let progress = view.progress();
+    BacklogBatch {
+        tenant_id: view.batch.tenant_id,
+        initial_workers: view.batch.initial_workers.unsigned_abs(),
+        max_workers: view.batch.max_workers.unsigned_abs(),
+        chunks: count(progress.chunks_submitted - progress.chunks_finished()),
+        records: count(view.counters.records_submitted - view.counters.records_completed),
+        bytes: count(view.counters.input_bytes),
+        finished: count(progress.chunks_finished()),
+        compute_ms: count(view.counters.compute_ms),
+        blocked: view.is_held_back(),
+    }
+}
