@@ -4,6 +4,7 @@ pub mod admin;
 pub mod auth;
 pub mod body;
 pub mod cli;
+pub mod dashboard;
 pub mod error;
 pub mod extract;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -87,7 +88,7 @@ fn guarded_routes() -> OpenApiRouter<AppState> {
 
 /// The routes that serve everybody, even before the database is ready.
 fn open_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().merge(health::routes()).merge(openapi::routes())
+    OpenApiRouter::new().merge(health::routes()).merge(openapi::routes()).merge(dashboard::routes())
 }
 
 /// All routes with everything around them.

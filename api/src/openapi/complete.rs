@@ -29,7 +29,7 @@ request, or a new one. Request bodies may be compressed (`Content-Encoding: gzip
 a number is expected. A trailing slash does no harm, and the words of `/api/v1` paths are matched in any case.";
 
 /// Groups of operations, in the order in which a reader needs them.
-const TAGS: [(&str, &str); 14] = [
+const TAGS: [(&str, &str); 15] = [
     ("Batches", "Open a batch, push chunks of records, pull results, watch it, close or cancel it."),
     ("Calls", "Evaluate records while the caller waits."),
     ("Services", "Upload, compile, publish, find and describe calculations."),
@@ -37,6 +37,7 @@ const TAGS: [(&str, &str); 14] = [
     ("Identity", "Keys, tokens, and the audit trail."),
     ("Server", "Whether it is up, what it allows, and this document."),
     ("Events", "Streams of server-sent events."),
+    ("Dashboard", "The web page of operators and of those who watch batches."),
     ("Webhooks", "Messages to others when batches end."),
     ("Job types", "Scale v6: calculations with a manifest, in versions and revisions."),
     ("Recipe types", "Scale v6: graphs of job types, in revisions."),
@@ -164,7 +165,7 @@ fn complete_operation(operation: &mut Operation, method: &str, path: &str) {
     }
     for (status, response) in responses {
         let RefOr::T(given) = response else { continue };
-        if status.starts_with('2') || !given.content.is_empty() {
+        if status.starts_with(['2', '3']) || !given.content.is_empty() {
             given.headers.insert("x-request-id".to_owned(), header("RequestId"));
             continue;
         }

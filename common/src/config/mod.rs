@@ -4,6 +4,7 @@
 //! environment variables `MILLRACE_<SECTION>__<KEY>` (two underscores between section and key). Unknown keys are refused
 //! wherever they come from. `deploy/millrace.toml` is the commented sample; a test holds it equal to the defaults.
 
+mod dashboard;
 mod identity;
 mod notify;
 mod worker;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
 
+pub use dashboard::DashboardConfig;
 pub use identity::{AuditConfig, AuthConfig, IssuerConfig, RateLimitsConfig};
 pub use notify::{EventsConfig, NoSealingKey, SealingKey, WebhooksConfig};
 pub use worker::{FallbackConfig, WorkerConfig};
@@ -114,6 +116,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Rate limits of a tenant that has none of its own.
     pub rate_limits: RateLimitsConfig,
+    /// The dashboard.
+    pub dashboard: DashboardConfig,
     /// The audit trail.
     pub audit: AuditConfig,
     /// Logs and metrics.
@@ -448,6 +452,7 @@ impl Config {
             return contradiction("http.connections and http.head_timeout_ms must be above 0");
         }
         self.auth.check()?;
+        self.dashboard.check()?;
         if self.broker.prefix.is_empty() || self.broker.prefix.len() > 64 {
             return contradiction("broker.prefix must have 1 to 64 characters");
         }

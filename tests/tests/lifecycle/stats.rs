@@ -70,19 +70,19 @@ async fn a_tenant_sees_the_fleet_and_its_own_part_of_it() {
         assert_eq!(answer.text("/workers/0/version").unwrap(), answer.text("/version").unwrap());
     }
     // What machines are called is the operator's business.
-    assert!(own.json()["workers"][0]["name"].is_null() && all.text("/workers/0/name").is_ok());
+    assert!(own.body["workers"][0]["name"].is_null() && all.text("/workers/0/name").is_ok());
 
     // Two chunks whose results nobody pulls: reserved, unfinished, then to be pulled.
     let reserved = |answer: &Answer| {
-        let tenants = answer.json()["tenants"].as_array().unwrap().clone();
+        let tenants = answer.body["tenants"].as_array().unwrap().clone();
         let mine = tenants.iter().find(|one| one["tenant"] == fleet.tenant()).unwrap().clone();
         (mine["used"].clone(), mine["quotas"].clone())
     };
     let terms = json!({"service": SALES, "max_input_in_mb": 1, "max_output_in_mb": 2});
     let batch = fleet.client().open_batch(&terms).await.unwrap();
     fleet.client().push(&batch, &chunks(&[chunk("a", 10), chunk("b", 5)])).await.unwrap().success().unwrap();
-    let (client, is_there) = (fleet.client(), reserved);
-    wait_until("both chunks have an outcome", PATIENCE, || async {
+    let (client, is_there) = (fleet.client(), &reserved);
+    wait_until("both chunks have an outcome", PATIENCE, || async move {
         let (used, _) = is_there(&client.get("/stats/tenants").await?.success()?);
         Ok((used["unfinished_chunks"] == 0 && used["output_bytes"].as_i64() > Some(0)).then_some(()))
     })
@@ -103,17 +103,14 @@ async fn a_caller_is_told_who_it_is() {
     let fleet = Fleet::start(options(0)).await.unwrap();
     let own = fleet.client().get("/stats/caller").await.unwrap().success().unwrap();
     assert_eq!(own.text("/tenant").unwrap(), fleet.tenant());
-    assert_eq!((&own.json()["operator"], &own.json()["scopes"]), (&json!(false), &json!(["tenant:admin"])));
+    assert_eq!((&own.body["operator"], &own.body["scopes"]), (&json!(false), &json!(["tenant:admin"])));
     let operator = as_operator(&fleet, "/stats/caller").await.success().unwrap();
-    assert_eq!((&operator.json()["operator"], &operator.json()["tenant"]), (&json!(true), &json!(null)));
+    assert_eq!((&operator.body["operator"], &operator.body["tenant"]), (&json!(true), &json!(null)));
     let made = json!({"owner": "sue", "scopes": ["batch"], "groups": ["supervisor:pf"]});
     let key = fleet.client().post("/{tenant}/api/v4/keys", &made).await.unwrap().success().unwrap();
-    let request = fleet
-        .client()
-        .request(Method::GET, "/stats/caller")
-        .header("x-synthetic-key", key.text("/key").unwrap());
-    let sue = fleet.client().send(request).await.unwrap().success().unwrap();
-    assert_eq!((sue.text("/name").unwrap(), &sue.json()["supervisor"]), ("sue", &json!(true)));
+    let sue = fleet.client().as_tenant(fleet.tenant(), key.text("/key").unwrap());
+    let sue = sue.get("/stats/caller").await.unwrap().success().unwrap();
+    assert_eq!((sue.text("/name").unwrap(), &sue.body["supervisor"]), ("sue", &json!(true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

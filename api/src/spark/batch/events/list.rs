@@ -13,7 +13,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::super::access::may_see;
-use super::super::wire::Timestamp;
+use super::super::wire::{Timestamp, updated_at};
 use super::{Gone, Out, answer, greeting, last_event_id};
 use crate::auth::Auth;
 use crate::error::ApiError;
@@ -150,6 +150,7 @@ struct Line<'a> {
     pipeline_status: PipelineStatus,
     created_by: &'a str,
     created_timestamp: Timestamp,
+    updated_timestamp: Timestamp,
     correlation_id: Option<&'a str>,
     chunks_submitted: i64,
     chunks_completed: i64,
@@ -160,12 +161,20 @@ struct Line<'a> {
     records_failed: i64,
     records_available: i64,
     workers_in_use: i64,
+    max_workers: i32,
+    priority: i32,
+    compute_time_ms: i64,
+    input_buffer_used_bytes: i64,
+    input_buffer_remaining_bytes: i64,
+    output_buffer_used_bytes: i64,
+    output_buffer_remaining_bytes: i64,
 }
 
 impl<'a> Line<'a> {
     fn new(view: &'a BatchView) -> Self {
         let (batch, counters) = (&view.batch, &view.counters);
         let (chunks_available, records_available) = view.available();
+        let rest = |allocated: i64, used: i64| (allocated - used).max(0);
         Self {
             id: batch.id,
             service_uri: &batch.service_uri,
@@ -173,6 +182,7 @@ impl<'a> Line<'a> {
             pipeline_status: view.pipeline(),
             created_by: &batch.created_by,
             created_timestamp: Timestamp(batch.created_at),
+            updated_timestamp: Timestamp(updated_at(view)),
             correlation_id: batch.correlation_id.as_deref(),
             chunks_submitted: counters.chunks_submitted,
             chunks_completed: counters.chunks_completed + counters.chunks_failed,
@@ -183,6 +193,13 @@ impl<'a> Line<'a> {
             records_failed: counters.records_failed,
             records_available,
             workers_in_use: view.running(),
+            max_workers: batch.max_workers,
+            priority: batch.priority,
+            compute_time_ms: counters.compute_ms,
+            input_buffer_used_bytes: counters.input_bytes,
+            input_buffer_remaining_bytes: rest(batch.input_allocated, counters.input_bytes),
+            output_buffer_used_bytes: counters.output_bytes,
+            output_buffer_remaining_bytes: rest(batch.output_allocated, counters.output_bytes),
         }
     }
 }

@@ -65,7 +65,7 @@ impl BatchData {
 }
 
 /// Pushes and pulls count as changes until the batch is finished.
-pub(super) fn updated_at(view: &BatchView) -> DateTime<Utc> {
+pub fn updated_at(view: &BatchView) -> DateTime<Utc> {
     if view.batch.state.is_terminal() {
         view.batch.updated_at
     } else {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 pub use info::{
     BatchBody, BatchData, Configuration, InfoBody, InfoData, MEGABYTE, OBJECT, RedriveData, Summary,
+    updated_at,
 };
 pub use overview::{
     Environment, OverviewBatch, OverviewBody, OverviewData, OverviewSummary, OverviewTenant,
