@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use millrace_common::broker::{Control, Publisher, Topology};
 use millrace_common::config::Config;
 use millrace_common::programs::Programs;
+use millrace_common::recipes::RecipeRevisions;
 use millrace_common::store::Store;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::ServeError;
@@ -44,6 +46,10 @@ pub struct AppState {
     pub watch: Watch,
     /// Which addresses webhooks may name, and how their secrets are stored.
     pub webhooks: Webhooks,
+    /// Compiled revisions of recipe types.
+    pub recipe_revisions: RecipeRevisions,
+    /// Files that may become members of datasets at the same time: each holds a connection of the control plane.
+    pub uploads: Arc<Semaphore>,
     /// What is measured of requests.
     pub measured: Measured,
     ready: Arc<AtomicBool>,
@@ -59,6 +65,7 @@ impl AppState {
         let control = Control::start(&config.broker, shutdown.clone());
         Ok(Self {
             programs: Programs::new(store.clone(), &config),
+            recipe_revisions: RecipeRevisions::new(store.clone()),
             batches: Batches::start(&config, &store, publisher.clone(), topology.clone()),
             webhooks: Webhooks::new(&config.webhooks),
             watch: Watch::start(&config.events, store.clone(), &control),
@@ -68,6 +75,7 @@ impl AppState {
             control,
             keys: KeyCache::start(&config.auth, shutdown)?,
             rate_limits: RateLimits::new(&config),
+            uploads: Arc::new(Semaphore::new((config.database.control_connections as usize / 4).max(1))),
             measured: Measured::default(),
             memory: MemoryBudget::new(config.http.memory_bytes),
             ready: Arc::new(AtomicBool::new(false)),

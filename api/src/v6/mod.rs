@@ -1,14 +1,35 @@
 //! The Scale v6 batch services (contract scale-v6.md): recipes, which are graphs of services, over datasets. The tenant is that of
 //! the credential.
 
+pub mod datasets;
 pub mod http;
+pub mod job_types;
+pub mod recipe_types;
 
+use millrace_common::store::recipes::Consequences;
 use utoipa_axum::router::OpenApiRouter;
 
+use self::http::Told;
 use crate::state::AppState;
 
 /// The routes, in the order of their subjects. Paths end with a slash; the form without is made one by
 /// [`crate::middleware::tolerate_path`].
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().merge(datasets::routes()).merge(job_types::routes()).merge(recipe_types::routes())
+}
+
+/// Warnings of what a change of a type did to the recipe types that contain it.
+fn consequences(done: &Consequences) -> Vec<Told> {
+    let not_updated = done.not_updated.iter().map(|(name, reason)| Told {
+        name: "RECIPE_TYPE_NOT_UPDATED",
+        description: format!("the recipe type {name:?} keeps the revision that it had: {reason}"),
+    });
+    not_updated.chain(deprecated(&done.deprecated)).collect()
+}
+
+/// The warning that these recipe types are, or would be, deprecated.
+fn deprecated(names: &[String]) -> Option<Told> {
+    let names = (!names.is_empty()).then(|| names.join(", "))?;
+    let description = format!("recipe types that contain it are deprecated with it: {names}");
+    Some(Told { name: "DEPRECATED_RECIPES", description })
 }

@@ -15,5 +15,6 @@ mod permissions;
 mod server;
 mod services;
 mod tls;
+mod v6;
 mod validation;
 mod webhooks;

@@ -20,7 +20,10 @@ fn concrete(path: &str, id: &str) -> String {
         .replace("{folder}", "geo")
         .replace("{service}", "rectangle")
         .replace("{version}", id)
-        .replace("{delivery}", id);
+        .replace("{delivery}", id)
+        .replace("{name}", "n")
+        .replace("{revision}", "1")
+        .replace("{upload}", "1");
     path.replace("{subservice}", "All").replace("{download}", "False")
 }
 
@@ -55,7 +58,7 @@ async fn key(
 fn code(answer: &Answer) -> String {
     let body = answer.json();
     let code = body["errorCode"].as_str().or_else(|| body["error"]["code"].as_str());
-    code.or_else(|| body["error"].as_str()).unwrap_or_default().to_owned()
+    code.or_else(|| body["name"].as_str()).or_else(|| body["error"].as_str()).unwrap_or_default().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

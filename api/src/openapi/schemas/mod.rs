@@ -6,6 +6,7 @@ mod calls;
 mod folders;
 mod identity;
 mod services;
+mod v6;
 mod webhooks;
 
 pub use batches::*;
@@ -13,6 +14,7 @@ pub use calls::*;
 pub use folders::*;
 pub use identity::*;
 pub use services::*;
+pub use v6::*;
 pub use webhooks::*;
 
 use millrace_common::model::{BatchStatus, PipelineStatus};

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use millrace_common::model::recipe::Finding;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -12,6 +13,23 @@ use crate::v6::http::Query;
 
 /// The most findings whose texts are told in one refusal.
 const TOLD: usize = 10;
+
+/// An error or a warning in an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// What programs know it by.
+    pub name: &'static str,
+    /// For people; begins with the place.
+    pub description: String,
+}
+
+impl Told {
+    /// A finding of the model.
+    pub fn of<N: Into<&'static str>>(finding: Finding<N>) -> Self {
+        let description = finding.to_string();
+        Self { name: finding.name.into(), description }
+    }
+}
 
 /// 201 with the new thing and where it is: `path` begins with `/v6/` and ends with a slash.
 pub fn created(query: &Query, path: &str, body: Value) -> Response {
@@ -40,7 +58,7 @@ pub fn refused(findings: impl IntoIterator<Item = (&'static str, String)>) -> Ap
 }
 
 /// What a dry run found: `{is_valid, errors, warnings}`.
-pub fn validated(errors: &[impl Serialize], warnings: &[impl Serialize]) -> Value {
+pub fn validated<E: Serialize, W: Serialize>(errors: &[E], warnings: &[W]) -> Value {
     json!({"is_valid": errors.is_empty(), "errors": errors, "warnings": warnings})
 }
 

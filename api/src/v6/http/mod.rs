@@ -8,9 +8,10 @@ mod page;
 mod query;
 mod time;
 
-pub use answer::{created, refused, validated};
+pub use answer::{Told, created, refused, validated};
 pub use body::{Body, Fields};
 pub use page::{Page, Window};
+pub(in crate::v6) use query::read_flag as flag;
 pub use query::{Query, id};
 pub use time::{datetime, duration, range};
 

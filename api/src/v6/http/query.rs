@@ -129,7 +129,7 @@ pub(super) fn read_integer(text: &str) -> Option<i64> {
 }
 
 /// The texts of booleans.
-pub(super) fn read_flag(text: &str) -> Option<bool> {
+pub(in crate::v6) fn read_flag(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "t" | "1" => Some(true),
         "false" | "f" | "0" => Some(false),
