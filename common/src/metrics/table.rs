@@ -164,7 +164,8 @@ metrics! {
         &[fixed("pool", &["control", "data"])]);
     /// Transactions that were run again because another one had been in their way (deadlock, serialisation failure).
     TRANSACTION_RETRIES = Counter("millrace_transaction_retries_total", Kind::Counter, Count, Both,
-        &[fixed("operation", &["admit", "mark_queued", "commit", "claim_attempt", "pull", "change_batch", "create_batch"])]);
+        &[fixed("operation", &["admit", "mark_queued", "commit", "claim_attempt", "pull", "change_batch", "create_batch",
+            "create_recipe_batch", "edit_recipe_batch", "request_jobs"])]);
 
     // The whole installation.
 

@@ -105,6 +105,14 @@ actions! {
     DatasetCreate = "dataset.create",
     /// A dataset got members.
     DatasetExtend = "dataset.extend",
+    /// A batch of recipes was created.
+    RecipeBatchCreate = "recipe_batch.create",
+    /// Title, description or configuration of a batch of recipes were changed.
+    RecipeBatchUpdate = "recipe_batch.update",
+    /// Jobs are to be canceled, by filter.
+    JobsCancel = "jobs.cancel",
+    /// Jobs are to run again, by filter.
+    JobsRequeue = "jobs.requeue",
 }
 
 #[cfg(test)]
