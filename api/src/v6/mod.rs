@@ -1,21 +1,32 @@
 //! The Scale v6 batch services (contract scale-v6.md): recipes, which are graphs of services, over datasets. The tenant is that of
 //! the credential.
 
+mod batches;
 pub mod datasets;
 pub mod http;
 pub mod job_types;
+mod jobs;
 pub mod recipe_types;
+mod recipes;
+pub mod wire;
 
 use millrace_common::store::recipes::Consequences;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::http::Told;
+use crate::error::ApiError;
 use crate::state::AppState;
 
 /// The routes, in the order of their subjects. Paths end with a slash; the form without is made one by
 /// [`crate::middleware::tolerate_path`].
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().merge(datasets::routes()).merge(job_types::routes()).merge(recipe_types::routes())
+    OpenApiRouter::new()
+        .merge(job_types::routes())
+        .merge(recipe_types::routes())
+        .merge(datasets::routes())
+        .merge(batches::routes())
+        .merge(recipes::routes())
+        .merge(jobs::routes())
 }
 
 /// Warnings of what a change of a type did to the recipe types that contain it.
@@ -32,4 +43,9 @@ fn deprecated(names: &[String]) -> Option<Told> {
     let names = (!names.is_empty()).then(|| names.join(", "))?;
     let description = format!("recipe types that contain it are deprecated with it: {names}");
     Some(Told { name: "DEPRECATED_RECIPES", description })
+}
+
+/// The 404 for an id that names nothing.
+fn not_found() -> ApiError {
+    ApiError::not_found("NOT_FOUND", "Not found.")
 }

@@ -16,5 +16,6 @@ mod server;
 mod services;
 mod tls;
 mod v6;
+mod v6_runs;
 mod validation;
 mod webhooks;

@@ -23,7 +23,8 @@ fn concrete(path: &str, id: &str) -> String {
         .replace("{delivery}", id)
         .replace("{name}", "n")
         .replace("{revision}", "1")
-        .replace("{upload}", "1");
+        .replace("{upload}", "1")
+        .replace("{exe_num}", "1");
     path.replace("{subservice}", "All").replace("{download}", "False")
 }
 
