@@ -4,6 +4,7 @@ mod audit;
 mod backlog;
 mod batch;
 mod drain;
+mod fair;
 pub mod plan;
 pub mod recipe;
 pub mod reconcile;
@@ -20,6 +21,7 @@ pub use batch::{
     batch_status, is_certain_to_fail, is_held_back, pipeline_status, transition,
 };
 pub use drain::{DrainRate, LONGEST_WAIT, SHORTEST_WAIT};
+pub use fair::{Charge, Class, FairQueue};
 pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby, standby_for};
 pub use scaling::{Backlog, BacklogBatch, BacklogTenant, backlog};
 pub use scope::{Scope, Scopes, UnknownScope};
