@@ -90,7 +90,9 @@ async fn portion(state: &AppState, redrive: &Redrive) -> Result<Step, StoreError
     let unpacked = tokio::task::spawn_blocking(move || inputs.into_iter().filter_map(unpack).collect());
     let chunks: Vec<Chunk> = unpacked.await.map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let count = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
-    let target = Target { batch_id: redrive.batch_id, day: redrive.day };
+    let Redrive { batch_id, day, .. } = *redrive;
+    // It takes turns with tenants, its own among them.
+    let target = Target { owner_id: batch_id, batch_id, day };
     match state.batches.pushes.push(target, DecodedPush { chunks, ids: Vec::new() }).await {
         Ok(()) => {
             failpoint::reach("redrive.pushed", "");

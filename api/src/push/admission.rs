@@ -21,7 +21,9 @@ async fn measured<T>(
 }
 
 /// The most chunks in one transaction; one push above it goes alone.
-const GROUP_CHUNKS: usize = 5_000;
+const GROUP_CHUNKS: u64 = 5_000;
+/// An owner asks for little while all that it pushes at once is no more than so many chunks.
+const LIGHT_CHUNKS: u64 = 32;
 
 /// Admits pushes.
 pub(super) struct Admit(pub Store);
@@ -29,10 +31,11 @@ pub(super) struct Admit(pub Store);
 impl Work for Admit {
     type Item = Push;
     type Answer = Admission;
-    const LIMIT: usize = GROUP_CHUNKS;
+    const LIMIT: u64 = GROUP_CHUNKS;
+    const LIGHT: u64 = LIGHT_CHUNKS;
 
-    fn weight(push: &Push) -> usize {
-        push.chunks.len().max(1)
+    fn weight(push: &Push) -> u64 {
+        push.chunks.len() as u64
     }
 
     async fn run(&self, pushes: &[Push]) -> Result<Vec<Admission>, StoreError> {
@@ -47,10 +50,11 @@ impl Work for MarkQueued {
     type Item = QueuedPush;
     /// Ids of chunks that were withdrawn.
     type Answer = Vec<String>;
-    const LIMIT: usize = GROUP_CHUNKS;
+    const LIMIT: u64 = GROUP_CHUNKS;
+    const LIGHT: u64 = LIGHT_CHUNKS;
 
-    fn weight(push: &QueuedPush) -> usize {
-        push.chunks.len().max(1)
+    fn weight(push: &QueuedPush) -> u64 {
+        push.chunks.len() as u64
     }
 
     async fn run(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {

@@ -1,13 +1,17 @@
 //! Collecting concurrent calls into one transaction.
+//!
+//! Two transactions are under way at once: one for the calls of owners that ask for much, and one for those of owners that
+//! ask for little, which therefore wait neither in the transaction of an owner that floods nor behind it.
 
 use std::sync::Arc;
 
+use millrace_common::model::{Charge, Class, FairQueue};
 use millrace_common::store::StoreError;
-use tokio::sync::{mpsc, oneshot};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
-
-/// Calls that wait for the task; further callers wait before that.
-const WAITING: usize = 1_024;
+use uuid::Uuid;
 
 /// What a group does with its calls.
 pub(super) trait Work: Send + Sync + 'static {
@@ -16,11 +20,14 @@ pub(super) trait Work: Send + Sync + 'static {
     /// Its answer.
     type Answer: Send + 'static;
 
-    /// How much of [`Work::LIMIT`] a call takes.
-    fn weight(item: &Self::Item) -> usize;
+    /// How much of [`Work::LIMIT`] and [`Work::LIGHT`] a call takes.
+    fn weight(item: &Self::Item) -> u64;
 
     /// A group is full when its weights reach this.
-    const LIMIT: usize;
+    const LIMIT: u64;
+
+    /// An owner asks for little while the weights of all its calls, waiting and under way, reach no more than this.
+    const LIGHT: u64;
 
     /// Does the work of a whole group at once; the answers come in the order of the calls.
     fn run(&self, items: &[Self::Item])
@@ -28,81 +35,139 @@ pub(super) trait Work: Send + Sync + 'static {
 }
 
 type Outcome<A> = Result<A, Arc<StoreError>>;
-type Call<W> = (<W as Work>::Item, oneshot::Sender<Outcome<<W as Work>::Answer>>);
 
-/// A task that takes what has gathered while it was busy, and does it at once.
+/// A call that waits.
+struct Call<W: Work> {
+    item: W::Item,
+    answer: oneshot::Sender<Outcome<W::Answer>>,
+}
+
+/// What callers and the two tasks share.
+struct Shared<W: Work> {
+    /// As many as there are requests under way, whose number the server bounds.
+    calls: Mutex<FairQueue<Uuid, Call<W>>>,
+    light: Notify,
+    heavy: Notify,
+}
+
+impl<W: Work> Shared<W> {
+    /// Has both tasks look: a call may make its owner a heavy one, or leave it a light one.
+    fn wake(&self) {
+        self.light.notify_one();
+        self.heavy.notify_one();
+    }
+
+    const fn woken(&self, class: Class) -> &Notify {
+        match class {
+            Class::Light => &self.light,
+            Class::Heavy => &self.heavy,
+        }
+    }
+}
+
+/// Two tasks that take what has gathered while they were busy, and do it at once.
 ///
 /// A call that was taken is carried out even when its caller stops waiting.
 pub(super) struct Group<W: Work> {
-    calls: mpsc::Sender<Call<W>>,
+    shared: Arc<Shared<W>>,
+    /// Ends the tasks when the last clone is dropped.
+    _end: Arc<DropGuard>,
 }
 
 impl<W: Work> Clone for Group<W> {
     fn clone(&self) -> Self {
-        Self { calls: self.calls.clone() }
+        Self { shared: Arc::clone(&self.shared), _end: Arc::clone(&self._end) }
     }
 }
 
 impl<W: Work> std::fmt::Debug for Group<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Group").field("waiting", &(WAITING - self.calls.capacity())).finish()
+        f.debug_struct("Group").field("waiting", &self.shared.calls.lock().len()).finish()
     }
 }
 
 impl<W: Work> Group<W> {
-    /// Starts the task; to be called within a runtime. It ends when the last clone is dropped.
+    /// Starts the tasks; to be called within a runtime. They end when the last clone is dropped.
     pub(super) fn start(work: W) -> Self {
-        let (calls, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(serve(work, waiting));
-        Self { calls }
+        let work = Arc::new(work);
+        let end = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            calls: Mutex::new(FairQueue::new(W::LIGHT)),
+            light: Notify::new(),
+            heavy: Notify::new(),
+        });
+        for class in [Class::Light, Class::Heavy] {
+            tokio::spawn(serve(Arc::clone(&work), Arc::clone(&shared), class, end.clone()));
+        }
+        Self { shared, _end: Arc::new(end.drop_guard()) }
     }
 
-    /// Has one item done in the next group.
-    pub(super) async fn call(&self, item: W::Item) -> Outcome<W::Answer> {
+    /// Has one item of an owner done in one of the next groups.
+    pub(super) async fn call(&self, owner_id: Uuid, item: W::Item) -> Outcome<W::Answer> {
         let (answer, outcome) = oneshot::channel();
         let gone = || Arc::new(StoreError::Unavailable("the process is shutting down".to_owned()));
-        self.calls.send((item, answer)).await.map_err(|_| gone())?;
+        let weight = W::weight(&item);
+        self.shared.calls.lock().push(owner_id, weight, Call { item, answer });
+        self.shared.wake();
         outcome.await.map_err(|_| gone())?
     }
 }
 
-async fn serve<W: Work>(work: W, mut waiting: mpsc::Receiver<Call<W>>) {
-    while let Some(first) = waiting.recv().await {
-        let mut weight = W::weight(&first.0);
-        let (mut items, mut answers) = (vec![first.0], vec![first.1]);
-        while weight < W::LIMIT {
-            let Ok((item, answer)) = waiting.try_recv() else { break };
-            weight += W::weight(&item);
-            items.push(item);
-            answers.push(answer);
+/// Does the calls of owners of this class, group after group.
+async fn serve<W: Work>(work: Arc<W>, shared: Arc<Shared<W>>, class: Class, end: CancellationToken) {
+    loop {
+        let group = shared.calls.lock().take(class, W::LIMIT);
+        if !group.is_empty() {
+            let charges = carry_out(&*work, group).await;
+            let mut calls = shared.calls.lock();
+            for charge in charges {
+                calls.ended(charge);
+            }
+            drop(calls);
+            shared.wake();
+            continue;
         }
-        match run(&work, &items).await {
-            Ok(done) => {
-                for (answer, done) in answers.into_iter().zip(done) {
-                    // A caller that has gone away needs no answer.
-                    let _ = answer.send(Ok(done));
-                }
+        tokio::select! {
+            () = shared.woken(class).notified() => {}
+            () = end.cancelled() => return,
+        }
+    }
+}
+
+/// Does the work of a group and answers its calls.
+async fn carry_out<W: Work>(work: &W, group: Vec<(Charge<Uuid>, Call<W>)>) -> Vec<Charge<Uuid>> {
+    let (mut charges, mut items, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    for (charge, Call { item, answer }) in group {
+        charges.push(charge);
+        items.push(item);
+        answers.push(answer);
+    }
+    match run(work, &items).await {
+        Ok(done) => {
+            for (answer, done) in answers.into_iter().zip(done) {
+                // A caller that has gone away needs no answer.
+                let _ = answer.send(Ok(done));
             }
-            // Trouble that concerns one call only must not concern its neighbours.
-            Err(error)
-                if items.len() > 1
-                    && !matches!(error, StoreError::Unavailable(_) | StoreError::Contended(_)) =>
-            {
-                warn!(%error, calls = items.len(), "a group failed; its calls are done one by one");
-                for (answer, item) in answers.into_iter().zip(&items) {
-                    let done = run(&work, std::slice::from_ref(item)).await;
-                    let done = done.and_then(|mut done| done.pop().ok_or_else(|| miscounted(1, 0)));
-                    let _ = answer.send(done.map_err(Arc::new));
-                }
+        }
+        // Trouble that concerns one call only must not concern its neighbours.
+        Err(error)
+            if items.len() > 1 && !matches!(error, StoreError::Unavailable(_) | StoreError::Contended(_)) =>
+        {
+            warn!(%error, calls = items.len(), "a group failed; its calls are done one by one");
+            for (answer, item) in answers.into_iter().zip(&items) {
+                let done = run(work, std::slice::from_ref(item)).await;
+                let done = done.and_then(|mut done| done.pop().ok_or_else(|| miscounted(1, 0)));
+                let _ = answer.send(done.map_err(Arc::new));
             }
-            Err(error) => {
-                let error = Arc::new(error);
-                for answer in answers {
-                    let _ = answer.send(Err(Arc::clone(&error)));
-                }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for answer in answers {
+                let _ = answer.send(Err(Arc::clone(&error)));
             }
         }
     }
+    charges
 }
 
 /// Does the work and checks that every call has its answer.
@@ -124,6 +189,8 @@ mod tests {
 
     use super::*;
 
+    const ONE: Uuid = Uuid::from_u128(1);
+
     /// Doubles numbers; notes the groups; fails where a group contains 13.
     struct Doubler {
         groups: Arc<Mutex<Vec<usize>>>,
@@ -133,9 +200,10 @@ mod tests {
     impl Work for Doubler {
         type Item = u32;
         type Answer = u32;
-        const LIMIT: usize = 10;
+        const LIMIT: u64 = 10;
+        const LIGHT: u64 = 3;
 
-        fn weight(_: &u32) -> usize {
+        fn weight(_: &u32) -> u64 {
             1
         }
 
@@ -156,7 +224,7 @@ mod tests {
     ) -> (Vec<Outcome<u32>>, Vec<usize>) {
         let groups = Arc::new(Mutex::new(Vec::new()));
         let group = Group::start(Doubler { groups: Arc::clone(&groups), failure });
-        let answers = join_all(items.map(|item| group.call(item))).await;
+        let answers = join_all(items.map(|item| group.call(ONE, item))).await;
         let groups = groups.lock().clone();
         (answers, groups)
     }
@@ -186,5 +254,55 @@ mod tests {
                 .all(|answer| matches!(answer, Err(error) if matches!(**error, StoreError::Unavailable(_))))
         );
         assert_eq!(groups, [10]);
+    }
+
+    /// Notes what it was given, and does calls from 100 on only when it is told to.
+    struct Gated {
+        done: Arc<Mutex<Vec<u32>>>,
+        gate: Arc<Notify>,
+    }
+
+    impl Work for Gated {
+        type Item = u32;
+        type Answer = u32;
+        const LIMIT: u64 = 10;
+        const LIGHT: u64 = 3;
+
+        fn weight(_: &u32) -> u64 {
+            1
+        }
+
+        async fn run(&self, items: &[u32]) -> Result<Vec<u32>, StoreError> {
+            if items.iter().any(|item| *item >= 100) {
+                self.gate.notified().await;
+            }
+            self.done.lock().extend(items);
+            Ok(items.to_vec())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_asks_for_little_waits_for_no_group_of_one_that_asks_for_much() {
+        let (done, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+        let group = Group::start(Gated { done: Arc::clone(&done), gate: Arc::clone(&gate) });
+        let much = join_all((100..130).map(|item| group.call(ONE, item)));
+        let mut much = std::pin::pin!(much);
+        // The flood is under way and cannot end.
+        assert!(futures_util::poll!(&mut much).is_pending());
+        for item in 0..5 {
+            assert_eq!(group.call(Uuid::from_u128(2), item).await.unwrap(), item);
+        }
+        assert_eq!(*done.lock(), [0, 1, 2, 3, 4]);
+        let open = async {
+            loop {
+                gate.notify_one();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answers = much => assert_eq!(answers.len(), 30),
+            () = open => {}
+        }
+        assert_eq!(done.lock().len(), 35);
     }
 }

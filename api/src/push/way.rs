@@ -28,6 +28,8 @@ const ZSTD_LEVEL: i32 = 1;
 /// The batch that a push is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
+    /// Who takes turns with other owners on the way: the tenant, or a redrive.
+    pub owner_id: Uuid,
     /// The batch.
     pub batch_id: Uuid,
     /// Its day.
@@ -147,10 +149,10 @@ impl Pushes {
     }
 
     async fn carry(&self, target: Target, push: DecodedPush) -> Result<(), PushError> {
-        let Target { batch_id, day } = target;
+        let Target { owner_id, batch_id, day } = target;
         let rows = push.chunks.iter().map(row).collect();
-        let admission =
-            self.admission.call(Push { batch_id, day, chunks: rows }).await.map_err(PushError::Store)?;
+        let admission = self.admission.call(owner_id, Push { batch_id, day, chunks: rows }).await;
+        let admission = admission.map_err(PushError::Store)?;
         let (lane_id, epoch, publish) = match admission {
             Admission::Admitted { lane_id, epoch, publish } => (lane_id, epoch, publish),
             Admission::NotFound => return Err(PushError::NotFound),
@@ -170,7 +172,7 @@ impl Pushes {
         self.publish(LaneId(lane_id), messages).await?;
         failpoint::reach("push.confirmed", "");
         let queued = QueuedPush { batch_id, day, chunks };
-        let ids = self.queued.call(queued).await.map_err(PushError::Store)?;
+        let ids = self.queued.call(owner_id, queued).await.map_err(PushError::Store)?;
         failpoint::reach("push.queued", "");
         if ids.is_empty() { Ok(()) } else { Err(PushError::Withdrawn { ids }) }
     }

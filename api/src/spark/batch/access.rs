@@ -105,7 +105,7 @@ pub(super) async fn target(state: &AppState, caller: &Caller, id: Uuid) -> Resul
         }
     };
     if facts.tenant_id == caller.tenant_id && may_see(caller, &facts.created_by) {
-        Ok(Target { batch_id: id, day: facts.day })
+        Ok(Target { owner_id: facts.tenant_id, batch_id: id, day: facts.day })
     } else {
         Err(not_found(id))
     }

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn every_failure_has_its_status_and_code() {
-        let target = Target { batch_id: Uuid::nil(), day: NaiveDate::MIN };
+        let target = Target { owner_id: Uuid::nil(), batch_id: Uuid::nil(), day: NaiveDate::MIN };
         let shape = |path: &str| DecodeError::Shape { path: path.to_owned(), message: "m".to_owned() };
         for (error, status, code, path) in [
             (
