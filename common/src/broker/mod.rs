@@ -12,6 +12,7 @@
 //!
 //! Only the arguments that RabbitMQ 3.10 and 4.x understand alike are used.
 
+mod calls;
 mod consume;
 mod consumers;
 mod control;

@@ -1,8 +1,9 @@
 //! Publishing chunks with confirms.
 //!
 //! Calls go into one queue, from which a few channels take them in *rounds*: a channel takes what is waiting (up to a
-//! share of the window), publishes all of it, waits for every confirm, and answers the calls. One channel never has two
-//! rounds under way. That is what makes a returned message attributable: RabbitMQ returns a message before it confirms
+//! share of the window), publishes all of it, waits for every confirm, and answers the calls. Lanes with much to publish
+//! and lanes with little are never in one round, and one channel is kept free for the latter, so that these do not wait for
+//! the confirms of a lane that is flooded. One channel never has two rounds under way. That is what makes a returned message attributable: RabbitMQ returns a message before it confirms
 //! it, but the client library hands the return to whichever confirm comes next on the channel. When a round is over,
 //! every return that belongs to it has been seen, and its routing key tells which calls it concerns.
 
@@ -17,11 +18,12 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{Channel, Confirmation, PublisherConfirm};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::calls::{Call, Calls, Forget, Outcome, Round, Takes};
 use super::error::BrokerError;
 use super::link::{Backoff, CLOSE_DEADLINE, CurrentLink, Link, LinkOptions, next_link, supervise, within};
 use super::message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES};
@@ -30,15 +32,8 @@ use crate::config::BrokerConfig;
 use crate::failpoint;
 use crate::metrics::{CONFIRM_SECONDS, PUBLICATIONS};
 
-/// Rounds at a time.
+/// Rounds at a time, beside those of one more channel that takes light calls alone.
 const CHANNELS: usize = 4;
-/// Most calls that wait for a channel; further ones wait before that, under the same deadline.
-const WAITING_CALLS: usize = 1024;
-/// Most messages of one round.
-const ROUND_MESSAGES: usize = 512;
-
-type Outcome = Result<(), BrokerError>;
-
 /// Puts chunks on lanes, persistent, mandatory and confirmed. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Publisher {
@@ -47,29 +42,12 @@ pub struct Publisher {
 
 #[derive(Debug)]
 struct Shared {
-    calls: mpsc::Sender<Call>,
+    calls: Arc<Calls>,
     link: CurrentLink,
     names: Names,
     deadline: Duration,
     shutdown: CancellationToken,
     stopped: CancellationToken,
-}
-
-/// One call of [`Publisher::publish`]. Its messages are taken by a round, or dropped with the call when that is given up.
-#[derive(Debug)]
-struct Call {
-    queue: ShortString,
-    messages: Arc<Mutex<Vec<ChunkMessage>>>,
-    answer: oneshot::Sender<Outcome>,
-}
-
-/// Frees the messages of a call that is given up before a round took them.
-struct Forget(Arc<Mutex<Vec<ChunkMessage>>>);
-
-impl Drop for Forget {
-    fn drop(&mut self) {
-        self.0.lock().clear();
-    }
 }
 
 impl Publisher {
@@ -80,22 +58,23 @@ impl Publisher {
         // The connection must outlive the rounds under way.
         let close_link = CancellationToken::new();
         let (link, supervisor) = supervise(options, close_link.clone());
-        let (calls, waiting) = mpsc::channel(WAITING_CALLS);
+        let calls = Arc::new(Calls::new(config.window_bytes.min(u32::MAX as usize) / CHANNELS));
         let stopped = CancellationToken::new();
         let rounds = Rounds {
-            waiting: Arc::new(tokio::sync::Mutex::new(waiting)),
+            calls: Arc::clone(&calls),
             window: Arc::new(Semaphore::new(config.window_bytes.max(1))),
             window_bytes: config.window_bytes.clamp(1, u32::MAX as usize),
             setup,
             deadline: Duration::from_millis(config.confirm_timeout_ms),
         };
         let mut tasks = JoinSet::new();
-        for _ in 0..CHANNELS {
-            tasks.spawn(rounds.clone().run(link.clone(), shutdown.clone()));
+        for takes in std::iter::once(Takes::Light).chain([Takes::All; CHANNELS]) {
+            tasks.spawn(rounds.clone().run(takes, link.clone(), shutdown.clone()));
         }
-        let done = stopped.clone();
+        let (done, closing) = (stopped.clone(), Arc::clone(&calls));
         tokio::spawn(async move {
             tasks.join_all().await;
+            closing.close();
             close_link.cancel();
             let _ = supervisor.await;
             done.cancel();
@@ -156,11 +135,7 @@ impl Publisher {
         let (answer, outcome) = oneshot::channel();
         let queue = ShortString::from(shared.names.lane(lane));
         let asking = async {
-            shared
-                .calls
-                .send(Call { queue, messages, answer })
-                .await
-                .map_err(|_| BrokerError::ShuttingDown)?;
+            shared.calls.add(lane, queue, messages, answer).await?;
             outcome.await.map_err(|_| BrokerError::ShuttingDown)?
         };
         match within(shared.deadline, asking).await {
@@ -219,7 +194,7 @@ enum RoundEnd {
 /// What the tasks that publish share.
 #[derive(Debug, Clone)]
 struct Rounds {
-    waiting: Arc<tokio::sync::Mutex<mpsc::Receiver<Call>>>,
+    calls: Arc<Calls>,
     /// Bytes that may be published and not yet confirmed.
     window: Arc<Semaphore>,
     window_bytes: usize,
@@ -230,10 +205,10 @@ struct Rounds {
 
 impl Rounds {
     /// Publishes rounds on one channel after another until the shutdown.
-    async fn run(self, mut current: CurrentLink, shutdown: CancellationToken) {
+    async fn run(self, takes: Takes, mut current: CurrentLink, shutdown: CancellationToken) {
         let mut backoff = Backoff::new();
         // Taken by a channel that turned out to be dead before anything was published.
-        let mut held = Vec::new();
+        let mut held = None;
         'channels: loop {
             let link = tokio::select! {
                 link = next_link(&mut current) => link,
@@ -244,9 +219,15 @@ impl Rounds {
                 Ok(channel) => {
                     backoff.succeeded();
                     loop {
-                        let calls = tokio::select! {
-                            calls = self.take(), if held.is_empty() => calls,
-                            () = std::future::ready(()), if !held.is_empty() => std::mem::take(&mut held),
+                        let next = async {
+                            match held.take() {
+                                Some(round) => round,
+                                None => self.calls.take(takes).await,
+                            }
+                        };
+                        let Round { charges, calls } = tokio::select! {
+                            biased;
+                            round = next => round,
                             () = link.ended().cancelled() => break,
                             () = shutdown.cancelled() => {
                                 let goodbye = channel.close(200, "OK".into());
@@ -255,10 +236,12 @@ impl Rounds {
                             }
                         };
                         if !channel.status().connected() || !link.is_up() {
-                            held = calls;
+                            held = Some(Round { charges, calls });
                             break;
                         }
-                        match self.round(&channel, &link, calls).await {
+                        let end = self.round(&channel, &link, calls).await;
+                        self.calls.ended(charges);
+                        match end {
                             RoundEnd::Whole => {}
                             RoundEnd::Refused => {
                                 let goodbye = channel.close(200, "OK".into());
@@ -280,28 +263,6 @@ impl Rounds {
                 () = shutdown.cancelled() => return,
             }
         }
-    }
-
-    /// The calls of a round: one, and what else waits, up to a share of the window. Cancel-safe: the queue is left alone
-    /// until the first call is there, and taking the rest does not wait.
-    async fn take(&self) -> Vec<(Call, Vec<ChunkMessage>)> {
-        let mut waiting = self.waiting.lock().await;
-        let mut calls = Vec::new();
-        let (mut count, mut bytes) = (0, 0);
-        let mut next = waiting.recv().await;
-        while let Some(call) = next {
-            let messages = std::mem::take(&mut *call.messages.lock());
-            if !call.answer.is_closed() && !messages.is_empty() {
-                count += messages.len();
-                bytes += messages.iter().map(|message| message.body.len()).sum::<usize>();
-                calls.push((call, messages));
-            }
-            if count >= ROUND_MESSAGES || bytes >= self.window_bytes / CHANNELS {
-                break;
-            }
-            next = waiting.try_recv().ok();
-        }
-        calls
     }
 
     /// Publishes the messages of some calls, waits for all confirms, and answers.
