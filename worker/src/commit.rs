@@ -1,5 +1,7 @@
-//! Group commits: finished chunks are stored together in one transaction, then acknowledged together.
+//! Group commits: finished chunks are stored together in one transaction, then acknowledged together. [`crate::groups`]
+//! decides which.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +13,12 @@ use millrace_common::metrics::{
 };
 use millrace_common::startup::Backoff;
 use millrace_common::store::{Committed, Consequence, FinishedChunk, Outcome, StoreError};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::task::TaskTracker;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::Worker;
+use crate::groups::{Group, Groups};
 use crate::held::Held;
 use crate::quarantine::Presence;
 
@@ -35,9 +38,6 @@ pub struct Finished {
 /// Where evaluation threads put finished chunks.
 pub type Sender = mpsc::Sender<Finished>;
 
-/// From this many chunks on, a group is a sign of load, and the next one waits a little for company.
-const BUSY_GROUP: usize = 4;
-
 /// The way from evaluation to commit. When it is full, evaluation waits.
 pub fn channel(config: &WorkerConfig) -> (Sender, mpsc::Receiver<Finished>) {
     mpsc::channel(config.group_chunks.max(1) * 2)
@@ -46,45 +46,46 @@ pub fn channel(config: &WorkerConfig) -> (Sender, mpsc::Receiver<Finished>) {
 /// Commits until every sender is gone.
 pub async fn run(worker: Arc<Worker>, mut finished: mpsc::Receiver<Finished>) {
     let config = &worker.config.worker;
-    let limit = config.group_chunks.max(1);
     let wait = Duration::from_millis(config.group_wait_ms);
-    let commits = Arc::new(Semaphore::new(config.commits.max(1)));
-    let tasks = TaskTracker::new();
-    let mut busy = false;
+    let mut groups = Groups::new(config.group_chunks, config.commits);
+    let mut commits = JoinSet::new();
+    let mut tickets = HashMap::new();
+    let mut arrived: Vec<Finished> = Vec::new();
+    let mut open = true;
+    let mut gathers_until = None;
     loop {
-        // While all commits are under way, finished chunks gather in the channel: the group grows with the load.
-        let Ok(permit) = Arc::clone(&commits).acquire_owned().await else { break };
-        let mut group = Vec::with_capacity(limit.min(64));
-        if finished.recv_many(&mut group, limit).await == 0 {
-            break;
+        while let Some(Group { chunks, ticket }) = groups.next(!open) {
+            let worker = Arc::clone(&worker);
+            let commit = commits.spawn(async move { commit_group(&worker, chunks).await });
+            tickets.insert(commit.id(), ticket);
         }
-        if busy && group.len() < limit {
-            gather(&mut finished, &mut group, limit, wait).await;
+        if !open && commits.is_empty() {
+            return;
         }
-        busy = group.len() >= BUSY_GROUP;
-        let worker = Arc::clone(&worker);
-        tasks.spawn(async move {
-            commit_group(&worker, group).await;
-            drop(permit);
-        });
-    }
-    tasks.close();
-    tasks.wait().await;
-}
-
-/// Waits a little for more chunks.
-async fn gather(
-    finished: &mut mpsc::Receiver<Finished>,
-    group: &mut Vec<Finished>,
-    limit: usize,
-    wait: Duration,
-) {
-    let deadline = tokio::time::Instant::now() + wait;
-    while group.len() < limit {
-        let room = limit - group.len();
-        match tokio::time::timeout_at(deadline, finished.recv_many(group, room)).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
+        gathers_until =
+            groups.gathers().then(|| gathers_until.unwrap_or_else(|| tokio::time::Instant::now() + wait));
+        let gathered = tokio::time::sleep_until(gathers_until.unwrap_or_else(tokio::time::Instant::now));
+        let room = groups.room();
+        tokio::select! {
+            count = finished.recv_many(&mut arrived, room), if open && room > 0 => {
+                open = count > 0;
+                for chunk in arrived.drain(..) {
+                    groups.add(chunk.chunk.batch_id, chunk.chunk.body.len(), chunk);
+                }
+            }
+            Some(ended) = commits.join_next_with_id() => {
+                let id = match ended {
+                    Ok((id, ())) => id,
+                    Err(error) => {
+                        tracing::error!(%error, "a commit ended unexpectedly");
+                        error.id()
+                    }
+                };
+                if let Some(ticket) = tickets.remove(&id) {
+                    groups.ended(ticket);
+                }
+            }
+            () = gathered, if gathers_until.is_some() => groups.gathered(),
         }
     }
 }

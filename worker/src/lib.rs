@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod evaluate;
 pub mod failed_work;
 pub mod fleet;
+pub mod groups;
 pub mod health;
 pub mod held;
 pub mod intake;

@@ -20,7 +20,7 @@ pub struct WorkerConfig {
     pub group_chunks: usize,
     /// How long a finished chunk waits for company before its commit, in milliseconds.
     pub group_wait_ms: u64,
-    /// Commits that are under way at once.
+    /// Commits that are under way at once, beside one that is kept free for batches with little to store.
     pub commits: usize,
     /// Longest evaluation of one chunk, in milliseconds; a chunk that takes longer is a failed chunk.
     pub chunk_timeout_ms: u64,
