@@ -1,0 +1,166 @@
+//! Tests of the rules of the queue.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+const EPOCH: i64 = 7;
+
+fn id(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+fn task(batch: u128, receipt: u32) -> Task<u32> {
+    let message = ChunkMessage {
+        batch_id: id(batch),
+        chunk_no: i64::from(receipt),
+        chunk_id: receipt.to_string(),
+        epoch: EPOCH,
+        records: 1,
+        charged_bytes: 1,
+        scan: None,
+        compressed: false,
+        body: Bytes::new(),
+    };
+    Task { message, receipt, redelivered: false, held: Held::default() }
+}
+
+fn terms(batch: u128, chunks_per_request: u32) -> BatchTerms {
+    BatchTerms {
+        batch_id: id(batch),
+        day: NaiveDate::default(),
+        lane: Some((LaneId(1), EPOCH)),
+        chunks_per_request,
+        stopped: false,
+    }
+}
+
+/// A dispatcher with ready batches 1..=n and these shares.
+fn dispatcher(shares: &[u32]) -> Dispatcher<u32> {
+    let dispatcher = Dispatcher::default();
+    let mut planned = BTreeMap::new();
+    for (batch, share) in (1..).zip(shares) {
+        assert!(dispatcher.learn(terms(batch, 1)));
+        dispatcher.set_calculation(id(batch), Calculation::Broken("a test".into()));
+        planned.insert(id(batch), *share);
+    }
+    dispatcher.set_shares(&planned);
+    dispatcher
+}
+
+fn turn(dispatcher: &Dispatcher<u32>) -> Option<Turn<u32>> {
+    dispatcher.inner.lock().take_turn()
+}
+
+#[test]
+fn a_batch_never_runs_more_than_its_share() {
+    let dispatcher = dispatcher(&[2]);
+    for receipt in 0..5 {
+        assert!(matches!(dispatcher.enqueue(task(1, receipt)), Enqueued::Waiting));
+    }
+    assert!(turn(&dispatcher).is_some() && turn(&dispatcher).is_some());
+    assert!(turn(&dispatcher).is_none());
+    dispatcher.end_turn(id(1));
+    assert_eq!(turn(&dispatcher).unwrap().tasks[0].receipt, 2);
+}
+
+#[test]
+fn batches_take_turns() {
+    let dispatcher = dispatcher(&[9, 9, 9]);
+    for receipt in 0..9 {
+        dispatcher.enqueue(task(u128::from(receipt % 3) + 1, receipt));
+    }
+    let order: Vec<Uuid> = std::iter::from_fn(|| turn(&dispatcher)).map(|turn| turn.batch_id).collect();
+    assert_eq!(order, [1, 2, 3, 1, 2, 3, 1, 2, 3].map(id));
+}
+
+#[test]
+fn blocked_loading_and_shareless_batches_wait() {
+    let dispatcher = dispatcher(&[1, 0]);
+    dispatcher.set_blocked(id(1), true);
+    dispatcher.enqueue(task(1, 1));
+    assert!(matches!(dispatcher.enqueue(task(2, 2)), Enqueued::NeedsShare));
+    dispatcher.learn(terms(3, 1));
+    dispatcher.set_shares(&[(id(1), 1), (id(3), 1)].into());
+    assert!(matches!(dispatcher.enqueue(task(3, 3)), Enqueued::Waiting));
+    assert!(turn(&dispatcher).is_none());
+    dispatcher.set_blocked(id(1), false);
+    assert_eq!(turn(&dispatcher).unwrap().batch_id, id(1));
+    dispatcher.set_calculation(id(3), Calculation::Broken("a test".into()));
+    assert_eq!(turn(&dispatcher).unwrap().batch_id, id(3));
+}
+
+#[test]
+fn chunks_of_a_stopped_batch_are_written_off_whether_its_program_is_there_or_not() {
+    let dispatcher = Dispatcher::default();
+    dispatcher.learn(terms(1, 1));
+    dispatcher.set_shares(&[(id(1), 1)].into());
+    dispatcher.enqueue(task(1, 1));
+    assert!(turn(&dispatcher).is_none());
+    dispatcher.learn(BatchTerms { stopped: true, ..terms(1, 1) });
+    assert!(matches!(turn(&dispatcher).unwrap().calculation, Calculation::Stopped));
+}
+
+#[test]
+fn chunks_of_unknown_batches_and_older_leases_are_handed_back() {
+    let dispatcher = dispatcher(&[1]);
+    assert!(matches!(dispatcher.enqueue(task(9, 1)), Enqueued::Unknown(_)));
+    let mut old = task(1, 2);
+    old.message.epoch = EPOCH - 1;
+    assert!(matches!(dispatcher.enqueue(old), Enqueued::Unknown(_)));
+}
+
+#[test]
+fn closing_returns_what_was_not_started_and_ends_the_threads() {
+    let dispatcher = Arc::new(dispatcher(&[1]));
+    for receipt in 0..3 {
+        dispatcher.enqueue(task(1, receipt));
+    }
+    assert_eq!(dispatcher.next_turn().unwrap().tasks[0].receipt, 0);
+    let waiting = {
+        let dispatcher = Arc::clone(&dispatcher);
+        std::thread::spawn(move || dispatcher.next_turn().is_none())
+    };
+    assert_eq!(dispatcher.close(), [1, 2]);
+    assert!(waiting.join().unwrap());
+}
+
+proptest! {
+    #![proptest_config(crate::properties::config(256))]
+
+    #[test]
+    fn every_chunk_leaves_exactly_once(
+        operations in prop::collection::vec((0_u8..6, 1_u128..4), 1..200),
+        chunks_per_request in 1_u32..4,
+    ) {
+        let dispatcher = dispatcher(&[2, 1, 3]);
+        for batch in 1..4 {
+            dispatcher.learn(terms(batch, chunks_per_request));
+        }
+        let (mut put, mut out, mut running) = (0_u32, Vec::new(), Vec::new());
+        for (operation, batch) in operations {
+            match operation {
+                0 | 1 => {
+                    dispatcher.enqueue(task(batch, put));
+                    put += 1;
+                }
+                2 => if let Some(turn) = turn(&dispatcher) {
+                    prop_assert!(!turn.tasks.is_empty() && turn.tasks.len() <= chunks_per_request as usize);
+                    out.extend(turn.tasks.iter().map(|task| task.receipt));
+                    running.push(turn.batch_id);
+                },
+                3 => if let Some(batch) = running.pop() { dispatcher.end_turn(batch) },
+                4 => out.extend(dispatcher.surrender(id(batch))),
+                _ => dispatcher.set_blocked(id(batch), put.is_multiple_of(2)),
+            }
+            let load = dispatcher.load();
+            prop_assert!(load[&id(1)].running <= 2 && load[&id(2)].running <= 1 && load[&id(3)].running <= 3);
+        }
+        out.extend(dispatcher.close());
+        out.sort_unstable();
+        prop_assert_eq!(out, (0..put).collect::<Vec<_>>());
+    }
+}
