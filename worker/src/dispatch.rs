@@ -1,10 +1,11 @@
 //! What waits for an evaluation thread, and which batch goes next.
 //!
-//! A batch runs at most its planned share of evaluations here. Batches that may run take turns, so that none is starved when
-//! the plan gives a worker more shares than it has threads.
+//! A batch runs at most its planned share of evaluations here. Where more may run than there are threads, tenants get evaluation
+//! time by their weights ([`crate::turns`]), chunk by chunk, and the batches of a tenant take turns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use millrace_calc::service::Prepared;
@@ -13,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use uuid::Uuid;
 
 use crate::held::{Held, HeldCount};
+use crate::turns::{Advance, Turns};
 
 /// A chunk on its way through the worker. `R` is a receipt; the queue's rules do not depend on what that is.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub enum Calculation {
 pub struct BatchTerms {
     /// The batch.
     pub batch_id: Uuid,
+    /// Its owner.
+    pub tenant_id: Uuid,
     /// Its day.
     pub day: NaiveDate,
     /// Its lane and the number of its lease.
@@ -64,6 +68,8 @@ struct Batch<R> {
     share: u32,
     blocked: bool,
     held: HeldCount,
+    /// The number of its last turn.
+    last_turn: u64,
 }
 
 impl<R> Batch<R> {
@@ -82,8 +88,9 @@ impl<R> Batch<R> {
 #[derive(Debug)]
 struct Inner<R> {
     batches: BTreeMap<Uuid, Batch<R>>,
-    /// The batch that had the last turn.
-    last: Option<Uuid>,
+    turns: Turns,
+    /// The number of the last turn.
+    last_turn: u64,
     closed: bool,
 }
 
@@ -98,6 +105,8 @@ pub struct Turn<R = Receipt> {
     pub calculation: Calculation,
     /// The chunks.
     pub tasks: Vec<Task<R>>,
+    /// What its tenant was charged for it.
+    pub advance: Advance,
 }
 
 /// What became of a delivery.
@@ -120,7 +129,7 @@ pub struct Dispatcher<R = Receipt> {
 
 impl<R> Default for Dispatcher<R> {
     fn default() -> Self {
-        let inner = Inner { batches: BTreeMap::new(), last: None, closed: false };
+        let inner = Inner { batches: BTreeMap::new(), turns: Turns::default(), last_turn: 0, closed: false };
         Self { inner: Mutex::new(inner), ready: Condvar::new() }
     }
 }
@@ -160,9 +169,10 @@ impl<R> Dispatcher<R> {
         }
     }
 
-    /// Ends a turn.
-    pub fn end_turn(&self, batch_id: Uuid) {
+    /// Ends a turn, whose evaluations took this long together.
+    pub fn end_turn(&self, batch_id: Uuid, advance: Advance, took: Duration) {
         let mut inner = self.inner.lock();
+        inner.turns.end(advance, took);
         if let Some(batch) = inner.batches.get_mut(&batch_id) {
             batch.running = batch.running.saturating_sub(1);
             if batch.may_run() {
@@ -185,6 +195,7 @@ impl<R> Dispatcher<R> {
                 share: 0,
                 blocked: false,
                 held: HeldCount::default(),
+                last_turn: 0,
             }
         });
         batch.terms = terms;
@@ -218,6 +229,11 @@ impl<R> Dispatcher<R> {
             batch.share = shares.get(id).copied().unwrap_or(0);
         }
         self.ready.notify_all();
+    }
+
+    /// Sets the weights of the tenants with live batches.
+    pub fn set_weights(&self, weights: &BTreeMap<Uuid, u32>) {
+        self.inner.lock().turns.set_weights(weights);
     }
 
     /// Forgets a batch that is no longer live. Returns the receipts of its unstarted chunks: acknowledge them, nothing of them
@@ -298,18 +314,20 @@ pub struct Totals {
 
 impl<R> Inner<R> {
     fn take_turn(&mut self) -> Option<Turn<R>> {
-        let after = self.last.unwrap_or(Uuid::nil());
-        let id = self
+        let (_, _, id) = self
             .batches
-            .range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
-            .chain(self.batches.range(..=after))
-            .find_map(|(id, batch)| batch.may_run().then_some(*id))?;
-        self.last = Some(id);
+            .iter()
+            .filter(|(_, batch)| batch.may_run())
+            .map(|(id, batch)| (self.turns.place(batch.terms.tenant_id), batch.last_turn, *id))
+            .min()?;
         let batch = self.batches.get_mut(&id)?;
+        self.last_turn += 1;
+        batch.last_turn = self.last_turn;
         batch.running += 1;
         let take = (batch.terms.chunks_per_request.max(1) as usize).min(batch.waiting.len());
         let tasks = batch.waiting.drain(..take).collect();
-        Some(Turn { batch_id: id, day: batch.terms.day, calculation: batch.calculation(), tasks })
+        let advance = self.turns.start(batch.terms.tenant_id, take);
+        Some(Turn { batch_id: id, day: batch.terms.day, calculation: batch.calculation(), tasks, advance })
     }
 }
 

@@ -43,6 +43,7 @@ pub fn start(worker: &Arc<Worker>, finished: &Sender) -> std::io::Result<Vec<Joi
 
 fn evaluate(worker: &Worker, mut bench: Bench, finished: &Sender, runtime: &Handle) {
     while let Some(turn) = worker.dispatcher.next_turn() {
+        let mut took = Duration::ZERO;
         for task in turn.tasks {
             // A lost channel means that the broker delivers the chunk again: work on it would be wasted.
             if !task.receipt.is_live() {
@@ -53,7 +54,9 @@ fn evaluate(worker: &Worker, mut bench: Bench, finished: &Sender, runtime: &Hand
                     failpoint::reach("evaluate", &task.message.chunk_id);
                     let began = Instant::now();
                     let chunk = bench.run(&turn.calculation, turn.day, &task.message);
-                    EVALUATION_SECONDS.record(began.elapsed().as_secs_f64());
+                    let elapsed = began.elapsed();
+                    took += elapsed;
+                    EVALUATION_SECONDS.record(elapsed.as_secs_f64());
                     (chunk, Some(presence))
                 }
                 Claimed::GiveUp(reason) => (failed_chunk(worker, turn.day, &task.message, &reason), None),
@@ -64,7 +67,7 @@ fn evaluate(worker: &Worker, mut bench: Bench, finished: &Sender, runtime: &Hand
                 return;
             }
         }
-        worker.dispatcher.end_turn(turn.batch_id);
+        worker.dispatcher.end_turn(turn.batch_id, turn.advance, took);
     }
 }
 

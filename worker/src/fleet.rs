@@ -86,6 +86,7 @@ pub fn learn(worker: &Arc<Worker>, view: &BatchView) {
     let batch = &view.batch;
     let terms = BatchTerms {
         batch_id: batch.id,
+        tenant_id: batch.tenant_id,
         day: batch.day,
         lane: batch.lane_id.map(LaneId).zip(batch.lane_epoch),
         chunks_per_request: batch.chunks_per_request.unsigned_abs(),
@@ -169,6 +170,8 @@ impl Round {
         for id in standby_for(&input, &planned, worker.id, here) {
             shares.entry(id).or_insert(1);
         }
+        let weights = snapshot.tenants.iter().map(|tenant| (tenant.id, tenant.weight)).collect();
+        worker.dispatcher.set_weights(&weights);
         worker.dispatcher.set_shares(&shares);
         self.subscribe(worker, &snapshot, &shares);
         self.surrender(worker, &snapshot, &shares).await;

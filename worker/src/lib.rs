@@ -1,7 +1,7 @@
 //! The Millrace worker: consume → evaluate → commit → ack; its part of the plan; the reaper.
 //!
 //! Follow a chunk: [`intake`] receives a delivery and puts it into the [`dispatch::Dispatcher`]; an evaluation thread
-//! ([`evaluate`]) takes it when the batch has a free share; [`commit`] stores finished chunks in groups and acknowledges them.
+//! ([`evaluate`]) takes it when the batch has a free share, in the order of [`turns`]; [`commit`] stores finished chunks in groups and acknowledges them.
 //! [`fleet`] keeps the picture fresh: heartbeat, snapshot, plan, subscriptions. [`dead_letters`] and [`reaper`] look after what
 //! went wrong; [`webhooks`] tells others that batches ended.
 
@@ -20,6 +20,7 @@ mod properties;
 pub mod quarantine;
 pub mod reaper;
 pub mod recount;
+pub mod turns;
 pub mod webhooks;
 
 use std::sync::Arc;

@@ -31,6 +31,7 @@ fn task(batch: u128, receipt: u32) -> Task<u32> {
 fn terms(batch: u128, chunks_per_request: u32) -> BatchTerms {
     BatchTerms {
         batch_id: id(batch),
+        tenant_id: Uuid::nil(),
         day: NaiveDate::default(),
         lane: Some((LaneId(1), EPOCH)),
         chunks_per_request,
@@ -61,9 +62,9 @@ fn a_batch_never_runs_more_than_its_share() {
     for receipt in 0..5 {
         assert!(matches!(dispatcher.enqueue(task(1, receipt)), Enqueued::Waiting));
     }
-    assert!(turn(&dispatcher).is_some() && turn(&dispatcher).is_some());
-    assert!(turn(&dispatcher).is_none());
-    dispatcher.end_turn(id(1));
+    let first = turn(&dispatcher).unwrap();
+    assert!(turn(&dispatcher).is_some() && turn(&dispatcher).is_none());
+    dispatcher.end_turn(id(1), first.advance, Duration::ZERO);
     assert_eq!(turn(&dispatcher).unwrap().tasks[0].receipt, 2);
 }
 
@@ -75,6 +76,17 @@ fn batches_take_turns() {
     }
     let order: Vec<Uuid> = std::iter::from_fn(|| turn(&dispatcher)).map(|turn| turn.batch_id).collect();
     assert_eq!(order, [1, 2, 3, 1, 2, 3, 1, 2, 3].map(id));
+}
+
+#[test]
+fn a_tenant_with_many_batches_has_no_more_turns_than_one_with_few() {
+    let dispatcher = dispatcher(&[9, 9, 9]);
+    dispatcher.learn(BatchTerms { tenant_id: id(77), ..terms(2, 1) });
+    for receipt in 0..12 {
+        dispatcher.enqueue(task(u128::from(receipt % 3) + 1, receipt));
+    }
+    let order: Vec<Uuid> = std::iter::from_fn(|| turn(&dispatcher)).map(|turn| turn.batch_id).collect();
+    assert_eq!(order[..8], [1, 2, 3, 2, 1, 2, 3, 2].map(id));
 }
 
 #[test]
@@ -150,9 +162,11 @@ proptest! {
                 2 => if let Some(turn) = turn(&dispatcher) {
                     prop_assert!(!turn.tasks.is_empty() && turn.tasks.len() <= chunks_per_request as usize);
                     out.extend(turn.tasks.iter().map(|task| task.receipt));
-                    running.push(turn.batch_id);
+                    running.push((turn.batch_id, turn.advance));
                 },
-                3 => if let Some(batch) = running.pop() { dispatcher.end_turn(batch) },
+                3 => if let Some((batch, advance)) = running.pop() {
+                    dispatcher.end_turn(batch, advance, Duration::ZERO);
+                },
                 4 => out.extend(dispatcher.surrender(id(batch))),
                 _ => dispatcher.set_blocked(id(batch), put.is_multiple_of(2)),
             }
