@@ -324,10 +324,10 @@ pub fn standby(batch_id: Uuid, workers: &[PlanWorker]) -> Option<Uuid> {
     workers.iter().max_by_key(|worker| (mix(hash ^ fold(worker.id)), worker.id)).map(|worker| worker.id)
 }
 
-/// The batches that this worker takes one slot of beside the plan, since it is their [`standby`]: idle ones, and those of
-/// which it holds chunks (`here`) that came while they were idle, for which the plan chose another worker. Without that slot
-/// these chunks would wait here for a share that others have. It is taken only where one more slot for each such batch stays
-/// within the limits of batch and tenant.
+/// The batches that this worker takes one slot of beside the plan: idle ones whose [`standby`] it is, and those of which it holds
+/// chunks (`here`) that came before the plan chose another worker. Without that slot these chunks would wait here for a share
+/// that others have. A standby takes it where one more slot for each such batch stays within the limits of batch and tenant;
+/// another worker where one more on every worker does, since it cannot know what the others hold.
 pub fn standby_for(
     input: &PlanInput,
     planned: &Plan,
@@ -338,27 +338,35 @@ pub fn standby_for(
     for (id, share) in planned.workers.iter().flat_map(|(_, shares)| shares) {
         *slots.entry(*id).or_default() += u64::from(*share);
     }
-    // What a tenant could use if each of its batches with work had one slot more than planned.
-    let mut most: HashMap<Uuid, u64> = HashMap::new();
+    // Slots of a tenant, and its batches with work.
+    let mut owned: HashMap<Uuid, (u64, u64)> = HashMap::new();
     for batch in input.batches.iter().filter(|batch| batch.useful() > 0) {
-        *most.entry(batch.tenant_id).or_default() += slots.get(&batch.id).copied().unwrap_or(0) + 1;
+        let (planned, batches) = owned.entry(batch.tenant_id).or_default();
+        *planned += slots.get(&batch.id).copied().unwrap_or(0);
+        *batches += 1;
     }
     let limits: HashMap<Uuid, u32> =
         input.tenants.iter().map(|tenant| (tenant.id, tenant.max_workers)).collect();
-    let has_room = |batch: &PlanBatch| {
-        let planned = slots.get(&batch.id).copied().unwrap_or(0);
-        let of_tenant = most.get(&batch.tenant_id).copied().unwrap_or(0);
-        planned < u64::from(batch.useful_limit())
-            && of_tenant <= limits.get(&batch.tenant_id).copied().map_or(0, u64::from)
+    // Whether every batch of the tenant could have so many slots more.
+    let has_room = |batch: &PlanBatch, more: u64| {
+        let of_batch = slots.get(&batch.id).copied().unwrap_or(0) + more;
+        let (planned, batches) = owned.get(&batch.tenant_id).copied().unwrap_or_default();
+        of_batch <= u64::from(batch.useful_limit())
+            && planned + batches * more <= limits.get(&batch.tenant_id).copied().map_or(0, u64::from)
     };
+    let everywhere = input.workers.len() as u64;
     let mine: HashMap<Uuid, u32> = planned.share(worker_id).collect();
     input
         .batches
         .iter()
         .filter(|batch| {
-            batch.waiting == 0 || (here(batch.id) > 0 && !mine.contains_key(&batch.id) && has_room(batch))
+            let stands_by = standby(batch.id, &input.workers) == Some(worker_id);
+            let holds = here(batch.id) > 0 && !mine.contains_key(&batch.id);
+            match batch.waiting {
+                0 => stands_by,
+                _ => holds && ((stands_by && has_room(batch, 1)) || has_room(batch, everywhere)),
+            }
         })
-        .filter(|batch| standby(batch.id, &input.workers) == Some(worker_id))
         .map(|batch| batch.id)
         .collect()
 }

@@ -349,7 +349,7 @@ fn the_cost_is_bounded_for_a_thousand_batches_on_a_hundred_workers() {
 }
 
 #[test]
-fn a_standby_goes_on_with_what_it_holds_when_the_plan_chose_another_worker() {
+fn workers_go_on_with_what_they_hold_when_the_plan_chose_another_worker() {
     // Ten tenants with a batch each: one floods, the others have one chunk each. Two workers of two slots cannot always be what
     // the hash says, so some of the nine have their slot elsewhere.
     let mut elsewhere = 0;
@@ -364,8 +364,18 @@ fn a_standby_goes_on_with_what_it_holds_when_the_plan_chose_another_worker() {
             let has_share = planned.share(home).any(|(id, _)| id == batch.id);
             assert_eq!(standby_for(&input, &planned, home, here).contains(&batch.id), !has_share);
             for worker in &input.workers {
-                // It came here by another way, or nothing of it is here.
-                assert!(worker.id == home || standby_for(&input, &planned, worker.id, here).is_empty());
+                let has_share = planned.share(worker.id).any(|(id, _)| id == batch.id);
+                assert_eq!(standby_for(&input, &planned, worker.id, here).contains(&batch.id), !has_share);
+                // Where the batch has no room for a slot on every worker, only its standby goes on.
+                let mut narrow = input.clone();
+                narrow.batches.iter_mut().for_each(|batch| batch.max_workers = 2);
+                let narrow_plan = plan(&narrow);
+                let has_share = narrow_plan.share(worker.id).any(|(id, _)| id == batch.id);
+                assert!(
+                    batch.waiting > 1
+                        || standby_for(&narrow, &narrow_plan, worker.id, here).contains(&batch.id)
+                            == (!has_share && worker.id == home)
+                );
                 assert!(standby_for(&input, &planned, worker.id, |_| 0).is_empty());
             }
             elsewhere += usize::from(!has_share);
