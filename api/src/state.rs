@@ -77,7 +77,10 @@ impl AppState {
             rate_limits: RateLimits::new(&config),
             uploads: Arc::new(Semaphore::new((config.database.control_connections as usize / 4).max(1))),
             measured: Measured::default(),
-            memory: MemoryBudget::new(config.http.memory_bytes),
+            memory: MemoryBudget::with_room_for(
+                config.limits.body_bytes.max(config.limits.service_bytes),
+                config.http.memory_bytes,
+            ),
             ready: Arc::new(AtomicBool::new(false)),
             config: Arc::new(config),
         })
