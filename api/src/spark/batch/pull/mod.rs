@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use millrace_common::model::Caller;
+use millrace_common::model::{BatchState, Caller};
 use millrace_common::store::{BatchView, ChunkClaim, Claim, Reading, StoredResult};
 use uuid::Uuid;
 
@@ -34,6 +34,8 @@ pub(super) const PAGES_AT_ONCE: usize = 2;
 const SMALLEST_PAGE: usize = 256 * 1024;
 /// How long a pull waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(2);
+/// A pull that finds nothing is written down unless the batch was touched within this time.
+const LONGEST_MOMENT: Duration = Duration::from_secs(1);
 /// Pauses before the status is asked for again after a claim. What was claimed must not be lost to a short outage.
 const STATUS_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 
@@ -81,6 +83,14 @@ async fn claim(
     received_at: DateTime<Utc>,
 ) -> Result<Page, ApiError> {
     let before = visible_view(&state, &caller, id).await?;
+    if before.batch.state == BatchState::Cancelled {
+        return Err(cancelled());
+    }
+    if need_not_claim(&before, state.config.clocks.inactivity_seconds) {
+        let permit = state.batches.pulls.reserve(0, MEMORY_WAIT).await.ok_or_else(busy)?;
+        let status = status(&state, &before, received_at);
+        return Ok(Page { results: Vec::new(), status, forward: None, permit });
+    }
     let available = usize::try_from(before.counters.output_bytes).unwrap_or(0);
     let (mut permit, max_bytes) = reserve(&state, available, query.max_bytes).await?;
     let results = match state.store.claim_results(id, before.batch.day, query.max_chunks, max_bytes).await? {
@@ -92,6 +102,16 @@ async fn claim(
     let view = if results.is_empty() { before } else { view_after(&state, before, &results).await };
     let status = status(&state, &view, received_at);
     Ok(Page { results, status, forward: None, permit })
+}
+
+/// Whether a pull can do without the claim, which writes: nothing is there to be claimed, and the batch was touched a moment
+/// ago. A pull is activity (contract 3.3), also one that finds nothing; but a caller that asks again and again need not have
+/// each of its calls written down.
+fn need_not_claim(view: &BatchView, inactivity_seconds: u64) -> bool {
+    let moment = Duration::from_secs(inactivity_seconds).div_f64(10.0).min(LONGEST_MOMENT);
+    let since = (view.now - view.counters.touched_at).to_std();
+    // A touch that is later than the view is as fresh as can be.
+    view.available().0 == 0 && since.map_or(true, |since| since < moment)
 }
 
 async fn redeliver(
@@ -185,12 +205,14 @@ pub(super) async fn reserve(
     let budget = &state.batches.pulls;
     let most = state.config.limits.pull_bytes.max(SMALLEST_PAGE);
     let wanted = available.min(max_bytes.unwrap_or(usize::MAX)).clamp(SMALLEST_PAGE, most);
-    let page = wanted.min(budget.free_bytes()).max(SMALLEST_PAGE);
-    let permit = budget.reserve(page, MEMORY_WAIT).await.ok_or_else(|| {
-        ApiError::too_many("SERVER_BUSY", "too many results are on their way; try again", None, 1)
-    })?;
+    let page = wanted.min(budget.free_for_large()).max(SMALLEST_PAGE);
+    let permit = budget.reserve(page, MEMORY_WAIT).await.ok_or_else(busy)?;
     let bytes = permit.bytes().min(max_bytes.unwrap_or(usize::MAX));
     Ok((permit, i64::try_from(bytes).unwrap_or(i64::MAX)))
+}
+
+fn busy() -> ApiError {
+    ApiError::too_many("SERVER_BUSY", "too many results are on their way; try again", None, 1)
 }
 
 /// The batch after the claim. When the database cannot be asked, the view from before, less what was claimed: the caller
@@ -235,6 +257,24 @@ mod tests {
     fn result(id: &str) -> StoredResult {
         let body = id.as_bytes().to_vec();
         StoredResult { chunk_id: id.to_owned(), ordinal: 1, bytes: 10, compressed: false, body }
+    }
+
+    #[test]
+    fn a_pull_that_finds_nothing_is_written_down_now_and_then() {
+        let mut view = view();
+        let seconds = chrono::TimeDelta::milliseconds;
+        view.counters.touched_at = view.now - seconds(500);
+        assert!(!need_not_claim(&view, 1_800), "there is something to claim");
+        view.counters.chunks_pulled += view.available().0;
+        assert!(need_not_claim(&view, 1_800));
+        assert!(!need_not_claim(&view, 1), "half of the time after which the batch is closed");
+        view.counters.touched_at = view.now - seconds(1_500);
+        assert!(!need_not_claim(&view, 1_800));
+        view.counters.touched_at = view.now + seconds(5);
+        assert!(need_not_claim(&view, 1_800));
+        // Counters that drifted: the claim finds out.
+        view.counters.chunks_pulled += 1;
+        assert!(!need_not_claim(&view, 1_800));
     }
 
     #[test]
