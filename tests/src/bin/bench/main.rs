@@ -20,6 +20,7 @@
     reason = "figures to read, far below the limits of the types"
 )]
 
+mod cpu;
 mod floor;
 mod latency;
 mod load;

@@ -267,7 +267,11 @@ pub async fn tenants(options: &Options) -> Result<Vec<Row>> {
         "{} tenants, {chunks} chunks of 10 records each, one after the other; the base is the same without the flood of a tenth tenant",
         tenants::OTHERS
     );
-    Ok(vec![row(0.5), Row { note, ..row(0.99) }])
+    say(&format!("  of one processor, idle:    {}", waits.idle_cpu));
+    say(&format!("  of one processor, flooded: {}", waits.flooded_cpu));
+    let cpu =
+        format!("of one processor, beside the flood: {}; without it: {}", waits.flooded_cpu, waits.idle_cpu);
+    Ok(vec![Row { note: cpu, ..row(0.5) }, Row { note, ..row(0.99) }])
 }
 
 /// The share of the base's rate that counts as flat.

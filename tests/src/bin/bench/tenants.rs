@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use futures_util::future::try_join_all;
 use millrace_tests::{Client, Fleet, FleetOptions, SALES, sales_workbook};
 
+use crate::cpu::Used;
 use crate::latency;
 use crate::load::{self, Amount, Load};
 use crate::payload::Payload;
@@ -24,6 +25,10 @@ pub struct Waits {
     pub idle: Times,
     /// While one tenant floods.
     pub flooded: Times,
+    /// Who used the processors while nobody floods.
+    pub idle_cpu: String,
+    /// Who used the processors while one tenant floods.
+    pub flooded_cpu: String,
 }
 
 /// Has nine tenants push one chunk after the other, each when the result of the one before was seen, all at once; first alone and
@@ -44,7 +49,7 @@ pub async fn waits(
     for number in 0..OTHERS {
         others.push(tenant(&fleet, &format!("other-{number}")).await?);
     }
-    let idle = measure(&others, small, chunks).await?;
+    let (idle, idle_cpu) = measure(&others, small, chunks).await?;
     let flood = Load { amount: Amount::Time(Duration::from_secs(3_600)), ..flood };
     let flooded = async {
         tokio::time::sleep(RISING).await;
@@ -55,7 +60,10 @@ pub async fn waits(
             ended?;
             bail!("the flood ended before the others did");
         }
-        flooded = flooded => Ok(Waits { idle, flooded: flooded? }),
+        flooded = flooded => {
+            let (flooded, flooded_cpu) = flooded?;
+            Ok(Waits { idle, flooded, idle_cpu, flooded_cpu })
+        }
     }
 }
 
@@ -70,12 +78,13 @@ async fn tenant(fleet: &Fleet, name: &str) -> Result<Client> {
     Ok(client)
 }
 
-/// The times of all tenants together.
-async fn measure(tenants: &[Client], payload: &Payload, chunks: u64) -> Result<Times> {
+/// The times of all tenants together, and who used the processors meanwhile.
+async fn measure(tenants: &[Client], payload: &Payload, chunks: u64) -> Result<(Times, String)> {
+    let before = Used::now();
     let each = try_join_all(tenants.iter().map(|client| latency::idle(client, payload, chunks))).await?;
     let mut all = Times::default();
     for times in each {
         all.extend(times);
     }
-    Ok(all)
+    Ok((all, Used::now().since(&before)))
 }
