@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use millrace_calc::program::Volatile;
 use millrace_calc::service::Options;
 use millrace_common::broker::{LaneId, Queue, Subscription};
-use millrace_common::model::{PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby_for};
+use millrace_common::model::{PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby, standby_for};
 use millrace_common::programs::ProgramError;
 use millrace_common::store::{BatchView, FleetSnapshot, Heartbeat};
 use tokio::sync::broadcast::error::RecvError;
@@ -166,14 +166,21 @@ impl Round {
         let here = |id| loads.get(&id).map_or(0, |load| load.waiting + load.running as usize);
         let input = plan_input(&snapshot, here);
         let planned = plan(&input);
-        let mut shares: BTreeMap<Uuid, u32> = planned.share(worker.id).collect();
+        let mut consumed: BTreeMap<Uuid, u32> = planned.share(worker.id).collect();
         for id in standby_for(&input, &planned, worker.id, here) {
+            if standby(id, &input.workers) == Some(worker.id) {
+                consumed.entry(id).or_insert(1);
+            }
+        }
+        // Chunks may be on their way here of batches that are consumed here no more: they run as soon as they come.
+        let mut shares = consumed.clone();
+        for id in standby_for(&input, &planned, worker.id, |_| 1) {
             shares.entry(id).or_insert(1);
         }
         let weights = snapshot.tenants.iter().map(|tenant| (tenant.id, tenant.weight)).collect();
         worker.dispatcher.set_weights(&weights);
         worker.dispatcher.set_shares(&shares);
-        self.subscribe(worker, &snapshot, &shares);
+        self.subscribe(worker, &snapshot, &consumed);
         self.surrender(worker, &snapshot, &shares).await;
         self.mark_started(worker, &snapshot).await
     }
@@ -191,7 +198,8 @@ impl Round {
     }
 
     /// Consumes the lanes of batches with a share here, and the dead-letter queue.
-    fn subscribe(&self, worker: &Worker, snapshot: &FleetSnapshot, shares: &BTreeMap<Uuid, u32>) {
+    /// Consumes the lanes of these batches, and the dead-letter queue.
+    fn subscribe(&self, worker: &Worker, snapshot: &FleetSnapshot, consumed: &BTreeMap<Uuid, u32>) {
         let loads = worker.dispatcher.load();
         let mut subscriptions = vec![Subscription { queue: Queue::Dead, prefetch: DEAD_PREFETCH }];
         let mine: Vec<_> = snapshot
@@ -200,7 +208,7 @@ impl Round {
             .filter(|view| {
                 let id = view.batch.id;
                 // A blocked batch keeps what it has here: the next pull sets it going again.
-                shares.contains_key(&id)
+                consumed.contains_key(&id)
                     || loads.get(&id).is_some_and(|load| load.blocked && load.waiting > 0)
             })
             .collect();

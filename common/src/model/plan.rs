@@ -338,9 +338,9 @@ pub fn standby_for(
     for (id, share) in planned.workers.iter().flat_map(|(_, shares)| shares) {
         *slots.entry(*id).or_default() += u64::from(*share);
     }
-    // Slots of a tenant, and its batches with work.
+    // Slots of a tenant, and its batches that have work or may have some before the next plan.
     let mut owned: HashMap<Uuid, (u64, u64)> = HashMap::new();
-    for batch in input.batches.iter().filter(|batch| batch.useful() > 0) {
+    for batch in input.batches.iter().filter(|batch| batch.useful_limit() > 0) {
         let (planned, batches) = owned.entry(batch.tenant_id).or_default();
         *planned += slots.get(&batch.id).copied().unwrap_or(0);
         *batches += 1;
@@ -362,10 +362,8 @@ pub fn standby_for(
         .filter(|batch| {
             let stands_by = standby(batch.id, &input.workers) == Some(worker_id);
             let holds = here(batch.id) > 0 && !mine.contains_key(&batch.id);
-            match batch.waiting {
-                0 => stands_by,
-                _ => holds && ((stands_by && has_room(batch, 1)) || has_room(batch, everywhere)),
-            }
+            (stands_by && batch.waiting == 0)
+                || (holds && ((stands_by && has_room(batch, 1)) || has_room(batch, everywhere)))
         })
         .map(|batch| batch.id)
         .collect()
