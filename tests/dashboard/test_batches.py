@@ -113,6 +113,13 @@ def test_a_lost_connection_is_said_and_mended(world, page, sign_in, context):
     expect(page.get_by_role("region", name="Workers")).to_be_visible()
 
 
+def test_a_server_without_its_database_is_said(page, sign_in, world, context):
+    remark = ": the database is away; the stream goes on when it is back\n\n"
+    context.route("**/batch/events", lambda route: route.fulfill(content_type="text/event-stream", body=remark))
+    sign_in(world.key)
+    expect(page.locator("#connection")).to_have_text("The database is away, figures are old")
+
+
 COPIES = """
 WITH copies AS (INSERT INTO batches SELECT (jsonb_populate_record(b, jsonb_build_object(
     'id', gen_random_uuid(), 'lane_id', null, 'correlation_id', 'copy-' || n, 'created_at', b.created_at + n * interval '1 millisecond'))).*

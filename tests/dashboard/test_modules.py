@@ -1,6 +1,16 @@
 """The modules that need no page: figures, the reader of event streams, the list of batches."""
 
 import pytest
+from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def modules(browser: Browser, world):
+    """One page for all of them: a module keeps nothing."""
+    page = browser.new_page()
+    page.goto(world.page)
+    yield page
+    page.close()
 
 
 def values(page, script: str):
@@ -21,14 +31,14 @@ def values(page, script: str):
         ("words('completed_by_timeout')", "completed by timeout"), ("count(1, 'batch', 'batches')", "1 batch"), ("count(1200, 'chunk')", "1,200 chunks"),
     ],
 )  # fmt: skip
-def test_figures_are_written_for_people(page, call, text):
-    assert values(page, f"const f = await import('/dashboard/format.js'); return f.{call};") == text
+def test_figures_are_written_for_people(modules, call, text):
+    assert values(modules, f"const f = await import('/dashboard/format.js'); return f.{call};") == text
 
 
-def test_events_are_read_however_they_are_cut(page):
+def test_events_are_read_however_they_are_cut(modules):
     stream = ": hello\nretry: 2000\n\nid: 7\nevent: batches\ndata: {\"a\":\ndata: 1}\n\ndata: x\r\n\r\n: end\n\nid\ndata:no space\n\n"
     read = values(
-        page,
+        modules,
         f"""
         const {{ EventReader }} = await import('/dashboard/sse.js');
         const stream = {stream!r};
@@ -37,14 +47,15 @@ def test_events_are_read_however_they_are_cut(page):
             const reader = new EventReader();
             const events = [];
             for (let at = 0; at < stream.length; at += size) events.push(...reader.push(stream.slice(at, at + size)));
-            all.push(JSON.stringify([events, reader.retry, reader.lastId]));
+            const remarks = events.map((event) => event.remark).filter(Boolean);
+            all.push(JSON.stringify([events.filter((event) => event.remark === undefined), reader.retry, reader.lastId, remarks]));
         }}
         return [...new Set(all)];
         """,
     )
     assert read == [
         '[[{"event":"batches","data":"{\\"a\\":\\n1}","id":"7"},{"event":"message","data":"x","id":"7"},'
-        '{"event":"message","data":"no space","id":""}],2000,""]'
+        '{"event":"message","data":"no space","id":""}],2000,"",["hello","end"]]'
     ]
 
 
@@ -58,9 +69,9 @@ const ids = (seen) => seen.rows.map(({ id }) => id).join("");
 """
 
 
-def test_the_list_follows_its_events(page):
+def test_the_list_follows_its_events(modules):
     seen = values(
-        page,
+        modules,
         LINE
         + """
         const list = new BatchList();
@@ -79,9 +90,9 @@ def test_the_list_follows_its_events(page):
     assert seen == ["32", "1", 2, "2", "1", "2", "2", "", 1, "21", "12", 1]
 
 
-def test_speed_is_a_mean_that_falls_when_nothing_comes(page):
+def test_speed_is_a_mean_that_falls_when_nothing_comes(modules):
     seen = values(
-        page,
+        modules,
         LINE
         + """
         const speed = new Speed();
@@ -96,5 +107,5 @@ def test_speed_is_a_mean_that_falls_when_nothing_comes(page):
     assert seen[0] == 0 and seen[1] == pytest.approx(500) and 0 < seen[2] < 500 and seen[3:] == [0, 0]
 
 
-def test_only_what_changed_is_asked_for(page):
-    assert values(page, LINE + "return changes({ a: 1, b: null, c: 3 }, { a: 1, b: null, c: 4, d: undefined });") == {"c": 4}
+def test_only_what_changed_is_asked_for(modules):
+    assert values(modules, LINE + "return changes({ a: 1, b: null, c: 3 }, { a: 1, b: null, c: 4, d: undefined });") == {"c": 4}

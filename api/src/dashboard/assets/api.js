@@ -55,7 +55,9 @@ export class Api {
 
   async json(method, path, options) {
     const response = await this.open(method, path, options);
-    return response.status === 204 ? null : response.json();
+    // Some answers have nothing to say.
+    const text = await response.text();
+    return text === "" ? null : JSON.parse(text);
   }
 
   get(path, options) {

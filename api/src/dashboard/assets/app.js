@@ -31,7 +31,7 @@ let shown = null;
 
 /** Says when what is on the page may be old. */
 function connection(now) {
-  const text = now === "lost" ? "Connection lost, trying again" : "";
+  const text = { lost: "Connection lost, trying again", away: "The database is away, figures are old" }[now] ?? "";
   if (text && state.hidden) announce(text);
   if (!text && !state.hidden) announce("The connection is back");
   setText(state, text);

@@ -1,6 +1,6 @@
 // Server-sent events, read from text as it comes. EventSource cannot send a credential, so the stream is read by fetch. Pure.
 
-/** Takes pieces of a stream and gives the events that they complete: `{event, data, id, retry}`. */
+/** Takes pieces of a stream and gives the events that they complete, `{event, data, id}`, and the remarks between them, `{remark}`. */
 export class EventReader {
   constructor() {
     this.rest = "";
@@ -9,7 +9,7 @@ export class EventReader {
     this.retry = null;
   }
 
-  /** The events that end in this piece. */
+  /** What ends in this piece. */
   push(piece) {
     const events = [];
     this.rest += piece;
@@ -23,7 +23,9 @@ export class EventReader {
       if (line === "") {
         const event = this.#finish();
         if (event) events.push(event);
-      } else if (!line.startsWith(":")) {
+      } else if (line.startsWith(":")) {
+        events.push({ remark: line.slice(1).trim() });
+      } else {
         this.lines.push(line);
       }
     }

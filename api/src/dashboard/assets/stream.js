@@ -12,7 +12,7 @@ const pause = (ms, signal) =>
   });
 
 /**
- * Calls `onEvent({event, data})` with parsed data until `signal`. `onState` is told "live" and "lost". Ends by itself when the server
+ * Calls `onEvent({event, data})` with parsed data until `signal`. `onState` is told "live", "away" (the server has no database) and "lost". Ends by itself when the server
  * says that nothing more will come (204), or that the caller may not read it.
  */
 export async function follow(api, path, { onEvent, onState = () => {}, signal }) {
@@ -32,6 +32,11 @@ export async function follow(api, path, { onEvent, onState = () => {}, signal })
         if (done) break;
         wait = FIRST_PAUSE;
         for (const event of reader.push(value)) {
+          if (event.remark !== undefined) {
+            if (event.remark.startsWith("the database is away")) onState("away");
+            if (event.remark.startsWith("the database is back")) onState("live");
+            continue;
+          }
           lastId = event.id ?? lastId;
           stepped = true;
           onEvent({ event: event.event, data: JSON.parse(event.data) });
