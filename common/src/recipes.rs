@@ -91,12 +91,15 @@ impl Revision {
     }
 }
 
+/// What is kept by id. Who asks first for something loads it, and the others wait for that.
+type Cells<T> = LruCache<i64, Arc<OnceCell<Arc<T>>>>;
+
 /// A cache of revisions by id. Cheap to clone. Revisions never change, so none gets stale.
 #[derive(Debug, Clone)]
 pub struct RecipeRevisions {
     store: Store,
-    revisions: Arc<Mutex<LruCache<i64, Arc<OnceCell<Arc<Revision>>>>>>,
-    job_types: Arc<Mutex<LruCache<i64, Arc<OnceCell<Arc<JobTypeRevision>>>>>>,
+    revisions: Arc<Mutex<Cells<Revision>>>,
+    job_types: Arc<Mutex<Cells<JobTypeRevision>>>,
 }
 
 impl RecipeRevisions {

@@ -38,6 +38,9 @@ pub struct DatasetMember {
     pub created: DateTime<Utc>,
 }
 
+/// Id and time of a member that was just stored.
+pub type NewMember = (i64, DateTime<Utc>);
+
 /// A dataset to make.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the other fields are those of `Dataset`")]
@@ -125,7 +128,7 @@ impl Store {
         tenant_id: Uuid,
         dataset_id: i64,
         members: &[String],
-    ) -> Result<Option<Vec<(i64, DateTime<Utc>)>>, StoreError> {
+    ) -> Result<Option<Vec<NewMember>>, StoreError> {
         let mut tx = self.control.begin().await?;
         if !lock_dataset(&mut tx, tenant_id, dataset_id).await? {
             return Ok(None);
@@ -282,7 +285,7 @@ pub(super) async fn insert_members(
     tx: &mut PgConnection,
     dataset_id: i64,
     members: &[String],
-) -> Result<Vec<(i64, DateTime<Utc>)>, StoreError> {
+) -> Result<Vec<NewMember>, StoreError> {
     let mut added = Vec::with_capacity(members.len());
     for some in members.chunks(TOGETHER) {
         let rows = sqlx::query!(

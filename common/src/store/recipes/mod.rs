@@ -18,7 +18,7 @@ pub use batches::{
     BatchAdmission, BatchDetails, BatchEdit, BatchField, BatchFilter, BatchRequest, Comparison, EditedBatch,
     RECIPE_BATCH_SLOTS, RecipeBatch,
 };
-pub use datasets::{Dataset, DatasetFilter, DatasetMember, DatasetSort, NewDataset};
+pub use datasets::{Dataset, DatasetFilter, DatasetMember, DatasetSort, NewDataset, NewMember};
 pub use job_types::{
     JobType, JobTypeFilter, JobTypeRevisionRow, JobTypeSettings, NewJobTypeRevision, Program,
 };
