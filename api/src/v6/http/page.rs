@@ -92,7 +92,7 @@ impl<'q> Page<'q> {
             pairs.push(("page", number.to_string()));
         }
         // Values of one parameter keep their order.
-        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        pairs.sort_by_key(|(name, _)| *name);
         if pairs.is_empty() {
             return self.query.address.clone();
         }
