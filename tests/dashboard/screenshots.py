@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from playwright.sync_api import sync_playwright
@@ -20,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from fleet import start_fleet, stop_fleet  # noqa: E402
+from recorded import ANSWERS  # noqa: E402
 
 PICTURES = ROOT / "api" / "src" / "dashboard" / "screenshots"
 OPERATOR = "operators"
@@ -107,6 +109,8 @@ def draw(browser, fleet) -> None:
 
     def page(credential: str, theme: str):
         page = browser.new_context(viewport={"width": 1380, "height": 860}, locale="en", timezone_id="UTC").new_page()
+        # Recipes are recorded documents; everything else is this fleet.
+        page.route("**/v6/**", lambda route: route.fulfill(json=ANSWERS[urllib.parse.urlparse(route.request.url).path]))
         page.goto(f"{fleet.url}/dashboard/")
         page.get_by_label("Colours").select_option(theme)
         page.get_by_label("API key, or the token of operators").fill(credential)
@@ -127,6 +131,9 @@ def draw(browser, fleet) -> None:
     owner.get_by_role("heading", name="sales/SalesExample").wait_for()
     time.sleep(LOAD_SECONDS)
     shoot(owner, "batch")
+    owner.goto(f"{fleet.url}/dashboard/#/recipes/recipe/77")
+    owner.get_by_role("rowheader").first.wait_for()
+    owner.screenshot(path=PICTURES / "recipe.png", clip={"x": 0, "y": 0, "width": 1380, "height": 620})
     operator = page(OPERATOR, "light")
     time.sleep(3)
     shoot(operator, "fleet")

@@ -18,7 +18,7 @@ def pages(page) -> list[str]:
 def test_a_key_signs_in_and_stays_in_the_tab(world, page, sign_in, context):
     sign_in(world.key)
     expect(page).to_have_url(f"{world.page}#/batches")
-    assert pages(page) == ["Batches", "Fleet", "Quotas"]
+    assert pages(page) == ["Batches", "Recipes", "Fleet", "Quotas"]
     session, local, cookies = page.evaluate("() => [{...sessionStorage}, {...localStorage}, document.cookie]")
     assert world.key in str(session) and world.key not in str(local) and cookies == ""
     page.reload()

@@ -3,10 +3,12 @@
 import { address } from "./api.js";
 import * as batch from "./batch.js";
 import * as batches from "./batches.js";
+import * as compare from "./compare.js";
 import { h, setText } from "./dom.js";
 import * as fleet from "./fleet.js";
 import { comeBack } from "./oidc.js";
 import * as quotas from "./quotas.js";
+import * as recipes from "./recipes.js";
 import { Session, powers } from "./session.js";
 import { announce, explain } from "./shell.js";
 import { signIn } from "./sign-in.js";
@@ -15,6 +17,12 @@ import { signIn } from "./sign-in.js";
 const PAGES = [
   { path: /^#\/batches$/, href: "#/batches", title: "Batches", page: batches, may: (power) => power.batches },
   { path: /^#\/batch\/([0-9a-f-]{36})$/, page: batch, may: (power) => power.batches, under: "#/batches" },
+  { path: /^#\/recipes$/, href: "#/recipes", title: "Recipes", page: recipes, may: (power) => power.batches },
+  { path: /^#\/recipes\/types$/, page: { open: recipes.types }, may: (power) => power.types, under: "#/recipes" },
+  { path: /^#\/recipes\/type\/([^/]+)$/, page: { open: recipes.type }, may: (power) => power.types, under: "#/recipes" },
+  { path: /^#\/recipes\/recipe\/(\d+)$/, page: { open: recipes.recipe }, may: (power) => power.batches, under: "#/recipes" },
+  { path: /^#\/recipes\/batch\/(\d+)$/, page: { open: recipes.batch }, may: (power) => power.batches, under: "#/recipes" },
+  { path: /^#\/recipes\/compare\/(\d+)$/, page: compare, may: (power) => power.batches, under: "#/recipes" },
   { path: /^#\/fleet$/, href: "#/fleet", title: "Fleet", page: fleet, may: () => true },
   { path: /^#\/quotas$/, href: "#/quotas", title: "Quotas", page: quotas, may: () => true },
 ];
@@ -61,7 +69,7 @@ function route() {
   const links = allowed.filter((page) => page.href).map((page) =>
     h("a", { href: page.href, "aria-current": page.href === (found.under ?? found.href) ? "page" : null }, page.title));
   pages.replaceChildren(...links);
-  shown = found.page.open({ api: session.api, caller: session.caller, main, connection }, ...rest);
+  shown = found.page.open({ api: session.api, caller: session.caller, main, connection }, ...rest.map(decodeURIComponent));
   document.title = `${shown.title} · Millrace`;
   window.scrollTo(0, 0);
   // Whoever cannot see the page hears where it begins.

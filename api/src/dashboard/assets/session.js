@@ -10,7 +10,10 @@ const MARGIN = 30_000;
 /** What may be shown to whoever has this credential. */
 export function powers(caller) {
   const has = (scope) => caller.scopes.includes(scope) || caller.scopes.includes("tenant:admin");
-  return { batches: !caller.operator && has("batch"), operator: caller.operator };
+  return {
+    batches: !caller.operator && has("batch"),
+    types: !caller.operator && (has("services:read") || caller.scopes.includes("services:write")),
+  };
 }
 
 export class Session {
