@@ -245,7 +245,7 @@ mod tests {
                     Step::End(_) => {}
                 }
                 prop_assert_eq!(queue.len(), expected.values().map(VecDeque::len).sum::<usize>());
-                prop_assert_eq!(queue.is_empty(), queue.len() == 0);
+                prop_assert_eq!(queue.is_empty(), expected.values().all(VecDeque::is_empty));
                 prop_assert_eq!(queue.len(), queue.len_of(Class::Light) + queue.len_of(Class::Heavy));
             }
         }
