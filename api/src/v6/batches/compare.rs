@@ -50,6 +50,12 @@ fn counter(status: JobStatus) -> String {
     format!("jobs_{}", status.as_str().to_ascii_lowercase())
 }
 
+/// A figure of durations: its name, and how it is read.
+type Figure = (&'static str, fn(&Durations) -> Option<i64>);
+
+const FIGURES: [Figure; 3] =
+    [("min", Durations::shortest), ("avg", Durations::mean), ("max", Durations::longest)];
+
 fn node(entries: &[Option<NodeMetrics>]) -> Value {
     let counts = |of: &dyn Fn(&NodeMetrics) -> i64| -> Value {
         entries.iter().map(|entry| entry.as_ref().map(of)).map(|number| json!(number)).collect()
@@ -60,9 +66,7 @@ fn node(entries: &[Option<NodeMetrics>]) -> Value {
         lists.insert(counter(status), counts(&|entry| entry.jobs.of(status)));
     }
     let mut durations = |name: &str, of: &dyn Fn(&NodeMetrics) -> Durations| {
-        let figures: [(&str, fn(&Durations) -> Option<i64>); 3] =
-            [("min", Durations::shortest), ("avg", Durations::mean), ("max", Durations::longest)];
-        for (figure, read) in figures {
+        for (figure, read) in FIGURES {
             let of_entry = |entry: &Option<NodeMetrics>| {
                 let micros = entry.as_ref().and_then(|entry| read(&of(entry)));
                 json!(micros.map(duration))
