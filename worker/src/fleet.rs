@@ -197,7 +197,6 @@ impl Round {
         }
     }
 
-    /// Consumes the lanes of batches with a share here, and the dead-letter queue.
     /// Consumes the lanes of these batches, and the dead-letter queue.
     fn subscribe(&self, worker: &Worker, snapshot: &FleetSnapshot, consumed: &BTreeMap<Uuid, u32>) {
         let loads = worker.dispatcher.load();
