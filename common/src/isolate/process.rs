@@ -67,7 +67,9 @@ impl Process {
             used: Instant::now(),
         };
         let start = Request::Start { memory_bytes: megabytes.saturating_mul(1 << 20) };
-        protocol::write(&mut process.stream, &start)?;
+        // One that is dead already says why when it is asked for the first time.
+        protocol::write(&mut process.stream, &start)
+            .or_else(|error| if is_broken(&error) { Ok(()) } else { Err(error) })?;
         Ok(process)
     }
 
