@@ -15,7 +15,7 @@ pub struct Place {
     age: Vec<Statement>,
 }
 
-/// The tables that know batches, with their columns of times, whatever they are called.
+/// The tables that know batches (those of recipes have numbers), with their columns of times, whatever they are called.
 const TIMES: &str = "
 SELECT c.relname::text, CASE c.relname WHEN 'batches' THEN 'id' ELSE 'batch_id' END,
        array_agg(format('%1$I = %1$I - make_interval(secs => $2)', a.attname))
@@ -23,7 +23,8 @@ FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND N
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND a.atttypid = 'timestamptz'::regtype
   AND (c.relname = 'batches' OR EXISTS (
-      SELECT FROM pg_attribute k WHERE k.attrelid = c.oid AND k.attname = 'batch_id' AND NOT k.attisdropped))
+      SELECT FROM pg_attribute k WHERE k.attrelid = c.oid AND k.attname = 'batch_id' AND NOT k.attisdropped
+          AND k.atttypid = 'uuid'::regtype))
 GROUP BY c.relname";
 
 const ROWS: &str = "
