@@ -150,12 +150,14 @@ fn complete_operation(operation: &mut Operation, method: &str, path: &str) {
         refusals.push("400");
         refusals.extend(unprocessable);
     }
-    if variables.iter().any(|name| *name != "tenant") {
+    let paged = operation.parameters.iter().flatten().any(|parameter| is_query(parameter, Some("page")));
+    // A page that does not exist, or something that does not.
+    if variables.iter().any(|name| *name != "tenant") || (dialect == Dialect::V6 && paged) {
         refusals.push("404");
     }
     let tenant_in_header = dialect != Dialect::V3 && demand != Some(Demand::Nothing);
     complete_parameters(operation, &variables, tenant_in_header);
-    if operation.parameters.iter().flatten().any(is_query) {
+    if operation.parameters.iter().flatten().any(|parameter| is_query(parameter, None)) {
         refusals.push("400");
     }
     let responses = &mut operation.responses.responses;
@@ -189,8 +191,10 @@ fn refusal(status: &str) -> (&'static str, &'static str, &'static str) {
     *known.unwrap_or(&("500", "Internal", "A fault of the server."))
 }
 
-fn is_query(parameter: &RefOr<utoipa::openapi::path::Parameter>) -> bool {
-    matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query)
+/// Whether it is a parameter of the query; with a name, whether it is this one.
+fn is_query(parameter: &RefOr<utoipa::openapi::path::Parameter>, name: Option<&str>) -> bool {
+    matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query
+        && name.is_none_or(|name| name == parameter.name))
 }
 
 /// Describes the variables that every path may have, and the header that names the tenant where no path does.
