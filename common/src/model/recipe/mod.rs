@@ -26,6 +26,7 @@
 //! | 6.1 | the life of a job | [`job_step`] |
 //! | 6.2 | the compiled graph, node inputs, tables for SQL | [`Graph`], [`GraphTables`] |
 //! | 6.2, 6.4 | creation, blocking, input, completion, sub-recipes | [`evaluate()`] |
+//! | 4.2, 4.4, 6.1–6.4 | what happens to recipes in motion, with their counters | [`running`] |
 //! | 6.3 | data filters | [`DataFilter`] |
 //!
 //! # Documents
@@ -64,6 +65,7 @@ mod reader;
 mod reprocess;
 mod request;
 mod revise;
+pub mod running;
 mod tables;
 mod text;
 

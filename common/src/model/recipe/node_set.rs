@@ -14,6 +14,11 @@ impl NodeIndex {
         self.0.cast_signed()
     }
 
+    /// The node with a number that a table holds; none for a negative one. Whether a graph has it, only the graph knows.
+    pub fn from_number(number: i16) -> Option<Self> {
+        u16::try_from(number).ok().map(Self)
+    }
+
     pub(super) const fn at(self) -> usize {
         self.0 as usize
     }
