@@ -129,6 +129,10 @@ impl WorkerSlot {
         let spread = worker_id.as_u128() % WORKER_SLOTS.unsigned_abs() as u128;
         Self(FIRST_WORKER_SLOT + i16::try_from(spread).unwrap_or(0))
     }
+
+    pub(super) const fn number(self) -> i16 {
+        self.0
+    }
 }
 
 const LOCK: &str = "

@@ -98,6 +98,8 @@ pub struct Store {
     deadline: Duration,
     /// The day whose partitions were last seen to exist.
     partitions_checked: Arc<Mutex<Option<NaiveDate>>>,
+    /// Revisions of recipe types and job types that were read.
+    recipes: recipes::Known,
 }
 
 impl Store {
@@ -156,6 +158,7 @@ impl Store {
             deadline,
             actor: Actor::system(name).into(),
             partitions_checked: Arc::default(),
+            recipes: recipes::Known::default(),
         })
     }
 

@@ -1,23 +1,38 @@
 //! Recipes: the tables of the Scale v6 batch services; a file per subject.
 
 mod batches;
+mod bundles;
+mod commit;
+mod creation;
 mod datasets;
+mod families;
 mod graphs;
 mod job_types;
 mod jobs;
+mod known;
 mod list;
+mod publication;
 mod recipe_types;
 mod references;
 mod related;
+mod requests;
 mod revise;
 mod revisions;
+mod rows;
 mod runs;
+mod single;
+mod transaction;
 mod uploads;
+mod workloads;
+mod writes;
 
 pub use batches::{
     BatchAdmission, BatchDetails, BatchEdit, BatchField, BatchFilter, BatchRequest, Comparison, EditedBatch,
     RECIPE_BATCH_SLOTS, RecipeBatch,
 };
+pub use bundles::{Bundle, BundleJob, FinishedBundle, JobOutcome, JobResult};
+pub use commit::Settled;
+pub use creation::CreationStep;
 pub use datasets::{Dataset, DatasetFilter, DatasetMember, DatasetSort, NewDataset, NewMember};
 pub use job_types::{
     JobType, JobTypeFilter, JobTypeRevisionRow, JobTypeSettings, NewJobTypeRevision, Program,
@@ -26,7 +41,9 @@ pub use jobs::{
     Job, JobDetails, JobExecution, JobFailure, JobField, JobFilter, JobRequest, JobRequestFilter,
     JobRequestKind, JobTypeName, Worker,
 };
+pub use known::{JobProgram, Known};
 pub use list::{Sort, SortField, Window, order_by};
+pub use publication::{BundleRef, WorkloadLane};
 pub use recipe_types::{
     CheckedDefinition, Contents, RecipeType, RecipeTypeEdit, RecipeTypeFilter, RecipeTypeRevisionRow,
 };
@@ -35,4 +52,6 @@ pub use related::{BatchBase, Event, JobTypeBase, Modified, RecipeTypeBase, Revis
 pub use revise::Consequences;
 pub use revisions::{JobNode, RevisionSource};
 pub use runs::{InstanceNode, NodeInstance, Recipe, RecipeField, RecipeFilter, RecipeInstance};
+pub use single::ReprocessRefusal;
 pub use uploads::{DatasetUpload, OpenUpload};
+pub use workloads::WorkloadView;

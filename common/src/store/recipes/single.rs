@@ -1,0 +1,147 @@
+//! One recipe or one job at a time, as callers ask for them (contract 5.5, 5.6; data plane).
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::creation::recipe_types;
+use super::publication::BundleRef;
+use super::transaction::transaction;
+use crate::model::recipe::running::NewRecipe;
+use crate::model::recipe::{Data, ForcedNodes, ReprocessPlan};
+use crate::store::data::DataClient;
+use crate::store::retry::retrying;
+use crate::store::{Store, StoreError, WorkerSlot};
+
+/// Why a recipe is not reprocessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReprocessRefusal {
+    /// There is no such recipe at the top of that tenant.
+    #[error("there is no such recipe")]
+    NotFound,
+    /// A newer one has taken its place.
+    #[error("the recipe is superseded")]
+    Superseded,
+    /// The revision does not take its input.
+    #[error("the revision does not take the recipe's input")]
+    Input,
+}
+
+const EVENT: &str = "
+-- single: event
+INSERT INTO events (tenant_id, description) VALUES ($1, $2::text::jsonb) RETURNING id";
+
+const AT_ONCE: &str = "
+-- single: publish at once
+UPDATE job_bundles SET created_at = '-infinity' WHERE id = ANY($1)";
+
+impl Store {
+    /// Makes a recipe outside of batches, whose input fits the revision. Returns its id. Workers publish its first jobs.
+    pub async fn create_recipe(
+        &self,
+        tenant_id: Uuid,
+        revision_id: i64,
+        input: &Data,
+        event: &Value,
+    ) -> Result<i64, StoreError> {
+        retrying("create_recipes", || async {
+            let client = self.data_client().await?;
+            let work = async {
+                let event_id = write_event(&client, tenant_id, event).await?;
+                let mut running = self.load_nothing(&client).await?;
+                running.revisions = self.revisions(&client, [revision_id]).await?;
+                self.reserve_recipes(&client, &mut running, 1).await?;
+                let id = running.create(NewRecipe {
+                    tenant_id,
+                    batch_id: None,
+                    event_id,
+                    revision: self.revision(&client, revision_id).await?,
+                    member_id: None,
+                    source_recipe_id: None,
+                    input: input.clone(),
+                    input_hash: input.hash(),
+                })?;
+                let settled = self.settle(&client, WorkerSlot::of(Uuid::new_v4()), running).await?;
+                publish_at_once(&client, &settled.bundles).await?;
+                Ok(id)
+            };
+            transaction(&client, "single.commit", work).await
+        })
+        .await
+    }
+
+    /// Does a recipe again under this revision. Returns the new one's id.
+    pub async fn reprocess_recipe(
+        &self,
+        tenant_id: Uuid,
+        recipe_id: i64,
+        revision_id: i64,
+        forced: &ForcedNodes,
+        event: &Value,
+    ) -> Result<Result<i64, ReprocessRefusal>, StoreError> {
+        retrying("create_recipes", || async {
+            let client = self.data_client().await?;
+            let work = self.reprocess_one(&client, tenant_id, recipe_id, revision_id, forced, event);
+            transaction(&client, "single.commit", work).await
+        })
+        .await
+    }
+
+    async fn reprocess_one(
+        &self,
+        client: &DataClient,
+        tenant_id: Uuid,
+        recipe_id: i64,
+        revision_id: i64,
+        forced: &ForcedNodes,
+        event: &Value,
+    ) -> Result<Result<i64, ReprocessRefusal>, StoreError> {
+        let mut running = self.load_of_recipes(client, &[recipe_id]).await?;
+        running.revisions.extend(self.revisions(client, [revision_id]).await?);
+        let Some(old) = running.recipes.get(&recipe_id) else { return Ok(Err(ReprocessRefusal::NotFound)) };
+        if old.tenant_id != tenant_id || old.parent.is_some() {
+            return Ok(Err(ReprocessRefusal::NotFound));
+        }
+        if old.is_superseded {
+            return Ok(Err(ReprocessRefusal::Superseded));
+        }
+        let revision = self.revision(client, revision_id).await?;
+        let types = recipe_types(running.revisions.values());
+        let Ok(plan) = ReprocessPlan::build(&old.revision.graph, &revision.graph, forced, &types) else {
+            return Ok(Err(ReprocessRefusal::Input));
+        };
+        let (input, batch_id) = (old.input.clone().unwrap_or_default(), old.batch_id);
+        let event_id = write_event(client, tenant_id, event).await?;
+        self.reserve_recipes(client, &mut running, 1).await?;
+        let input_hash = input.hash();
+        let new = NewRecipe {
+            tenant_id,
+            batch_id,
+            event_id,
+            revision,
+            member_id: None,
+            source_recipe_id: None,
+            input,
+            input_hash,
+        };
+        let id = running.reprocess(recipe_id, new, &plan)?;
+        let settled = self.settle(client, WorkerSlot::of(Uuid::new_v4()), running).await?;
+        publish_at_once(client, &settled.bundles).await?;
+        Ok(Ok(id))
+    }
+}
+
+async fn write_event(client: &DataClient, tenant_id: Uuid, event: &Value) -> Result<i64, StoreError> {
+    let statement = client.prepare_cached(EVENT).await?;
+    Ok(client.query_one(&statement, &[&tenant_id, &event.to_string()]).await?.try_get(0)?)
+}
+
+/// The reaper's next round publishes them.
+async fn publish_at_once(client: &DataClient, bundles: &[BundleRef]) -> Result<(), StoreError> {
+    if bundles.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = bundles.iter().map(|bundle| bundle.bundle_id).collect();
+    let statement = client.prepare_cached(AT_ONCE).await?;
+    client.execute(&statement, &[&ids]).await?;
+    Ok(())
+}

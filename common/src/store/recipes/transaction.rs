@@ -1,0 +1,33 @@
+//! Transactions whose statements depend on each other (data plane).
+
+use crate::failpoint;
+use crate::store::StoreError;
+use crate::store::data::DataClient;
+
+/// Runs `work` between BEGIN and COMMIT, or ROLLBACK when it fails. When the caller stops waiting in the middle, the
+/// connection does not go back to the pool. `point` is the failpoint before the COMMIT.
+pub(super) async fn transaction<T>(
+    client: &DataClient,
+    point: &str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    client.abandon();
+    let done = client
+        .in_time(async {
+            client.batch_execute("BEGIN").await?;
+            match work.await {
+                Ok(done) => {
+                    failpoint::reach(point, "");
+                    client.batch_execute("COMMIT").await?;
+                    Ok(Ok(done))
+                }
+                Err(error) => {
+                    client.batch_execute("ROLLBACK").await?;
+                    Ok(Err(error))
+                }
+            }
+        })
+        .await?;
+    client.keep();
+    done
+}
