@@ -36,6 +36,7 @@ async fn a_chunk_goes_through_a_lane_unchanged() {
         let publisher = broker.publisher();
         let sent = [
             ChunkMessage {
+                kind: millrace_common::broker::MessageKind::Chunk,
                 batch_id: Uuid::new_v4(),
                 chunk_no: i64::MAX,
                 chunk_id: "Käse / \"1\"\n".to_owned(),

@@ -3,18 +3,28 @@
 
 use std::sync::Arc;
 
-use millrace_common::broker::{Delivery, LaneId};
+use millrace_common::broker::{Delivery, LaneId, MessageKind};
 use millrace_common::failpoint;
 use millrace_common::metrics::DEAD_LETTERS;
 use millrace_common::store::StoreError;
+use millrace_common::store::recipes::BundleRef;
 
 use crate::Worker;
 use crate::commit::{Finished, Sender};
 use crate::evaluate::failed_chunk;
 use crate::held::Held;
+use crate::recipes::publish::publish;
 
 /// Puts a dead letter back on its lane, or ends it as a failed chunk.
 pub async fn handle(worker: Arc<Worker>, delivery: Delivery, finished: Sender) {
+    if delivery.message.kind == MessageKind::Bundle {
+        // Its starts were counted when it was delivered again; one that was committed is gone when somebody takes it.
+        let (workload_id, bundle_id) = (delivery.message.batch_id, delivery.message.chunk_no);
+        publish(&worker, &[BundleRef { workload_id, bundle_id }]).await;
+        DEAD_LETTERS.with("returned").add(1);
+        worker.consumers.ack(&[delivery.receipt]).await;
+        return;
+    }
     match worker.store.in_time(judge(&worker, &delivery)).await {
         Ok(Judgement::Drop) => {
             DEAD_LETTERS.with("dropped").add(1);

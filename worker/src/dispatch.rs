@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use uuid::Uuid;
 
 use crate::held::{Held, HeldCount};
+use crate::recipes::WorkloadTerms;
 use crate::turns::{Advance, Turns};
 
 /// A chunk on its way through the worker. `R` is a receipt; the queue's rules do not depend on what that is.
@@ -40,6 +41,8 @@ pub enum Calculation {
     Broken(Arc<str>),
     /// The batch was stopped early; every chunk without an outcome fails.
     Stopped,
+    /// It is a workload: each bundle of jobs says itself what it runs.
+    Jobs(Arc<WorkloadTerms>),
 }
 
 /// What the worker knows of a live batch.
@@ -241,6 +244,11 @@ impl<R> Dispatcher<R> {
     pub fn forget(&self, batch_id: Uuid) -> Vec<R> {
         let mut inner = self.inner.lock();
         inner.batches.remove(&batch_id).map_or_else(Vec::new, |batch| receipts(batch.waiting))
+    }
+
+    /// Whether a batch is known.
+    pub fn knows(&self, batch_id: Uuid) -> bool {
+        self.inner.lock().batches.contains_key(&batch_id)
     }
 
     /// The batches that are known.

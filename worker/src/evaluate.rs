@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDate;
 use millrace_calc::chunk::{ChunkError, write_failed};
 use millrace_calc::service::Scratch;
-use millrace_common::broker::ChunkMessage;
+use millrace_common::broker::{ChunkMessage, MessageKind};
 use millrace_common::failpoint;
 use millrace_common::metrics::{EVALUATION_SECONDS, REDELIVERIES};
 use millrace_common::store::{FailedWork, FinishedChunk, Outcome, StoreError};
@@ -20,6 +20,7 @@ use crate::commit::{Finished, Sender};
 use crate::dispatch::{Calculation, Task};
 use crate::failed_work;
 use crate::quarantine::{Presence, is_suspect};
+use crate::recipes;
 
 /// Results smaller than this are stored as they are: compressing them saves nothing.
 const COMPRESS_FROM: usize = 512;
@@ -28,25 +29,44 @@ const COMPRESS_FROM: usize = 512;
 const LEVEL: i32 = 1;
 
 /// Starts one thread a slot; to be called within the runtime.
-pub fn start(worker: &Arc<Worker>, finished: &Sender) -> std::io::Result<Vec<JoinHandle<()>>> {
+pub fn start(
+    worker: &Arc<Worker>,
+    finished: &Sender,
+    bundles: &recipes::commit::Sender,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
     let runtime = Handle::current();
     (0..worker.slots)
         .map(|slot| {
             let bench = Bench::new(worker)?;
-            let (worker, finished, runtime) = (Arc::clone(worker), finished.clone(), runtime.clone());
+            let (worker, runtime) = (Arc::clone(worker), runtime.clone());
+            let (finished, bundles) = (finished.clone(), bundles.clone());
             std::thread::Builder::new()
                 .name(format!("evaluate-{slot}"))
-                .spawn(move || evaluate(&worker, bench, &finished, &runtime))
+                .spawn(move || evaluate(&worker, bench, &finished, &bundles, &runtime))
         })
         .collect()
 }
 
-fn evaluate(worker: &Worker, mut bench: Bench, finished: &Sender, runtime: &Handle) {
+fn evaluate(
+    worker: &Worker,
+    mut bench: Bench,
+    finished: &Sender,
+    bundles: &recipes::commit::Sender,
+    runtime: &Handle,
+) {
     while let Some(turn) = worker.dispatcher.next_turn() {
         let mut took = Duration::ZERO;
         for task in turn.tasks {
             // A lost channel means that the broker delivers the chunk again: work on it would be wasted.
             if !task.receipt.is_live() {
+                continue;
+            }
+            if task.message.kind == MessageKind::Bundle {
+                let (calculation, began) = (&turn.calculation, Instant::now());
+                if !recipes::evaluate::run(worker, calculation, task, &mut bench.scratch, bundles, runtime) {
+                    return;
+                }
+                took += began.elapsed();
                 continue;
             }
             let (chunk, presence) = match claim(worker, turn.day, &task, runtime) {
@@ -261,6 +281,7 @@ impl Bench {
             Calculation::Ready(prepared) => prepared,
             Calculation::Broken(reason) => return Err(Failure::Worker(reason.to_string().into())),
             Calculation::Stopped => return Err(Failure::Stopped),
+            Calculation::Jobs(_) => return Err(Failure::Worker("a workload has no chunks".into())),
             Calculation::Loading => return Err(Failure::Worker("the service was not loaded".into())),
         };
         let unpacked;

@@ -49,6 +49,7 @@ mod tests {
     fn message(compressed: bool) -> ChunkMessage {
         let body = if compressed { zstd::bulk::compress(DATA, 1).unwrap().into() } else { DATA.into() };
         ChunkMessage {
+            kind: millrace_common::broker::MessageKind::Chunk,
             batch_id: Uuid::nil(),
             chunk_no: 1,
             chunk_id: "c".to_owned(),

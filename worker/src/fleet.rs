@@ -13,13 +13,14 @@ use millrace_calc::service::Options;
 use millrace_common::broker::{LaneId, Queue, Subscription};
 use millrace_common::model::{PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby, standby_for};
 use millrace_common::programs::ProgramError;
+use millrace_common::store::recipes::WorkloadView;
 use millrace_common::store::{BatchView, FleetSnapshot, Heartbeat};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::Worker;
 use crate::dispatch::{BatchTerms, Calculation};
+use crate::{Worker, recipes};
 
 /// Prefetch of the dead-letter queue.
 const DEAD_PREFETCH: u16 = 8;
@@ -63,7 +64,7 @@ async fn heartbeat(worker: &Worker, draining: bool) {
     let held = loads.iter().filter(|(_, load)| load.held > 0);
     let beat = Heartbeat {
         worker_id: worker.id,
-        name: format!("{}:{}", host_name(), std::process::id()),
+        name: worker_name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         slots: worker.slots,
         draining,
@@ -73,6 +74,11 @@ async fn heartbeat(worker: &Worker, draining: bool) {
     if let Err(error) = worker.store.in_time(worker.store.heartbeat(&beat)).await {
         tracing::warn!(%error, "heartbeat failed");
     }
+}
+
+/// How this worker is called, for people.
+pub fn worker_name() -> String {
+    format!("{}:{}", host_name(), std::process::id())
 }
 
 fn host_name() -> String {
@@ -139,7 +145,7 @@ async fn load(worker: Arc<Worker>, view: BatchView) {
 }
 
 /// An instant as Excel counts days, in UTC; 25,569 is 1970-01-01.
-fn excel_serial(at: DateTime<Utc>) -> f64 {
+pub fn excel_serial(at: DateTime<Utc>) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay far below 2^53")]
     let milliseconds = at.timestamp_millis() as f64;
     25_569.0 + milliseconds / 86_400_000.0
@@ -157,14 +163,24 @@ impl Round {
     /// Reads a snapshot and carries its plan out.
     async fn plan(&mut self, worker: &Arc<Worker>) -> Result<(), millrace_common::store::StoreError> {
         let silent = Duration::from_millis(worker.config.worker.silent_after_ms).as_secs_f64();
-        let snapshot = worker.store.fleet_snapshot(silent).await?;
-        self.forget_ended(worker, &snapshot).await;
+        let mut snapshot = worker.store.fleet_snapshot(silent).await?;
+        let (workloads, tenants) = worker.store.workloads().await?;
+        for tenant in tenants {
+            if snapshot.tenants.iter().all(|known| known.id != tenant.id) {
+                snapshot.tenants.push(tenant);
+            }
+        }
+        self.forget_ended(worker, &snapshot, &workloads).await;
+        for view in &workloads {
+            recipes::learn(worker, view);
+        }
         for view in &snapshot.batches {
             learn(worker, view);
         }
         let loads = worker.dispatcher.load();
         let here = |id| loads.get(&id).map_or(0, |load| load.waiting + load.running as usize);
-        let input = plan_input(&snapshot, here);
+        let mut input = plan_input(&snapshot, here);
+        input.batches.extend(workloads.iter().map(|view| recipes::planned(view, here(view.id))));
         let planned = plan(&input);
         let mut consumed: BTreeMap<Uuid, u32> = planned.share(worker.id).collect();
         for id in standby_for(&input, &planned, worker.id, here) {
@@ -180,14 +196,16 @@ impl Round {
         let weights = snapshot.tenants.iter().map(|tenant| (tenant.id, tenant.weight)).collect();
         worker.dispatcher.set_weights(&weights);
         worker.dispatcher.set_shares(&shares);
-        self.subscribe(worker, &snapshot, &consumed);
-        self.surrender(worker, &snapshot, &shares).await;
+        self.subscribe(worker, &snapshot, &workloads, &consumed);
+        let live: Vec<Uuid> = input.batches.iter().map(|batch| batch.id).collect();
+        self.surrender(worker, &live, &shares).await;
         self.mark_started(worker, &snapshot).await
     }
 
     /// Drops what is here of batches that are no longer live.
-    async fn forget_ended(&mut self, worker: &Worker, snapshot: &FleetSnapshot) {
-        let live: BTreeSet<Uuid> = snapshot.batches.iter().map(|view| view.batch.id).collect();
+    async fn forget_ended(&mut self, worker: &Worker, snapshot: &FleetSnapshot, workloads: &[WorkloadView]) {
+        let batches = snapshot.batches.iter().map(|view| view.batch.id);
+        let live: BTreeSet<Uuid> = batches.chain(workloads.iter().map(|view| view.id)).collect();
         for id in worker.dispatcher.known() {
             if !live.contains(&id) {
                 worker.consumers.ack(&worker.dispatcher.forget(id)).await;
@@ -198,7 +216,13 @@ impl Round {
     }
 
     /// Consumes the lanes of these batches, and the dead-letter queue.
-    fn subscribe(&self, worker: &Worker, snapshot: &FleetSnapshot, consumed: &BTreeMap<Uuid, u32>) {
+    fn subscribe(
+        &self,
+        worker: &Worker,
+        snapshot: &FleetSnapshot,
+        workloads: &[WorkloadView],
+        consumed: &BTreeMap<Uuid, u32>,
+    ) {
         let loads = worker.dispatcher.load();
         let mut subscriptions = vec![Subscription { queue: Queue::Dead, prefetch: DEAD_PREFETCH }];
         let mine: Vec<_> = snapshot
@@ -223,14 +247,16 @@ impl Round {
                 prefetch: prefetch(memory / largest, worker.config.worker.prefetch),
             });
         }
+        subscriptions.extend(workloads.iter().filter(|view| consumed.contains_key(&view.id)).map(|view| {
+            Subscription { queue: Queue::Lane(LaneId(view.lane_id)), prefetch: recipes::PREFETCH }
+        }));
         worker.consumers.want(subscriptions);
     }
 
     /// Gives chunks back that wait here for a share that others have.
-    async fn surrender(&mut self, worker: &Worker, snapshot: &FleetSnapshot, shares: &BTreeMap<Uuid, u32>) {
+    async fn surrender(&mut self, worker: &Worker, live: &[Uuid], shares: &BTreeMap<Uuid, u32>) {
         let loads = worker.dispatcher.load();
-        for view in &snapshot.batches {
-            let id = view.batch.id;
+        for id in live.iter().copied() {
             let stuck = !shares.contains_key(&id)
                 && loads.get(&id).is_some_and(|load| load.waiting > 0 && !load.blocked);
             if !stuck {

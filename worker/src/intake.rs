@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::commit::Sender;
 use crate::dispatch::{Enqueued, Task};
 use crate::held::Held;
-use crate::{Worker, dead_letters, fleet};
-use millrace_common::broker::{Delivery, Queue};
+use crate::{Worker, dead_letters, fleet, recipes};
+use millrace_common::broker::{Delivery, MessageKind, Queue};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,6 +65,9 @@ fn offer(worker: &Worker, task: Task) -> Option<Task> {
 /// acknowledged and dropped.
 async fn unknown(worker: Arc<Worker>, task: Task) {
     let batch_id = task.message.batch_id;
+    if task.message.kind == MessageKind::Bundle {
+        return unknown_bundle(&worker, task).await;
+    }
     match worker.store.in_time(worker.store.live_batch(batch_id)).await {
         Ok(Some(view)) if view.batch.state.is_live() && view.batch.lane_epoch == Some(task.message.epoch) => {
             fleet::learn(&worker, &view);
@@ -79,6 +82,28 @@ async fn unknown(worker: Arc<Worker>, task: Task) {
         }
         Err(error) => {
             tracing::warn!(batch.id = %batch_id, %error, "giving a chunk back");
+            worker.consumers.requeue(&[task.receipt]).await;
+        }
+    }
+}
+
+/// The same for a bundle. One of an older lease is dropped: it is in the database, and was published again under the new one.
+async fn unknown_bundle(worker: &Worker, task: Task) {
+    let workload_id = task.message.batch_id;
+    match worker.store.workload(workload_id).await {
+        Ok(Some(view)) if view.lane_epoch == task.message.epoch => {
+            recipes::learn(worker, &view);
+            worker.replan.notify_one();
+            if let Some(task) = offer(worker, task) {
+                worker.consumers.requeue(&[task.receipt]).await;
+            }
+        }
+        Ok(_) => {
+            tracing::debug!(workload.id = %workload_id, "dropping a bundle of an older lease");
+            worker.consumers.ack(&[task.receipt]).await;
+        }
+        Err(error) => {
+            tracing::warn!(workload.id = %workload_id, %error, "giving a bundle back");
             worker.consumers.requeue(&[task.receipt]).await;
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Follow a chunk: [`intake`] receives a delivery and puts it into the [`dispatch::Dispatcher`]; an evaluation thread
 //! ([`evaluate`]) takes it when the batch has a free share, in the order of [`turns`]; [`commit`] stores finished chunks in groups and acknowledges them.
-//! [`fleet`] keeps the picture fresh: heartbeat, snapshot, plan, subscriptions. [`dead_letters`] and [`reaper`] look after what
+//! [`recipes`] does the same for bundles of jobs. [`fleet`] keeps the picture fresh: heartbeat, snapshot, plan, subscriptions. [`dead_letters`] and [`reaper`] look after what
 //! went wrong; [`webhooks`] tells others that batches ended.
 
 pub mod commit;
@@ -19,6 +19,7 @@ pub mod intake;
 mod properties;
 pub mod quarantine;
 pub mod reaper;
+pub mod recipes;
 pub mod recount;
 pub mod turns;
 pub mod webhooks;
@@ -79,6 +80,8 @@ pub struct Worker {
     pub control: Control,
     /// Compiled services.
     pub programs: Programs,
+    /// Programs of jobs.
+    pub preparations: recipes::Preparations,
     /// Deliveries that wait for an evaluation thread.
     pub dispatcher: Arc<Dispatcher>,
     /// Keeps suspects apart.
@@ -119,6 +122,7 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Wo
         consumers,
         publisher: Publisher::start(&config.broker, links.clone()),
         control: Control::start(&config.broker, links.clone()),
+        preparations: recipes::Preparations::default(),
         dispatcher: Arc::new(Dispatcher::default()),
         quarantine: Quarantine::default(),
         replan: tokio::sync::Notify::new(),
@@ -130,7 +134,12 @@ pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), Wo
 
     let tasks = TaskTracker::new();
     let (finished, commits) = commit::channel(&worker.config.worker);
-    let threads = evaluate::start(&worker, &finished)?;
+    let (bundles, finished_bundles) = recipes::commit::channel();
+    let threads = evaluate::start(&worker, &finished, &bundles)?;
+    // From here on only the threads have it: the committer of bundles ends when they do.
+    drop(bundles);
+    tasks.spawn(recipes::commit::run(Arc::clone(&worker), finished_bundles));
+    tasks.spawn(recipes::creation::run(Arc::clone(&worker), shutdown.clone()));
     tasks.spawn(fleet::run(Arc::clone(&worker), shutdown.clone()));
     tasks.spawn(reaper::run(Arc::clone(&worker), shutdown.clone()));
     tasks.spawn(recount::run(Arc::clone(&worker), shutdown.clone()));

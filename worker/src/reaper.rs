@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
 use crate::commit::tell;
+use crate::recipes;
 
 /// Name of the lease.
 const LEASE: &str = "reaper";
@@ -61,10 +62,13 @@ enum Step {
     Webhooks,
     Partitions,
     Audit,
+    Bundles,
+    LostBundles,
+    WorkloadLanes,
 }
 
 impl Step {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::TimeOut,
         Self::Withdraw,
         Self::Lost,
@@ -76,6 +80,9 @@ impl Step {
         Self::Webhooks,
         Self::Partitions,
         Self::Audit,
+        Self::Bundles,
+        Self::LostBundles,
+        Self::WorkloadLanes,
     ];
 
     /// Whether it is this round's turn: steps that read much are done rarely next to the time that they are about.
@@ -84,7 +91,7 @@ impl Step {
         let every = |seconds: u64| (seconds * 1_000 / LOOKS / clocks.reaper_ms.max(1)).max(1);
         match self {
             Self::Withdraw => round.is_multiple_of(every(clocks.accepted_seconds)),
-            Self::Lost => round.is_multiple_of(every(clocks.lost_seconds)),
+            Self::Lost | Self::LostBundles => round.is_multiple_of(every(clocks.lost_seconds)),
             Self::Partitions | Self::Audit => round.is_multiple_of(PARTITION_ROUNDS),
             _ => true,
         }
@@ -103,6 +110,11 @@ impl Step {
             Self::Webhooks => forget_deliveries(worker).await,
             Self::Partitions => drop_partitions(worker).await,
             Self::Audit => purge_audit(worker).await,
+            Self::Bundles => recipes::reaper::publish_unconfirmed(worker).await,
+            Self::LostBundles => {
+                recipes::reaper::publish_lost(worker, seconds(worker.config.clocks.lost_seconds)).await
+            }
+            Self::WorkloadLanes => recipes::reaper::free_lanes(worker).await,
         }
     }
 }

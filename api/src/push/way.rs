@@ -217,6 +217,7 @@ impl Pushes {
                     None
                 };
                 messages.push(ChunkMessage {
+                    kind: millrace_common::broker::MessageKind::Chunk,
                     batch_id,
                     chunk_no,
                     chunk_id: chunk.id,

@@ -20,10 +20,23 @@ const RECORDS: &str = "records";
 const CHARGED: &str = "charged-bytes";
 const SCAN: &str = "scan";
 const ZSTD: &str = "zstd";
+const BUNDLE: &str = "bundle-id";
 
-/// One chunk on its way through a lane.
+/// What a message on a lane is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MessageKind {
+    /// A chunk, with its data.
+    #[default]
+    Chunk,
+    /// A bundle of jobs, which are in the database: `batch_id` is the workload and `chunk_no` the bundle.
+    Bundle,
+}
+
+/// One chunk on its way through a lane, or the name of a bundle of jobs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChunkMessage {
+    /// Which of them.
+    pub kind: MessageKind,
     /// The batch.
     pub batch_id: Uuid,
     /// The chunk's number within the batch, given by the store.
@@ -68,6 +81,22 @@ pub(super) enum Malformed {
 }
 
 impl ChunkMessage {
+    /// Names a bundle of jobs. It has a header of its own, so that nobody takes it for a chunk.
+    pub fn bundle(workload_id: Uuid, bundle_id: i64, epoch: i64) -> Self {
+        Self {
+            kind: MessageKind::Bundle,
+            batch_id: workload_id,
+            chunk_no: bundle_id,
+            chunk_id: String::new(),
+            epoch,
+            records: 0,
+            charged_bytes: 0,
+            scan: None,
+            compressed: false,
+            body: Bytes::new(),
+        }
+    }
+
     /// Properties and headers; the body travels as it is.
     pub(super) fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
@@ -75,6 +104,11 @@ impl ChunkMessage {
             headers.insert(ShortString::from(name), value);
         };
         put(BATCH, AMQPValue::LongString(self.batch_id.to_string().into()));
+        if self.kind == MessageKind::Bundle {
+            put(BUNDLE, AMQPValue::LongLongInt(self.chunk_no));
+            put(EPOCH, AMQPValue::LongLongInt(self.epoch));
+            return BasicProperties::default().with_delivery_mode(2).with_headers(headers);
+        }
         put(CHUNK_NO, AMQPValue::LongLongInt(self.chunk_no));
         put(CHUNK_ID, AMQPValue::LongString(self.chunk_id.as_str().into()));
         put(EPOCH, AMQPValue::LongLongInt(self.epoch));
@@ -109,7 +143,12 @@ impl ChunkMessage {
             }
             _ => Err(Malformed::Header(name)),
         };
+        if headers.contains_key(BUNDLE) {
+            let workload_id = Uuid::parse_str(text(BATCH)?).map_err(|_| Malformed::Header(BATCH))?;
+            return Ok(Self::bundle(workload_id, integer(BUNDLE)?, integer(EPOCH)?));
+        }
         Ok(Self {
+            kind: MessageKind::Chunk,
             batch_id: Uuid::parse_str(text(BATCH)?).map_err(|_| Malformed::Header(BATCH))?,
             chunk_no: integer(CHUNK_NO)?,
             chunk_id: text(CHUNK_ID)?.to_owned(),
@@ -134,6 +173,7 @@ mod tests {
 
     fn message() -> ChunkMessage {
         ChunkMessage {
+            kind: MessageKind::Chunk,
             batch_id: Uuid::from_u128(7),
             chunk_no: i64::MAX,
             chunk_id: "käse/1".to_owned(),
@@ -153,6 +193,14 @@ mod tests {
             let read = ChunkMessage::from_parts(&sent.properties(), sent.body.to_vec()).unwrap();
             assert_eq!(read, sent);
         }
+    }
+
+    #[test]
+    fn bundles_are_no_chunks() {
+        let sent = ChunkMessage::bundle(Uuid::from_u128(7), 9, 3);
+        let properties = sent.properties();
+        assert_eq!(ChunkMessage::from_parts(&properties, Vec::new()).unwrap(), sent);
+        assert!(!properties.headers().as_ref().unwrap().inner().contains_key(CHUNK_NO));
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod topology;
 pub use consumers::{Consumers, Delivery, Queue, Subscription};
 pub use control::{Control, ControlEvent};
 pub use error::BrokerError;
-pub use message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES};
+pub use message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES, MessageKind};
 pub use names::LaneId;
 pub use publisher::Publisher;
 pub use receipt::{Receipt, Settled};

@@ -136,6 +136,7 @@ pub fn message(chunk_no: i64) -> ChunkMessage {
 
 pub fn sized(chunk_no: i64, bytes: usize) -> ChunkMessage {
     ChunkMessage {
+        kind: millrace_common::broker::MessageKind::Chunk,
         batch_id: Uuid::from_u128(9),
         chunk_no,
         chunk_id: format!("chunk/{chunk_no}"),

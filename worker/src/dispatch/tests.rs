@@ -15,6 +15,7 @@ fn id(n: u128) -> Uuid {
 
 fn task(batch: u128, receipt: u32) -> Task<u32> {
     let message = ChunkMessage {
+        kind: millrace_common::broker::MessageKind::Chunk,
         batch_id: id(batch),
         chunk_no: i64::from(receipt),
         chunk_id: receipt.to_string(),

@@ -10,6 +10,7 @@ mod graphs;
 mod hostile;
 mod lives;
 mod manifests;
+mod motion;
 mod requests;
 mod revisions;
 mod running;

@@ -1,0 +1,64 @@
+//! Workers die in the middle of recipes.
+
+use millrace_tests::{Fleet, FleetOptions};
+use serde_json::json;
+
+use crate::setup::{Setup, job};
+
+async fn chain(setup: &Setup, members: i64) -> i64 {
+    let add = setup.job_type("add", &["x"], &[("y", "x + 1", true)]).await.unwrap();
+    let of = |node: &str| json!({"type": "dependency", "node": node, "output": "y"});
+    let definition = json!({
+        "input": {"json": [{"name": "x", "type": "number"}]},
+        "nodes": {
+            "a": job(&add, &[], json!({"x": {"type": "recipe", "input": "x"}})),
+            "b": job(&add, &["a"], json!({"x": of("a")})),
+            "c": job(&add, &["b"], json!({"x": of("b")})),
+        }
+    });
+    let recipe_type = setup.recipe_type("chain", &definition).await.unwrap();
+    let members: Vec<_> = (0..members).map(|x| json!({"json": {"x": x}})).collect();
+    setup.batch(recipe_type, &members, json!({})).await.unwrap()
+}
+
+/// A worker that ends at each of these places leaves its work to the next one.
+#[tokio::test]
+async fn a_worker_killed_anywhere_leaves_each_recipe_to_be_completed_once() {
+    let options = FleetOptions::workers(0).set("clocks.lost_seconds", 1);
+    let mut fleet = Fleet::start(options).await.unwrap();
+    let setup = Setup::new(&fleet).await.unwrap();
+    for (name, point) in [
+        ("creation", "creation.commit"),
+        ("publish", "bundles.publish"),
+        ("evaluate", "bundles.evaluate"),
+        ("begin", "bundles.begin"),
+        ("commit", "bundles.commit"),
+        ("committed", "bundles.committed"),
+    ] {
+        let setup = setup.called(name);
+        let doomed = fleet.start_failing_worker(&format!("{point}=kill")).await.unwrap();
+        let batch = chain(&setup, 500).await;
+        setup.wait_until_gone(fleet.worker(doomed).unwrap()).await.unwrap();
+        let worker = fleet.start_worker().await.unwrap();
+        setup.wait_until_completed(batch, 500).await.unwrap();
+        setup.assert_exact().await.unwrap();
+        fleet.kill_worker(worker).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn sigkill_of_workers_in_the_middle_of_2000_recipes_loses_and_doubles_nothing() {
+    let options = FleetOptions::workers(2).set("clocks.lost_seconds", 1);
+    let mut fleet = Fleet::start(options).await.unwrap();
+    let setup = Setup::new(&fleet).await.unwrap();
+    let recipes = std::env::var("MRT_RECIPES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000);
+    let batch = chain(&setup, recipes).await;
+    for index in 0..2 {
+        let goal = recipes * (index + 1) / 4;
+        setup.wait_until_at_least(batch, goal).await.unwrap();
+        fleet.kill_worker(usize::try_from(index).unwrap()).unwrap();
+        fleet.start_worker().await.unwrap();
+    }
+    setup.wait_until_completed(batch, recipes).await.unwrap();
+    setup.assert_exact().await.unwrap();
+}
