@@ -138,7 +138,7 @@ impl Store {
     /// that was delivered before.
     pub async fn load_bundle(&self, id: i64, again: bool) -> Result<Option<Bundle>, StoreError> {
         let client = self.data_client().await?;
-        client.in_time(self.read_bundle(&client, id, again)).await
+        client.in_time(Box::pin(self.read_bundle(&client, id, again))).await
     }
 
     async fn read_bundle(

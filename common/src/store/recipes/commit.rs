@@ -65,7 +65,7 @@ impl Store {
         if jobs.is_empty() {
             return Ok(Settled::default());
         }
-        let mut running = self.load_of_jobs(client, &jobs).await?;
+        let mut running = Box::pin(self.load_of_jobs(client, &jobs)).await?;
         let errors = built_in_errors(client, &bundles).await?;
         for bundle in bundles {
             for (place, output, seed_micros) in &bundle.foreseen {
@@ -99,7 +99,7 @@ impl Store {
                 running.happen(result.job_id, event, report)?;
             }
         }
-        self.settle(client, slot, running).await
+        Box::pin(self.settle(client, slot, running)).await
     }
 
     /// Carries out what follows and writes it.
@@ -111,7 +111,7 @@ impl Store {
     ) -> Result<Settled, StoreError> {
         self.reserve(client, &mut running).await?;
         running.settle()?;
-        let bundles = self.write(client, slot, &running).await?;
+        let bundles = Box::pin(self.write(client, slot, &running)).await?;
         let ended = |status: JobStatus| {
             let changed = |row: &&crate::model::recipe::running::JobRow| {
                 row.job.status == status && row.before != Some(status) && row.before.is_some()

@@ -139,13 +139,13 @@ impl Store {
         let mut running = if olds.is_empty() {
             self.load_nothing(client).await?
         } else {
-            self.load_of_recipes(client, &olds).await?
+            Box::pin(self.load_of_recipes(client, &olds)).await?
         };
         running.revisions.extend(self.revisions(client, [batch.revision.id]).await?);
         running.batch_priorities.insert(batch.id, batch.priority);
         self.reserve_recipes(client, &mut running, page.wanted.len()).await?;
         let skipped = page.skipped + make(&mut running, &batch, page.wanted)?;
-        let settled = self.settle(client, slot, running).await?;
+        let settled = Box::pin(self.settle(client, slot, running)).await?;
         let statement = client.prepare_cached(ADVANCE).await?;
         client.execute(&statement, &[&batch.id, &page.cursor, &skipped, &done]).await?;
         Ok(Some(CreationStep { batch_id: batch.id, looked_at: page.looked_at, done, settled }))

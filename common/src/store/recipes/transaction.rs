@@ -11,6 +11,8 @@ pub(super) async fn transaction<T>(
     point: &str,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
+    // On the heap: such work is large, and would be moved over the stack at every layer.
+    let work = Box::pin(work);
     client.abandon();
     let done = client
         .in_time(async {
