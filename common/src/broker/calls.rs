@@ -192,6 +192,7 @@ mod tests {
 
     fn message(bytes: usize) -> ChunkMessage {
         ChunkMessage {
+            kind: crate::broker::MessageKind::Chunk,
             batch_id: Uuid::nil(),
             chunk_no: 1,
             chunk_id: String::new(),

@@ -4,6 +4,7 @@
 
 mod faults;
 mod graphs;
+mod http;
 mod setup;
 
 use millrace_tests::{Fleet, FleetOptions};
