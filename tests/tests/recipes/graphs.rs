@@ -14,7 +14,7 @@ async fn a_diamond_waits_for_both_of_its_sides() {
     let fleet = Fleet::start(FleetOptions::workers(2)).await.unwrap();
     let setup = Setup::new(&fleet).await.unwrap();
     let add = setup.job_type("add", &["x"], &[("y", "x + 1", true)]).await.unwrap();
-    let sum = setup.job_type("sum", &["l", "r"], &[("y", "l + r", true)]).await.unwrap();
+    let sum = setup.job_type("sum", &["left", "right"], &[("y", "left + right", true)]).await.unwrap();
     let of = |node: &str| json!({"type": "dependency", "node": node, "output": "y"});
     let definition = json!({
         "input": numbers(),
@@ -22,7 +22,7 @@ async fn a_diamond_waits_for_both_of_its_sides() {
             "a": job(&add, &[], json!({"x": {"type": "recipe", "input": "x"}})),
             "l": job(&add, &["a"], json!({"x": of("a")})),
             "r": job(&add, &["a"], json!({"x": of("a")})),
-            "z": job(&sum, &["l", "r"], json!({"l": of("l"), "r": of("r")})),
+            "z": job(&sum, &["l", "r"], json!({"left": of("l"), "right": of("r")})),
         }
     });
     let recipe_type = setup.recipe_type("diamond", &definition).await.unwrap();
