@@ -30,6 +30,16 @@
 //! | `pull.acknowledged` | results are freed by a cursor, not committed | |
 //! | `pull.claimed` | that is committed, the caller has no answer | |
 //! | `redrive.pushed` | a portion of a redrive is queued, that is not noted | |
+//! | `creation.commit` | a page of recipes is written, not committed | |
+//! | `single.commit` | a recipe that was asked for is written, not committed | |
+//! | `requests.commit` | a bit of a cancel or a requeue is written, not committed | |
+//! | `recipes.lease`, `recipes.free`, `recipes.split` | the same for a lane that is leased or freed, and a bundle that is split | |
+//! | `bundles.publish` | bundles are committed, nothing is published | |
+//! | `bundles.evaluate` | a bundle is about to be evaluated | |
+//! | `bundles.start` | its jobs are written as RUNNING, not committed | |
+//! | `bundles.begin` | bundles are evaluated, nothing is stored | |
+//! | `bundles.commit` | what became of their jobs is written, not committed | |
+//! | `bundles.committed` | that is committed and the next bundles published, nothing is acknowledged | |
 
 #[cfg(feature = "test-failpoints")]
 mod armed;

@@ -166,7 +166,7 @@ metrics! {
     TRANSACTION_RETRIES = Counter("millrace_transaction_retries_total", Kind::Counter, Count, Both,
         &[fixed("operation", &["admit", "mark_queued", "commit", "claim_attempt", "pull", "change_batch", "create_batch",
             "create_recipe_batch", "edit_recipe_batch", "request_jobs", "create_recipes", "finish_bundles", "lease_lane",
-            "carry_out"])]);
+            "start_bundle", "carry_out"])]);
 
     // The whole installation.
 

@@ -46,6 +46,19 @@ async fn a_worker_killed_anywhere_leaves_each_recipe_to_be_completed_once() {
     }
 }
 
+/// What takes long is seen to run, and ends as if nobody had looked.
+#[tokio::test]
+async fn jobs_that_take_long_are_running() {
+    let mut fleet = Fleet::start(FleetOptions::workers(0)).await.unwrap();
+    let setup = Setup::new(&fleet).await.unwrap();
+    fleet.start_failing_worker("bundles.evaluate=sleep:10000@1").await.unwrap();
+    let batch = chain(&setup, 20).await;
+    setup.wait_until_running(batch, 20).await.unwrap();
+    setup.assert_exact().await.unwrap();
+    setup.wait_until_completed(batch, 20).await.unwrap();
+    setup.assert_exact().await.unwrap();
+}
+
 #[tokio::test]
 async fn sigkill_of_workers_in_the_middle_of_2000_recipes_loses_and_doubles_nothing() {
     let options = FleetOptions::workers(2).set("clocks.lost_seconds", 1);

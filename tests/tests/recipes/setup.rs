@@ -251,6 +251,17 @@ impl Setup {
         .await
     }
 
+    /// Until this many jobs of a batch are at a worker.
+    pub async fn wait_until_running(&self, batch: i64, jobs: i64) -> Result<()> {
+        let count = "SELECT count(*) FROM jobs WHERE batch_id = $1 AND status = 'RUNNING'
+                     AND started IS NOT NULL AND worker_name IS NOT NULL";
+        wait_until("jobs are running", LONG, || async {
+            let running: i64 = self.client.query_one(count, &[&batch]).await?.get(0);
+            Ok((running == jobs).then_some(()))
+        })
+        .await
+    }
+
     /// Until no job waits for a worker.
     pub async fn wait_until_at_rest(&self) -> Result<()> {
         wait_until("no job waits for a worker", LONG, || async {

@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
+
 use super::bundles::{FinishedBundle, JobOutcome};
 use super::publication::BundleRef;
 use super::transaction::transaction;
-use crate::model::recipe::running::{Report, Running};
+use crate::model::recipe::running::{Report, Running, WorkerName};
 use crate::model::recipe::{JobEvent, JobStatus};
 use crate::store::data::DataClient;
 use crate::store::retry::retrying;
@@ -27,6 +29,10 @@ const TAKE: &str = "
 -- bundles: take
 DELETE FROM job_bundles WHERE id IN (SELECT id FROM job_bundles WHERE id = ANY($1) ORDER BY id FOR UPDATE) RETURNING id";
 
+const HOLD: &str = "
+-- bundles: hold
+SELECT FROM job_bundles WHERE id = $1 FOR UPDATE";
+
 const ERRORS: &str = "
 -- recipes: built-in errors
 SELECT name, id FROM job_errors WHERE job_type_id IS NULL";
@@ -42,6 +48,38 @@ impl Store {
         retrying("finish_bundles", || async {
             let client = self.data_client().await?;
             transaction(&client, "bundles.commit", self.finish(&client, slot, bundles)).await
+        })
+        .await
+    }
+
+    /// Notes that a worker is at these executions of jobs of a bundle: those that wait become RUNNING. Of a bundle that was
+    /// committed nothing is noted.
+    pub async fn start_bundle(
+        &self,
+        slot: WorkerSlot,
+        id: i64,
+        jobs: &[(i64, i32)],
+        worker: &WorkerName,
+        started: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        retrying("start_bundle", || async {
+            let client = self.data_client().await?;
+            transaction(&client, "bundles.start", async {
+                let statement = client.prepare_cached(HOLD).await?;
+                if client.query_opt(&statement, &[&id]).await?.is_none() {
+                    return Ok(());
+                }
+                let ids: Vec<i64> = jobs.iter().map(|(job, _)| *job).collect();
+                let mut running = Box::pin(self.load_of_jobs(&client, &ids)).await?;
+                for (job, exe_num) in jobs {
+                    let report =
+                        Report { started: Some(started), worker: Some(worker.clone()), ..Report::default() };
+                    running.happen(*job, JobEvent::Start { exe_num: *exe_num }, report)?;
+                }
+                Box::pin(self.settle(&client, slot, running)).await?;
+                Ok(())
+            })
+            .await
         })
         .await
     }
