@@ -181,3 +181,30 @@ async fn batches_run_and_are_done_again_over_http() {
     assert_eq!(metrics["job_metrics"]["more"]["jobs_completed"], json!([PASSING, PASSING]));
     Setup::new(&fleet).await.unwrap().assert_exact().await.unwrap();
 }
+
+#[tokio::test]
+async fn jobs_of_a_paused_type_stay_queued_until_it_is_resumed() {
+    let fleet = Fleet::start(FleetOptions::workers(1)).await.unwrap();
+    let (client, setup) = (fleet.client(), Setup::new(&fleet).await.unwrap());
+    job_type(client, "double", "2 * x").await;
+    job_type(client, "add", "x + 10").await;
+    let recipe_type =
+        post(client, "/v6/recipe-types/", &json!({"title": "Prices", "definition": definition(1)})).await;
+    let members: Vec<Value> = (0..MEMBERS).map(|x| json!({"json": {"x": x}})).collect();
+    let dataset = json!({
+        "title": "Numbers", "definition": {"parameters": {"json": [{"name": "x", "type": "number"}]}}, "data": members[0],
+    });
+    let dataset = post(client, "/v6/datasets/", &dataset).await;
+    post(client, &format!("/v6/datasets/{}/", dataset["id"]), &json!({"data": members[1..]})).await;
+    patch(client, "/v6/job-types/add/1.0.0/", &json!({"is_paused": true})).await;
+    let batch = json!({"recipe_type_id": recipe_type["id"], "definition": {"dataset": dataset["id"]}});
+    let batch = post(client, "/v6/batches/", &batch).await;
+    setup.wait_until_held_back(batch["id"].as_i64().unwrap(), PASSING).await.unwrap();
+    let held = get(client, &format!("/v6/batches/{}/", batch["id"])).await;
+    assert_eq!(counters(&held["job_metrics"]["more"]), [PASSING, 0, 0, PASSING, 0, 0, 0, 0]);
+    assert_eq!(held["jobs_completed"], json!(MEMBERS));
+    setup.assert_exact().await.unwrap();
+    patch(client, "/v6/job-types/add/1.0.0/", &json!({"is_paused": false})).await;
+    completed(client, &batch).await;
+    setup.assert_exact().await.unwrap();
+}

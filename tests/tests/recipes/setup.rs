@@ -262,6 +262,18 @@ impl Setup {
         .await
     }
 
+    /// Until this many jobs of a batch wait for their job type to be resumed.
+    pub async fn wait_until_held_back(&self, batch: i64, jobs: i64) -> Result<()> {
+        let count = "SELECT coalesce(sum(cardinality(b.items)), 0)::int8
+                     FROM job_bundles b JOIN workloads w ON w.id = b.workload_id
+                     WHERE w.batch_id = $1 AND b.created_at = 'infinity' AND b.published_at IS NULL";
+        wait_until("jobs are held back", LONG, || async {
+            let held: i64 = self.client.query_one(count, &[&batch]).await?.get(0);
+            Ok((held == jobs).then_some(()))
+        })
+        .await
+    }
+
     /// Until no job waits for a worker.
     pub async fn wait_until_at_rest(&self) -> Result<()> {
         wait_until("no job waits for a worker", LONG, || async {

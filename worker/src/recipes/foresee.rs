@@ -48,7 +48,7 @@ pub fn foresee(
         if !follows || known.is_empty() {
             continue;
         }
-        let Some(refers) = revision.jobs.get(&next) else { continue };
+        let Some(refers) = revision.jobs.get(&next).filter(|refers| !refers.is_paused) else { continue };
         let program = runtime.block_on(worker.store.job_type_program(refers.job_type_rev_id));
         let Ok(program) = program else { break };
         let Ok(prepared) = prepare(worker, terms, &program, runtime) else { continue };

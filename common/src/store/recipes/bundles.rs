@@ -95,13 +95,23 @@ pub struct FinishedBundle {
 
 const BUNDLE: &str = "
 -- bundles: read
-SELECT workload_id, recipe_type_rev_id, node, job_type_rev_id, items, exe_nums, attempts, clock_timestamp()
-FROM job_bundles WHERE id = $1 AND kind = 'jobs'";
+SELECT b.workload_id, b.recipe_type_rev_id, b.node, b.job_type_rev_id, b.items, b.exe_nums, b.attempts, clock_timestamp(),
+    t.is_paused
+FROM job_bundles b JOIN job_type_revisions r ON r.id = b.job_type_rev_id JOIN job_types t ON t.id = r.job_type_id
+WHERE b.id = $1 AND b.kind = 'jobs'";
 
 const BUNDLE_AGAIN: &str = "
 -- bundles: read and count a start
-UPDATE job_bundles SET attempts = attempts + 1 WHERE id = $1 AND kind = 'jobs'
-RETURNING workload_id, recipe_type_rev_id, node, job_type_rev_id, items, exe_nums, attempts, clock_timestamp()";
+UPDATE job_bundles b SET attempts = attempts + 1
+FROM job_type_revisions r JOIN job_types t ON t.id = r.job_type_id
+WHERE b.id = $1 AND b.kind = 'jobs' AND r.id = b.job_type_rev_id
+RETURNING b.workload_id, b.recipe_type_rev_id, b.node, b.job_type_rev_id, b.items, b.exe_nums, b.attempts, clock_timestamp(),
+    t.is_paused";
+
+/// Until its job type is no longer paused nobody publishes it.
+const PUT_BY: &str = "
+-- bundles: put by
+UPDATE job_bundles SET created_at = 'infinity', published_at = NULL WHERE id = $1";
 
 const JOBS: &str = "
 -- bundles: jobs
@@ -134,7 +144,8 @@ const DELETE: &str = "
 DELETE FROM job_bundles WHERE id = $1";
 
 impl Store {
-    /// Reads a bundle with what its jobs are computed from; none when it was committed. `again` counts a start: for a delivery
+    /// Reads a bundle with what its jobs are computed from; none when it was committed, or is put by because its job type is
+    /// paused. `again` counts a start: for a delivery
     /// that was delivered before.
     pub async fn load_bundle(&self, id: i64, again: bool) -> Result<Option<Bundle>, StoreError> {
         let client = self.data_client().await?;
@@ -149,6 +160,11 @@ impl Store {
     ) -> Result<Option<Bundle>, StoreError> {
         let statement = client.prepare_cached(if again { BUNDLE_AGAIN } else { BUNDLE }).await?;
         let Some(row) = client.query_opt(&statement, &[&id]).await? else { return Ok(None) };
+        if row.try_get(8)? {
+            let statement = client.prepare_cached(PUT_BY).await?;
+            client.execute(&statement, &[&id]).await?;
+            return Ok(None);
+        }
         let revision: Option<i64> = row.try_get(1)?;
         let number: Option<i16> = row.try_get(2)?;
         let items: Vec<i64> = row.try_get(4)?;

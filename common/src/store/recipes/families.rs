@@ -121,7 +121,7 @@ SELECT recipe_id, node, job_id, sub_recipe_id FROM recipe_links WHERE recipe_id 
 
 const JOB_TYPES: &str = "
 -- recipes: job types
-SELECT id, max_tries, (configuration ->> 'priority')::bigint FROM job_types WHERE id = ANY($1)";
+SELECT id, max_tries, (configuration ->> 'priority')::bigint, is_paused FROM job_types WHERE id = ANY($1)";
 
 const PRIORITIES: &str = "
 -- recipes: priorities of batches
@@ -290,6 +290,7 @@ impl Store {
                 if let Some(known) = node.and_then(|node| recipe.revision.jobs.get(&node)) {
                     job.node.max_tries = known.max_tries;
                     job.node.priority = known.priority;
+                    job.node.is_paused = known.is_paused;
                 } else {
                     strange.push(job.id);
                 }
@@ -308,14 +309,14 @@ impl Store {
         for row in rows(client, JOB_TYPES, &types).await? {
             known.insert(
                 row.try_get::<_, i64>(0)?,
-                (row.try_get::<_, i32>(1)?, row.try_get::<_, Option<i64>>(2)?),
+                (row.try_get::<_, i32>(1)?, row.try_get::<_, Option<i64>>(2)?, row.try_get::<_, bool>(3)?),
             );
         }
         for id in strange {
             if let Some(job) = running.jobs.get_mut(&id)
-                && let Some((max_tries, priority)) = known.get(&job.node.job_type_id)
+                && let Some((max_tries, priority, is_paused)) = known.get(&job.node.job_type_id).copied()
             {
-                job.node = JobNode { max_tries: *max_tries, priority: *priority, ..job.node };
+                job.node = JobNode { max_tries, priority, is_paused, ..job.node };
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
 //! Revisions of recipe types and job types, kept once they were read (data plane). They never change; what may change beside
-//! them, priorities and numbers of tries, is read again after a while.
+//! them, priorities, numbers of tries and pauses, is read again after a while.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
@@ -16,7 +16,7 @@ use crate::model::recipe::{Graph, Manifest, Place, RecipeDefinition};
 use crate::store::data::DataClient;
 use crate::store::{Store, StoreError};
 
-/// How long priorities and numbers of tries may be old.
+/// How long priorities, numbers of tries and pauses may be old.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// The most revisions of either kind that are kept.
@@ -55,7 +55,7 @@ SELECT recipe_type_id, definition::text FROM recipe_type_revisions WHERE id = $1
 
 const REVISION_JOBS: &str = "
 -- recipes: jobs of a revision
-SELECT n.node, t.id, n.job_type_rev_id, t.max_tries, (t.configuration ->> 'priority')::bigint
+SELECT n.node, t.id, n.job_type_rev_id, t.max_tries, (t.configuration ->> 'priority')::bigint, t.is_paused
 FROM recipe_type_jobs n JOIN job_type_revisions r ON r.id = n.job_type_rev_id JOIN job_types t ON t.id = r.job_type_id
 WHERE n.revision_id = $1";
 
@@ -121,6 +121,7 @@ impl Store {
                 job_type_rev_id: row.try_get(2)?,
                 max_tries: row.try_get(3)?,
                 priority: row.try_get(4)?,
+                is_paused: row.try_get(5)?,
             };
             jobs.insert(node, job);
         }

@@ -55,6 +55,13 @@ const CONFIRMED: &str = "
 -- recipes: confirmed
 UPDATE job_bundles SET published_at = clock_timestamp() WHERE id = ANY($1)";
 
+/// Bundles of job types that were paused and are not any more.
+const RESUMED: &str = "
+-- recipes: resume bundles
+UPDATE job_bundles b SET created_at = '-infinity'
+FROM job_type_revisions r JOIN job_types t ON t.id = r.job_type_id
+WHERE b.created_at = 'infinity' AND r.id = b.job_type_rev_id AND NOT t.is_paused";
+
 const UNPUBLISHED: &str = "
 -- recipes: unpublished bundles
 UPDATE job_bundles SET created_at = clock_timestamp() WHERE id IN (
@@ -96,12 +103,18 @@ impl Store {
         Ok(())
     }
 
-    /// Bundles that were not confirmed within `seconds`, for the caller to publish; others wait as long again before they take
-    /// them.
+    /// Bundles that were not confirmed within `seconds`, or that a pause of their job type held back until now, for the caller to
+    /// publish; others wait as long again before they take them.
     pub async fn unpublished_bundles(&self, seconds: f64) -> Result<Vec<BundleRef>, StoreError> {
         let client = self.data_client().await?;
+        let resumed = client.prepare_cached(RESUMED).await?;
         let statement = client.prepare_cached(UNPUBLISHED).await?;
-        let rows = client.in_time(async { Ok(client.query(&statement, &[&seconds]).await?) }).await?;
+        let rows = client
+            .in_time(async {
+                client.execute(&resumed, &[]).await?;
+                Ok(client.query(&statement, &[&seconds]).await?)
+            })
+            .await?;
         rows.iter()
             .map(|row| Ok(BundleRef { workload_id: row.try_get(0)?, bundle_id: row.try_get(1)? }))
             .collect()

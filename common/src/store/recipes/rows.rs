@@ -77,6 +77,7 @@ pub(super) fn read_job(row: &Row) -> Result<JobRow, StoreError> {
             job_type_rev_id: row.try_get(6)?,
             max_tries,
             priority: None,
+            is_paused: false,
         },
         job: Job {
             status,

@@ -27,7 +27,7 @@ pub struct WorkloadView {
     pub seed: i64,
     /// What volatile functions see as the time.
     pub created_at: DateTime<Utc>,
-    /// Bundles that are not committed; counted up to a limit.
+    /// Bundles that are not committed and may run; counted up to a limit.
     pub bundles: u32,
 }
 
@@ -37,7 +37,7 @@ macro_rules! views {
             "
 -- recipes: workloads
 SELECT w.id, w.tenant_id, w.lane_id, w.lane_epoch, w.priority, w.initial_workers, w.max_workers, w.seed, w.created_at,
-    (SELECT count(*) FROM (SELECT FROM job_bundles b WHERE b.workload_id = w.id LIMIT 1000) b), t.weight, t.max_workers
+    (SELECT count(*) FROM (SELECT FROM job_bundles b WHERE b.workload_id = w.id AND b.created_at < 'infinity' LIMIT 1000) b), t.weight, t.max_workers
 FROM workloads w JOIN tenants t ON t.id = w.tenant_id WHERE w.lane_id IS NOT NULL AND ",
             $condition
         )
@@ -49,7 +49,7 @@ const ONE: &str = views!("w.id = $1");
 
 /// Workloads with bundles of which no worker holds any, by the workers' own word.
 const FORSAKEN: &str = views!(
-    "EXISTS (SELECT FROM job_bundles b WHERE b.workload_id = w.id)
+    "EXISTS (SELECT FROM job_bundles b WHERE b.workload_id = w.id AND b.published_at IS NOT NULL)
     AND NOT EXISTS (SELECT FROM workers k WHERE k.held IS NULL OR k.held ? w.id::text)"
 );
 

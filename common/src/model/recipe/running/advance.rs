@@ -322,8 +322,9 @@ impl Running {
             Slot::Job(job) => {
                 self.happen(job, JobEvent::Queue, Report::default())?;
                 if let Some(report) = self.foreseen.remove(&place) {
-                    let exe_num = self.job(job)?.job.num_exes;
-                    if exe_num == 1 {
+                    let row = self.job(job)?;
+                    let exe_num = row.job.num_exes;
+                    if exe_num == 1 && !row.node.is_paused {
                         self.taken += 1;
                         self.happen(job, JobEvent::Succeed { exe_num }, report)?;
                     }

@@ -47,6 +47,8 @@ pub struct JobNode {
     pub max_tries: i32,
     /// Of the job type's configuration.
     pub priority: Option<i64>,
+    /// Whether jobs of the job type stay QUEUED and go to no worker.
+    pub is_paused: bool,
 }
 
 /// What is at a node of a recipe.

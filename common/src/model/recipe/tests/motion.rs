@@ -23,8 +23,13 @@ fn revision(id: i64, definition: &RecipeDefinition) -> Arc<Revision> {
     for (index, node) in graph.nodes() {
         match &node.kind {
             NodeKind::Job(job) => {
-                let refers =
-                    JobNode { job_type_id: 1, job_type_rev_id: job.revision, max_tries: 2, priority: None };
+                let refers = JobNode {
+                    job_type_id: 1,
+                    job_type_rev_id: job.revision,
+                    max_tries: 2,
+                    priority: None,
+                    is_paused: false,
+                };
                 jobs.insert(index, refers);
             }
             NodeKind::Recipe(recipe) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
 use super::{Parameter, run};
-use crate::model::recipe::running::{JobRow, JobWrite, Running};
+use crate::model::recipe::running::{JobNode, JobRow, JobWrite, Running};
 use crate::store::StoreError;
 use crate::store::data::DataClient;
 use crate::store::recipes::publication::BundleRef;
@@ -35,13 +35,14 @@ WHERE batch_id = ANY($1) OR (batch_id IS NULL AND tenant_id = ANY($2))";
 
 const INSERT_BUNDLE: &str = "
 -- recipes: insert a bundle
-INSERT INTO job_bundles (workload_id, kind, recipe_type_rev_id, node, job_type_rev_id, priority, items, exe_nums)
-VALUES ($1, 'jobs', $2, $3, $4, $5, $6, $7) RETURNING id";
+INSERT INTO job_bundles (workload_id, kind, recipe_type_rev_id, node, job_type_rev_id, priority, items, exe_nums, created_at)
+VALUES ($1, 'jobs', $2, $3, $4, $5, $6, $7, CASE WHEN $8 THEN 'infinity' ELSE clock_timestamp() END) RETURNING id";
 
-/// What the jobs of a bundle have in common: priority, workload, revision and node, program.
-type BundleKey = (i64, Uuid, Option<(i64, i16)>, i64);
+/// What the jobs of a bundle have in common: priority, workload, revision and node, program, and whether that is paused.
+type BundleKey = (i64, Uuid, Option<(i64, i16)>, i64, bool);
 
-/// Puts jobs that became QUEUED into bundles, those of the lowest priority first. Returns the bundles.
+/// Puts jobs that became QUEUED into bundles, those of the lowest priority first. Returns those that are
+/// to be published now: while their job type is paused they are not.
 pub(super) async fn write(client: &DataClient, running: &Running) -> Result<Vec<BundleRef>, StoreError> {
     let mut queued: Vec<&JobRow> =
         running.jobs.values().filter(|row| row.queued_now && row.write == JobWrite::Queue).collect();
@@ -57,20 +58,23 @@ pub(super) async fn write(client: &DataClient, running: &Running) -> Result<Vec<
         let node = row.place.and_then(|(recipe, node)| {
             running.recipes.get(&recipe).map(|recipe| (recipe.revision.id, node.number()))
         });
-        let key = (row.priority.unwrap_or_default(), *workload, node, row.node.job_type_rev_id);
+        let JobNode { job_type_rev_id, is_paused, .. } = row.node;
+        let key = (row.priority.unwrap_or_default(), *workload, node, job_type_rev_id, is_paused);
         groups.entry(key).or_default().push(row);
     }
     let statement = client.prepare_cached(INSERT_BUNDLE).await?;
     let mut bundles = Vec::new();
-    for ((priority, workload_id, node, job_type_rev_id), rows) in groups {
+    for ((priority, workload_id, node, job_type_rev_id, is_paused), rows) in groups {
         for rows in rows.chunks(BUNDLE_JOBS) {
             let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
             let exe_nums: Vec<i32> = rows.iter().map(|row| row.job.num_exes).collect();
             let (revision, node) = node.unzip();
-            let parameters: [Parameter<'_>; 7] =
-                [&workload_id, &revision, &node, &job_type_rev_id, &priority, &ids, &exe_nums];
+            let parameters: [Parameter<'_>; 8] =
+                [&workload_id, &revision, &node, &job_type_rev_id, &priority, &ids, &exe_nums, &is_paused];
             let bundle_id = client.query_one(&statement, &parameters).await?.try_get(0)?;
-            bundles.push(BundleRef { workload_id, bundle_id });
+            if !is_paused {
+                bundles.push(BundleRef { workload_id, bundle_id });
+            }
         }
     }
     Ok(bundles)
