@@ -18,6 +18,9 @@ use crate::Worker;
 /// No longer than this is looked ahead: others wait for the thread, and what took long should be stored soon.
 const BUDGET: Duration = Duration::from_millis(100);
 
+/// A recipe whose outputs are known so far: its id, its job of the bundle, and the outputs by node.
+type Known<'a> = (i64, &'a BundleJob, BTreeMap<NodeIndex, Arc<Data>>);
+
 /// Evaluates what follows from these results, as far as nothing else is waited for.
 pub fn foresee(
     worker: &Worker,
@@ -31,7 +34,7 @@ pub fn foresee(
     let mut foreseen = Vec::new();
     let Some((revision, node)) = &bundle.node else { return foreseen };
     let graph = &revision.graph;
-    let mut known: Vec<(i64, &BundleJob, BTreeMap<NodeIndex, Arc<Data>>)> = Vec::new();
+    let mut known: Vec<Known<'_>> = Vec::new();
     for (job, result) in bundle.jobs.iter().zip(results) {
         if let (Some(recipe), JobOutcome::Completed(output)) = (job.recipe_id, &result.outcome) {
             let mut outputs = job.outputs.clone();

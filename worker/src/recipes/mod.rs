@@ -67,7 +67,7 @@ impl Preparations {
             return Ok(Arc::clone(known));
         }
         let service = worker.programs.get(program.program_id).await?;
-        let options = Options { volatile: terms.volatile.clone(), ..Options::default() };
+        let options = Options { volatile: terms.volatile, ..Options::default() };
         let prepared = Arc::new(service.prepare(&options));
         let mut known = self.known.lock();
         if known.len() >= KEPT {

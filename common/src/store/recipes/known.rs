@@ -1,6 +1,7 @@
 //! Revisions of recipe types and job types, kept once they were read (data plane). They never change; what may change beside
 //! them, priorities, numbers of tries and pauses, is read again after a while.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -33,10 +34,13 @@ pub struct JobProgram {
     pub manifest: Manifest,
 }
 
+/// Revisions of recipe types by id, and when they were read.
+type Revisions = LruCache<i64, (Instant, Arc<Revision>)>;
+
 /// Revisions that were read. Cloning gives the same.
 #[derive(Debug, Clone)]
 pub struct Known {
-    revisions: Arc<Mutex<LruCache<i64, (Instant, Arc<Revision>)>>>,
+    revisions: Arc<Mutex<Revisions>>,
     programs: Arc<Mutex<LruCache<i64, Arc<JobProgram>>>>,
 }
 
@@ -144,10 +148,10 @@ impl Store {
         let mut wanted: Vec<i64> = ids.into_iter().collect();
         let mut found = HashMap::new();
         while let Some(id) = wanted.pop() {
-            if !found.contains_key(&id) {
+            if let Entry::Vacant(place) = found.entry(id) {
                 let revision = self.revision(client, id).await?;
                 wanted.extend(revision.recipes.values());
-                found.insert(id, revision);
+                place.insert(revision);
             }
         }
         Ok(found)
