@@ -31,7 +31,7 @@
 //! | `pull.claimed` | that is committed, the caller has no answer | |
 //! | `redrive.pushed` | a portion of a redrive is queued, that is not noted | |
 //! | `creation.commit` | a page of recipes is written, not committed | |
-//! | `single.commit` | a recipe that was asked for is written, not committed | |
+//! | `single.commit` | a recipe or a job that was asked for is written, not committed | |
 //! | `requests.commit` | a bit of a cancel or a requeue is written, not committed | |
 //! | `recipes.lease`, `recipes.free`, `recipes.split` | the same for a lane that is leased or freed, and a bundle that is split | |
 //! | `bundles.publish` | bundles are committed, nothing is published | |

@@ -208,3 +208,56 @@ async fn jobs_of_a_paused_type_stay_queued_until_it_is_resumed() {
     completed(client, &batch).await;
     setup.assert_exact().await.unwrap();
 }
+
+#[tokio::test]
+async fn single_jobs_and_recipes_run_and_are_done_again() {
+    let fleet = Fleet::start(FleetOptions::workers(1)).await.unwrap();
+    let client = fleet.client();
+    job_type(client, "double", "2 * x").await;
+    job_type(client, "add", "x + 10").await;
+    let add = get(client, "/v6/job-types/add/1.0.0/").await;
+    let job = json!({"job_type_id": add["id"], "input": {"json": {"x": 4, "undeclared": 1}}});
+    let job = post(client, "/v6/jobs/", &job).await;
+    assert_eq!((&job["input"]["json"], &job["recipe"]), (&json!({"x": 4}), &Value::Null), "{job}");
+    let job = wait_until("the job is completed", LONG, || async {
+        let job = client.get(&format!("/v6/jobs/{}/", job["id"])).await?.success()?.body;
+        Ok((job["status"] == "COMPLETED").then_some(job))
+    })
+    .await
+    .unwrap();
+    assert_eq!(job["output"]["json"]["y"].as_f64(), Some(14.0), "{job}");
+    for (body, status) in [
+        (json!({"job_type_id": add["id"], "input": {"json": {}}}), 400),
+        (json!({"job_type_id": add["id"]}), 400),
+        (json!({"job_type_id": 9_999, "input": {"json": {"x": 1}}}), 404),
+    ] {
+        assert_eq!(client.post("/v6/jobs/", &body).await.unwrap().status, status, "{body}");
+    }
+
+    let recipe_type =
+        post(client, "/v6/recipe-types/", &json!({"title": "Prices", "definition": definition(1)})).await;
+    let body = json!({"recipe_type_id": recipe_type["id"], "input": {"json": {"x": 7}}});
+    let first = post(client, "/v6/recipes/", &body).await;
+    let whole = async |id: &Value| {
+        wait_until("the recipe is completed", LONG, || async {
+            let recipe = client.get(&format!("/v6/recipes/{id}/")).await?.success()?.body;
+            Ok((recipe["is_completed"] == true).then_some(recipe))
+        })
+        .await
+        .unwrap()
+    };
+    let first = whole(&first["id"]).await;
+    assert_eq!((&first["jobs_total"], &first["jobs_completed"]), (&json!(2), &json!(2)), "{first}");
+    let again = json!({"forced_nodes": {"all": false, "nodes": ["more"]}});
+    let answer = client.post(&format!("/v6/recipes/{}/reprocess/", first["id"]), &again).await.unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.describe());
+    let old = get(client, &format!("/v6/recipes/{}/", first["id"])).await;
+    let second = whole(&old["superseded_by_recipe"]["id"]).await;
+    let node = |recipe: &Value, node: &str| recipe["details"]["nodes"][node]["node_type"]["job_id"].clone();
+    assert_eq!(node(&second, "twice"), node(&first, "twice"));
+    assert_ne!(node(&second, "more"), node(&first, "more"));
+    assert_eq!(
+        client.post(&format!("/v6/recipes/{}/reprocess/", first["id"]), &again).await.unwrap().status,
+        400
+    );
+}

@@ -100,3 +100,34 @@ pub struct JobsToRequeue {
     /// Lower goes first; without it, that of the batch or the job type.
     pub priority: Option<i64>,
 }
+
+/// A recipe that is wanted outside of batches. Unknown fields are ignored.
+#[derive(Debug, ToSchema)]
+pub struct CreateRecipe {
+    /// What it is a run of.
+    pub recipe_type_id: i64,
+    /// `{files, json}`: values of the recipe's inputs; others are dropped.
+    pub input: Value,
+    /// Taken and not used.
+    pub configuration: Option<Value>,
+}
+
+/// A job that is wanted outside of recipes. Unknown fields are ignored.
+#[derive(Debug, ToSchema)]
+pub struct CreateJob {
+    /// What it runs, in its newest revision.
+    pub job_type_id: i64,
+    /// `{files, json}`: values of the manifest's inputs; others are dropped.
+    pub input: Value,
+    /// Taken and not used.
+    pub configuration: Option<Value>,
+}
+
+/// How a recipe is done again. Unknown fields are ignored.
+#[derive(Debug, ToSchema)]
+pub struct ReprocessRecipe {
+    /// `all`, `nodes`, `sub_recipes`: what is made anew though nothing changed. Every name must be one of the revision.
+    pub forced_nodes: Value,
+    /// The revision of its type; the newest when absent.
+    pub revision_num: Option<i64>,
+}

@@ -1,5 +1,6 @@
 //! `/v6/jobs/`: jobs, one evaluation each (scale-v6 5.6).
 
+mod change;
 mod read;
 mod requests;
 mod wire;
@@ -15,7 +16,7 @@ use crate::state::AppState;
 /// The routes of jobs.
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(read::list))
+        .routes(routes!(read::list, change::create))
         .routes(routes!(requests::cancel))
         .routes(routes!(requests::requeue))
         .routes(routes!(read::show))

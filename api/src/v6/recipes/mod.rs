@@ -1,5 +1,6 @@
 //! `/v6/recipes/`: recipes, one run of a recipe type each (scale-v6 5.5).
 
+mod change;
 mod read;
 mod wire;
 
@@ -12,5 +13,8 @@ pub use wire::RecipeBase;
 
 /// The routes of recipes.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(read::list)).routes(routes!(read::show))
+    OpenApiRouter::new()
+        .routes(routes!(read::list, change::create))
+        .routes(routes!(read::show))
+        .routes(routes!(change::reprocess))
 }

@@ -303,3 +303,59 @@ async fn cancels_and_requeues_are_noted_with_their_filter() {
     assert_eq!(answer.status, 400);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_recipes_are_refused_at_the_place() {
+    let Some(server) = running().await else { return };
+    let before = number(&server, "SELECT count(*) FROM recipes").await
+        + number(&server, "SELECT count(*) FROM events").await;
+    for (body, status, name) in [
+        (json!({"input": {}}), 400, "MISSING_PARAMETER"),
+        (json!({"recipe_type_id": 1}), 400, "MISSING_PARAMETER"),
+        (json!({"recipe_type_id": 1, "input": {"x": 1}}), 400, "INVALID_DATA"),
+        (json!({"recipe_type_id": 1, "input": {}}), 400, "PARAM_REQUIRED"),
+        (json!({"recipe_type_id": 1, "input": {"json": {"x": "t"}}}), 400, "INVALID_JSON_TYPE"),
+        (json!({"recipe_type_id": 1, "input": {"files": {"x": [1]}}}), 400, "MISMATCHED_PARAM_TYPE"),
+        (json!({"recipe_type_id": 3, "input": {"json": {"x": 1}}}), 400, "INACTIVE_RECIPE_TYPE"),
+        (json!({"recipe_type_id": 9, "input": {"json": {"x": 1}}}), 404, ""),
+    ] {
+        let answer = server.post("/v6/recipes/", &body).await;
+        assert_eq!(
+            (answer.status, answer.json()["name"].as_str().unwrap_or_default()),
+            (status, name),
+            "{body}"
+        );
+    }
+    for (recipe, body, status, name) in [
+        (200, json!({}), 400, "MISSING_PARAMETER"),
+        (200, json!({"forced_nodes": {}}), 400, "INVALID_FORCED_NODES"),
+        (200, json!({"forced_nodes": {"all": false, "nodes": ["z"]}}), 400, "UNKNOWN_FORCED_NODE"),
+        (
+            200,
+            json!({"forced_nodes": {"all": false, "sub_recipes": {"a": {"all": true}}}}),
+            400,
+            "NOT_A_SUB_RECIPE",
+        ),
+        (
+            200,
+            json!({"forced_nodes": {"all": false, "sub_recipes": {"inner": {"all": false, "nodes": ["z"]}}}}),
+            400,
+            "UNKNOWN_FORCED_NODE",
+        ),
+        (200, json!({"forced_nodes": {"all": true}, "revision_num": 9}), 404, ""),
+        (200, json!({"forced_nodes": {"all": true}, "revision_num": "x"}), 400, "INVALID_PARAMETER"),
+        (100, json!({"forced_nodes": {"all": true}}), 400, "INVALID_PARAMETER"),
+        (9, json!({"forced_nodes": {"all": true}}), 404, ""),
+    ] {
+        let answer = server.post(&format!("/v6/recipes/{recipe}/reprocess/"), &body).await;
+        assert_eq!(
+            (answer.status, answer.json()["name"].as_str().unwrap_or_default()),
+            (status, name),
+            "{recipe} {body}"
+        );
+    }
+    let after = number(&server, "SELECT count(*) FROM recipes").await
+        + number(&server, "SELECT count(*) FROM events").await;
+    assert_eq!(after, before);
+    server.stop().await;
+}

@@ -254,6 +254,17 @@ impl Store {
         Ok(())
     }
 
+    /// A number for a new job outside recipes.
+    pub(super) async fn reserve_job(
+        &self,
+        client: &DataClient,
+        running: &mut Running,
+    ) -> Result<(), StoreError> {
+        let statement = client.prepare_cached(NEW_JOB_IDS).await?;
+        running.job_ids.push_back(client.query_one(&statement, &[&1_i64]).await?.try_get(0)?);
+        Ok(())
+    }
+
     /// Numbers for this many new recipes at the top.
     pub(super) async fn reserve_recipes(
         &self,

@@ -6,9 +6,19 @@ use std::sync::Arc;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::super::StoreError;
+use super::super::{Store, StoreError};
 use super::references::stored_definition;
 use crate::model::recipe::{Graph, RecipeTypeRef, RecipeTypes};
+
+impl Store {
+    /// The graph of a revision, and those of the recipe types in it at any depth.
+    pub async fn recipe_graphs(&self, revision_id: i64) -> Result<(Arc<Graph>, RecipeTypes), StoreError> {
+        let mut connection = self.control.acquire().await?;
+        let graphs = Graphs::load(&mut connection, &[revision_id]).await?;
+        let graph = Arc::clone(graphs.revision(revision_id)?);
+        Ok((graph, graphs.types))
+    }
+}
 
 /// Some revisions, and all that they refer to.
 #[derive(Debug, Default)]

@@ -89,6 +89,7 @@ pub(super) fn read_job(row: &Row) -> Result<JobRow, StoreError> {
         priority: None,
         asked_priority: None,
         superseded_job_id: None,
+        input: None,
         output: None,
         report: Report { started: row.try_get(13)?, seed_micros: row.try_get(15)?, ..Report::default() },
         ended: row.try_get(14)?,

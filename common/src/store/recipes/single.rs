@@ -1,12 +1,15 @@
 //! One recipe or one job at a time, as callers ask for them (contract 5.5, 5.6; data plane).
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::creation::recipe_types;
+use super::known::JobProgram;
 use super::publication::BundleRef;
 use super::transaction::transaction;
-use crate::model::recipe::running::NewRecipe;
+use crate::model::recipe::running::{JobNode, NewJob, NewRecipe};
 use crate::model::recipe::{Data, ForcedNodes, ReprocessPlan};
 use crate::store::data::DataClient;
 use crate::store::retry::retrying;
@@ -26,6 +29,22 @@ pub enum ReprocessRefusal {
     Input,
 }
 
+/// The newest revision of a job type, for jobs outside recipes.
+#[derive(Debug, Clone)]
+pub struct SingleJobType {
+    /// Whether it was not deprecated.
+    pub is_active: bool,
+    /// What it runs.
+    pub program: Arc<JobProgram>,
+    node: JobNode,
+}
+
+const JOB_TYPE: &str = "
+-- single: job type
+SELECT t.is_active, r.id, t.max_tries, (t.configuration ->> 'priority')::bigint, t.is_paused
+FROM job_types t JOIN job_type_revisions r ON r.job_type_id = t.id AND r.revision_num = t.revision_num
+WHERE t.tenant_id = $1 AND t.id = $2";
+
 const EVENT: &str = "
 -- single: event
 INSERT INTO events (tenant_id, description) VALUES ($1, $2::text::jsonb) RETURNING id";
@@ -35,6 +54,57 @@ const AT_ONCE: &str = "
 UPDATE job_bundles SET created_at = '-infinity' WHERE id = ANY($1)";
 
 impl Store {
+    /// What a job outside recipes of this type would run.
+    pub async fn single_job_type(
+        &self,
+        tenant_id: Uuid,
+        job_type_id: i64,
+    ) -> Result<Option<SingleJobType>, StoreError> {
+        let client = self.data_client().await?;
+        let read = async {
+            let statement = client.prepare_cached(JOB_TYPE).await?;
+            let Some(row) = client.query_opt(&statement, &[&tenant_id, &job_type_id]).await? else {
+                return Ok(None);
+            };
+            let node = JobNode {
+                job_type_id,
+                job_type_rev_id: row.try_get(1)?,
+                max_tries: row.try_get(2)?,
+                priority: row.try_get(3)?,
+                is_paused: row.try_get(4)?,
+            };
+            let program = self.job_program(&client, node.job_type_rev_id).await?;
+            Ok(Some(SingleJobType { is_active: row.try_get(0)?, program, node }))
+        };
+        client.in_time(read).await
+    }
+
+    /// Makes a job outside of recipes, whose input fits the manifest. Returns its id. Workers publish it.
+    pub async fn create_job(
+        &self,
+        tenant_id: Uuid,
+        job_type: &SingleJobType,
+        input: Data,
+        event: &Value,
+    ) -> Result<i64, StoreError> {
+        let input = Arc::new(input);
+        retrying("create_recipes", || async {
+            let client = self.data_client().await?;
+            let work = async {
+                let event_id = write_event(&client, tenant_id, event).await?;
+                let mut running = self.load_nothing(&client).await?;
+                self.reserve_job(&client, &mut running).await?;
+                let (node, input) = (job_type.node, Arc::clone(&input));
+                let id = running.create_job(NewJob { tenant_id, event_id, node, input })?;
+                let settled = Box::pin(self.settle(&client, WorkerSlot::of(Uuid::new_v4()), running)).await?;
+                publish_at_once(&client, &settled.bundles).await?;
+                Ok(id)
+            };
+            transaction(&client, "single.commit", work).await
+        })
+        .await
+    }
+
     /// Makes a recipe outside of batches, whose input fits the revision. Returns its id. Workers publish its first jobs.
     pub async fn create_recipe(
         &self,
@@ -60,7 +130,7 @@ impl Store {
                     input: input.clone(),
                     input_hash: input.hash(),
                 })?;
-                let settled = self.settle(&client, WorkerSlot::of(Uuid::new_v4()), running).await?;
+                let settled = Box::pin(self.settle(&client, WorkerSlot::of(Uuid::new_v4()), running)).await?;
                 publish_at_once(&client, &settled.bundles).await?;
                 Ok(id)
             };
@@ -95,7 +165,7 @@ impl Store {
         forced: &ForcedNodes,
         event: &Value,
     ) -> Result<Result<i64, ReprocessRefusal>, StoreError> {
-        let mut running = self.load_of_recipes(client, &[recipe_id]).await?;
+        let mut running = Box::pin(self.load_of_recipes(client, &[recipe_id])).await?;
         running.revisions.extend(self.revisions(client, [revision_id]).await?);
         let Some(old) = running.recipes.get(&recipe_id) else { return Ok(Err(ReprocessRefusal::NotFound)) };
         if old.tenant_id != tenant_id || old.parent.is_some() {
@@ -124,7 +194,7 @@ impl Store {
             input_hash,
         };
         let id = running.reprocess(recipe_id, new, &plan)?;
-        let settled = self.settle(client, WorkerSlot::of(Uuid::new_v4()), running).await?;
+        let settled = Box::pin(self.settle(client, WorkerSlot::of(Uuid::new_v4()), running)).await?;
         publish_at_once(client, &settled.bundles).await?;
         Ok(Ok(id))
     }

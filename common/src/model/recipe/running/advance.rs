@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::rows::{JobRow, JobWrite, NewRecipe, Placed, PutBy, RecipeRow, Report, Slot};
+use uuid::Uuid;
+
+use super::rows::{JobNode, JobRow, JobWrite, NewJob, NewRecipe, Placed, PutBy, RecipeRow, Report, Slot};
 use super::{Running, RunningError};
 use crate::model::recipe::data::Data;
 use crate::model::recipe::definition::NodeKind;
@@ -48,6 +50,56 @@ impl Running {
         );
         self.touch(id);
         Ok(id)
+    }
+
+    /// Adds a job outside recipes, which is queued at once: it waits for nothing.
+    pub fn create_job(&mut self, new: NewJob) -> Result<i64, RunningError> {
+        let id = self.job_ids.pop_front().ok_or(RunningError::NoNumber)?;
+        let row = JobRow {
+            input: Some(new.input),
+            ..self.new_job(id, new.tenant_id, None, new.event_id, new.node)
+        };
+        self.jobs.insert(id, row);
+        self.happen(id, JobEvent::Queue, Report::default())?;
+        Ok(id)
+    }
+
+    fn new_job(
+        &self,
+        id: i64,
+        tenant_id: Uuid,
+        batch_id: Option<i64>,
+        event_id: i64,
+        node: JobNode,
+    ) -> JobRow {
+        JobRow {
+            id,
+            tenant_id,
+            batch_id,
+            event_id,
+            place: None,
+            links: Vec::new(),
+            node,
+            job: Job {
+                status: JobStatus::Pending,
+                num_exes: 0,
+                max_tries: node.max_tries,
+                superseded: false,
+                last_status_change: self.at,
+            },
+            priority: None,
+            asked_priority: None,
+            superseded_job_id: None,
+            input: None,
+            output: None,
+            report: Report::default(),
+            ended: None,
+            before: None,
+            write: JobWrite::Nothing,
+            queued_now: false,
+            superseded_now: false,
+            put_by: None,
+        }
     }
 
     /// Lets something happen to a job. Returns whether it did: a stale report, or one that the status does not allow, changes
@@ -218,36 +270,12 @@ impl Running {
                 let missing = RunningError::NoJobType { revision: revision.id, node: node.number() };
                 let refers = *revision.jobs.get(&node).ok_or(missing)?;
                 let job_id = self.job_ids.pop_front().ok_or(RunningError::NoNumber)?;
-                self.jobs.insert(
-                    job_id,
-                    JobRow {
-                        id: job_id,
-                        tenant_id,
-                        batch_id,
-                        event_id,
-                        place: Some(place),
-                        links: Vec::new(),
-                        node: refers,
-                        job: Job {
-                            status: JobStatus::Pending,
-                            num_exes: 0,
-                            max_tries: refers.max_tries,
-                            superseded: false,
-                            last_status_change: self.at,
-                        },
-                        priority: None,
-                        asked_priority: None,
-                        superseded_job_id: self.replaces.remove(&place),
-                        output: None,
-                        report: Report::default(),
-                        ended: None,
-                        before: None,
-                        write: JobWrite::Nothing,
-                        queued_now: false,
-                        superseded_now: false,
-                        put_by: None,
-                    },
-                );
+                let row = JobRow {
+                    place: Some(place),
+                    superseded_job_id: self.replaces.remove(&place),
+                    ..self.new_job(job_id, tenant_id, batch_id, event_id, refers)
+                };
+                self.jobs.insert(job_id, row);
                 Slot::Job(job_id)
             }
             NodeKind::Recipe(_) => {

@@ -19,7 +19,8 @@ use chrono::{DateTime, Utc};
 
 pub use counts::Counted;
 pub use rows::{
-    JobNode, JobRow, JobWrite, NewRecipe, Placed, PutBy, RecipeRow, Report, Revision, Slot, WorkerName,
+    JobNode, JobRow, JobWrite, NewJob, NewRecipe, Placed, PutBy, RecipeRow, Report, Revision, Slot,
+    WorkerName,
 };
 
 use super::node_set::NodeIndex;

@@ -126,6 +126,19 @@ pub struct RecipeRow {
     pub had_input: bool,
 }
 
+/// A job outside recipes that is to be made.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// Why.
+    pub event_id: i64,
+    /// What it runs.
+    pub node: JobNode,
+    /// What it is computed from.
+    pub input: Arc<Data>,
+}
+
 /// A top-level recipe that is to be made.
 #[derive(Debug, Clone)]
 pub struct NewRecipe {
@@ -210,6 +223,8 @@ pub struct JobRow {
     pub asked_priority: Option<i64>,
     /// The job that it takes the place of.
     pub superseded_job_id: Option<i64>,
+    /// The input of a new job outside recipes.
+    pub input: Option<Arc<Data>>,
     /// Its output, where it is needed or new.
     pub output: Option<Arc<Data>>,
     /// How its execution went, or what is kept of it.

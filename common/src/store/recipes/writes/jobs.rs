@@ -8,14 +8,14 @@ use crate::store::data::DataClient;
 const INSERT_JOBS: &str = "
 -- recipes: insert jobs
 INSERT INTO jobs (id, tenant_id, batch_id, recipe_id, node, job_type_id, job_type_rev_id, event_id, status, priority, num_exes,
-    max_tries, superseded_job_id, queued, created, last_status_change, last_modified)
+    max_tries, superseded_job_id, input, queued, created, last_status_change, last_modified)
 SELECT id, tenant_id, batch_id, recipe_id, node, job_type_id, job_type_rev_id, event_id, status, priority, num_exes,
-    max_tries, superseded_job_id, CASE WHEN num_exes > 0 THEN $14::timestamptz END, $14::timestamptz, $14::timestamptz,
+    max_tries, superseded_job_id, input::jsonb, CASE WHEN num_exes > 0 THEN $14::timestamptz END, $14::timestamptz, $14::timestamptz,
     $14::timestamptz
 FROM unnest($1::int8[], $2::uuid[], $3::int8[], $4::int8[], $5::int2[], $6::int8[], $7::int8[], $8::int8[], $9::text[],
-            $10::int8[], $11::int4[], $12::int4[], $13::int8[])
+            $10::int8[], $11::int4[], $12::int4[], $13::int8[], $15::text[])
     AS n (id, tenant_id, batch_id, recipe_id, node, job_type_id, job_type_rev_id, event_id, status, priority, num_exes,
-          max_tries, superseded_job_id)";
+          max_tries, superseded_job_id, input)";
 
 const FINISH_JOBS: &str = "
 -- recipes: finish jobs
@@ -83,6 +83,8 @@ pub(super) async fn write(client: &DataClient, running: &Running) -> Result<(), 
         };
     }
     if !new.is_empty() {
+        let inputs: Vec<Option<String>> =
+            new.iter().map(|row| row.input.as_deref().map(text).transpose()).collect::<Result<_, _>>()?;
         run(
             client,
             INSERT_JOBS,
@@ -101,6 +103,7 @@ pub(super) async fn write(client: &DataClient, running: &Running) -> Result<(), 
                 column!(new, j => j.job.max_tries),
                 column!(new, j => j.superseded_job_id),
                 &running.at(),
+                &inputs,
             ],
         )
         .await?;
