@@ -79,7 +79,9 @@ async fn f03_a_lost_acknowledgement_costs_nothing_but_a_look() {
     const CHUNKS: usize = 20;
     let broker = Proxy::start(Services::from_env().unwrap().broker_address().unwrap()).await.unwrap();
     let options = FleetOptions::workers(0).worker_broker_at(broker.address()).set(HEARTBEAT.0, HEARTBEAT.1);
-    let mut fleet = Fleet::sales(options).await.unwrap();
+    // Some are stored when it freezes, never all: a batch that is through before the broker notices the cut gives its lane back
+    // too soon for this test.
+    let mut fleet = Fleet::sales(options.small_groups()).await.unwrap();
     let run = SalesRun::open(&fleet).await.unwrap();
     run.push_until_taken(0..CHUNKS).await.unwrap();
     let worker = fleet.start_failing_worker("commit.stored=stop@1").await.unwrap();
