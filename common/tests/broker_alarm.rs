@@ -59,12 +59,12 @@ async fn f13_at_a_memory_alarm_pushes_are_refused_in_time_and_consumers_go_on() 
             let started = Instant::now();
             let outcome = publisher.publish(LANE, messages([100])).await;
             assert!(matches!(outcome, Err(BrokerError::Blocked | BrokerError::Timeout(_))), "{outcome:?}");
-            assert!(started.elapsed() < Duration::from_secs(5));
+            assert!(started.elapsed() < Duration::from_millis(2_500));
             until("blocked", || async { publisher.is_blocked() }).await;
             let started = Instant::now();
             let outcome = publisher.publish(LANE, messages([101])).await;
             assert!(matches!(outcome, Err(BrokerError::Blocked)), "{outcome:?}");
-            assert!(started.elapsed() < Duration::from_secs(5));
+            assert!(started.elapsed() < Duration::from_millis(200));
             // Consumers still acknowledge, and therefore get more.
             consumers.ack(&receipts(&held)).await;
             let more = take(&mut deliveries, 10).await;

@@ -37,12 +37,12 @@ async fn f43_after_a_cut_consumption_goes_on_with_the_same_limit() {
             proxy.cut();
             let cut = Instant::now();
             until("stale", || async { !before[2].receipt.is_live() }).await;
-            assert!(cut.elapsed() < Duration::from_secs(5));
+            assert!(cut.elapsed() < Duration::from_secs(1));
             let late = consumers.ack(&receipts(before.iter().chain(&more))).await;
             assert_eq!((late.sent, late.stale), (0, 10));
 
             let again = take(&mut deliveries, 8).await;
-            assert!(cut.elapsed() < Duration::from_secs(15), "{:?}", cut.elapsed());
+            assert!(cut.elapsed() < Duration::from_secs(3), "{:?}", cut.elapsed());
             assert!(again.iter().all(|delivery| delivery.redelivered && delivery.receipt.is_live()));
             assert!(numbers(&again).iter().all(|number| !seen.contains(number)));
             // Still 8 and no more (F43).
@@ -76,7 +76,7 @@ async fn f10_an_outage_ends_within_the_backoff() {
         proxy.pass();
         let back = Instant::now();
         next(&mut deliveries).await;
-        assert!(back.elapsed() < Duration::from_secs(15), "{:?}", back.elapsed());
+        assert!(back.elapsed() < Duration::from_secs(3), "{:?}", back.elapsed());
     })
     .await;
 }
@@ -115,7 +115,7 @@ async fn f11_a_half_open_link_is_noticed_within_two_heartbeats() {
         let dead = Instant::now();
         until("noticed", || async { !first.receipt.is_live() }).await;
         // Two heartbeats of 2 s, and room for a busy machine.
-        assert!(dead.elapsed() < Duration::from_secs(30), "{:?}", dead.elapsed());
+        assert!(dead.elapsed() < Duration::from_secs(7), "{:?}", dead.elapsed());
         // New connections were accepted and stay silent: attempts give up, one after another.
         tokio::time::sleep(Duration::from_secs(6)).await;
         assert!(proxy.open() <= 3, "{} connections are left", proxy.open());
@@ -124,7 +124,7 @@ async fn f11_a_half_open_link_is_noticed_within_two_heartbeats() {
         let again = next(&mut deliveries).await;
         assert!(again.redelivered);
         // The attempt under way (2 s), then the backoff.
-        assert!(back.elapsed() < Duration::from_secs(30), "{:?}", back.elapsed());
+        assert!(back.elapsed() < Duration::from_secs(8), "{:?}", back.elapsed());
     })
     .await;
 }
@@ -256,7 +256,7 @@ async fn control_events_reach_every_process_also_after_a_cut() {
         let sent = Instant::now();
         api.send(opened.clone());
         expect(&mut at_worker, &opened).await;
-        assert!(sent.elapsed() < Duration::from_secs(5));
+        assert!(sent.elapsed() < Duration::from_secs(1));
         expect(&mut at_api, &opened).await;
         let paused = ControlEvent::BatchPaused { batch_id };
         worker.send(paused.clone());
@@ -288,7 +288,7 @@ async fn sending_control_events_never_waits() {
         for _ in 0..10_000 {
             control.send(ControlEvent::PlanChanged);
         }
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_secs(1));
         assert!(!control.is_ready());
         broker.shutdown.cancel();
         tokio::time::timeout(Duration::from_secs(3), control.stopped()).await.expect("it ends");

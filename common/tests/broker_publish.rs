@@ -197,7 +197,7 @@ async fn a_call_waits_for_the_connection_up_to_its_deadline() {
         let started = Instant::now();
         let outcome = publisher.publish(LANE, messages([1])).await;
         assert!(matches!(outcome, Err(BrokerError::Unavailable(_))), "{outcome:?}");
-        assert!(started.elapsed() >= Duration::from_secs(3) && started.elapsed() < Duration::from_secs(30));
+        assert!(started.elapsed() >= Duration::from_secs(3) && started.elapsed() < Duration::from_secs(4));
 
         let waiting = tokio::spawn({
             let publisher = publisher.clone();
@@ -218,7 +218,9 @@ async fn a_call_waits_for_the_connection_up_to_its_deadline() {
 async fn f16_a_confirm_that_is_lost_is_an_error_and_the_retry_succeeds() {
     with_broker(|broker| async move {
         broker.topology().declare_lane(LANE).await.unwrap();
-        let (proxy, through) = broker.through_proxy().await;
+        let (proxy, mut through) = broker.through_proxy().await;
+        // The next word from the broker is the confirm, never a heartbeat.
+        through.config.heartbeat_seconds = 60;
         let publisher = through.publisher();
         publisher.publish(LANE, messages([0])).await.unwrap();
         for round in 1..=5 {
@@ -226,12 +228,11 @@ async fn f16_a_confirm_that_is_lost_is_an_error_and_the_retry_succeeds() {
             let started = Instant::now();
             let outcome = publisher.publish(LANE, messages([round])).await;
             assert!(matches!(outcome, Err(BrokerError::Unavailable(_))), "{outcome:?}");
-            assert!(started.elapsed() < Duration::from_secs(5), "the loss is noticed at once");
+            assert!(started.elapsed() < Duration::from_secs(1), "the loss is noticed at once");
             publisher.publish(LANE, messages([round])).await.unwrap();
         }
-        // The broker stored first attempts as well; a heartbeat may have cut the link before one of them.
-        let ready = broker.topology().lane_depth(LANE).await.unwrap().ready;
-        assert!((7..=11).contains(&ready), "{ready}");
+        // The broker stored the first attempts as well.
+        assert_eq!(broker.topology().lane_depth(LANE).await.unwrap().ready, 11);
     })
     .await;
 }
@@ -248,16 +249,16 @@ async fn f11_a_dead_link_costs_a_deadline_and_is_noticed_within_two_heartbeats()
         let dead_since = Instant::now();
         let outcome = publisher.publish(LANE, messages(1..50)).await;
         assert!(matches!(outcome, Err(BrokerError::Timeout(1_000))), "{outcome:?}");
-        assert!(dead_since.elapsed() < Duration::from_secs(5));
+        assert!(dead_since.elapsed() < Duration::from_millis(1_500));
         until("not ready", || async { !publisher.is_ready() }).await;
         // Two heartbeats of 2 s, and room for a busy machine.
-        assert!(dead_since.elapsed() < Duration::from_secs(30), "{:?}", dead_since.elapsed());
+        assert!(dead_since.elapsed() < Duration::from_secs(7), "{:?}", dead_since.elapsed());
         // The peer is silent now: each attempt gives up at its deadline and leaves nothing behind.
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(proxy.open() <= 2, "{} connections are left", proxy.open());
         proxy.pass();
         let took = until("ready", || async { publisher.is_ready() }).await;
-        assert!(took < Duration::from_secs(30), "{took:?}");
+        assert!(took < Duration::from_secs(8), "{took:?}");
         publisher.publish(LANE, messages([51])).await.unwrap();
     })
     .await;
@@ -278,7 +279,7 @@ async fn f13_a_blocked_connection_refuses_at_once_and_recovers() {
         let started = Instant::now();
         let outcome = publisher.publish(LANE, messages([1])).await;
         assert!(matches!(outcome, Err(BrokerError::Blocked)), "{outcome:?}");
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_millis(100));
         proxy.inject(Direction::ToClient, &[1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 61, 0xCE]);
         until("ready", || async { publisher.is_ready() }).await;
         publisher.publish(LANE, messages([2])).await.unwrap();
@@ -298,7 +299,7 @@ async fn f12_a_peer_that_closes_every_connection_is_not_stormed() {
         assert!(!publisher.is_ready());
         proxy.pass();
         let took = until("ready", || async { publisher.is_ready() }).await;
-        assert!(took < Duration::from_secs(30), "{took:?}");
+        assert!(took < Duration::from_secs(6), "{took:?}");
     })
     .await;
 }

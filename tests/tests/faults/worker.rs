@@ -28,10 +28,9 @@ async fn f01_chunks_of_a_worker_killed_before_its_commit_are_redone_once() {
         run.finish(&fleet, CHUNKS).await.unwrap();
         fleet.terminate_worker(heir, PATIENCE).await.unwrap();
     }
-    // What the victims held was delivered again, and started again once.
+    // The victims held every chunk, so each was delivered again, and started again once.
     let attempts = attempts(&fleet).await;
-    assert!(attempts.iter().all(|(_, attempts)| *attempts <= 1), "{attempts:?}");
-    assert!(attempts.iter().any(|(_, attempts)| *attempts == 1), "{attempts:?}");
+    assert!(attempts.iter().all(|(_, attempts)| *attempts == 1), "{attempts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
