@@ -150,6 +150,17 @@ def test_commands_that_are_named_exist(path):
             assert option in HELP, f"`{line}`: no option {option}"
 
 
+def test_what_the_architecture_names_is_in_the_code():
+    rust = "\n".join(text(path) for path in FILES if path.endswith(".rs"))
+    functions = set(re.findall(r"\bfn (\w+)", rust))
+    words = set(re.findall(r"\w+", rust)) | set(re.findall(r"\w+", "\n".join(text(path) for path in FILES if path.endswith(".sql"))))
+    named = {span for span in spans("common/ARCHITECTURE.md") if re.fullmatch(r"[a-z]\w*_\w+", span)}
+    # Names of tests are sentences; the others are tables, columns, fields.
+    assert {name for name in named if name.count("_") > 3 and name not in functions} == set(), "no such tests"
+    assert {name for name in named if name not in words} == set(), "in no code and no schema"
+    assert len({name for name in named if name.count("_") > 3}) > 20
+
+
 # --- Codes of errors ---------------------------------------------------------------------------------------------------
 
 WORD = r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*"
