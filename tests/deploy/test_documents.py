@@ -1,6 +1,7 @@
 """The documents of the repository: links lead somewhere, and what they name exists: settings, metrics, files, commands, codes."""
 
 import functools
+import json
 import pathlib
 import re
 import subprocess
@@ -234,3 +235,62 @@ def test_messages_that_are_quoted_exist():
     quoted = {span for span in spans(TROUBLE) if re.match(r"[a-z][\w']*,? [a-z]", span) and not re.match(r"(millrace|promtool) ", span)}
     assert len(quoted) > 40
     assert {span for span in quoted if span.removeprefix("… ") not in source} == set()
+
+
+# --- Lists that are kept by hand ---------------------------------------------------------------------------------------
+
+ROUTES = json.loads(text("api/openapi.json"))["paths"]
+OPERATIONS = {(method.upper(), path) for path, item in ROUTES.items() for method in item if method in {"get", "post", "patch", "put", "delete"}}
+CALL = re.compile(r"((?:(?:GET|POST|PATCH|PUT|DELETE)(?:, )?)*) ?((?:…|/)(?:[\w{}/.-]|…)*)")
+
+
+def calls(path: str) -> list[tuple[set[str], str]]:
+    """Calls that a document names: their methods, where these are said, and a pattern for their paths."""
+    found = []
+    for span in spans(path):
+        match = CALL.fullmatch(re.sub(r"\?.*$| \{.*$", "", span))
+        if match is None or "/" not in match.group(2):
+            continue
+        # An ellipsis stands for whatever goes before or between, a variable for one part.
+        parts = re.split(r"(…|\{\w+\})", match.group(2))
+        pattern = "".join(".*" if part == "…" else "[^/]+" if part.startswith("{") else re.escape(part) for part in parts)
+        found.append((set(re.findall(r"\w+", match.group(1))), pattern))
+    return found
+
+
+def answers(pattern: str, path: str) -> bool:
+    """Whether this pattern means this path: slashes at the end are tolerated, and words of v1 have any case."""
+    return re.fullmatch(pattern.rstrip("/") + "/?", path.rstrip("/"), re.I) is not None
+
+
+PROTOCOL = ["api/README.md", "api/SPARK.md", "api/SCALE.md", "api/WEBHOOKS.md", "api/ERRORS.md"]
+@pytest.mark.parametrize("path", [*PROTOCOL, "README.md", "SECURITY.md", "deploy/OPERATIONS.md", TROUBLE, "common/ARCHITECTURE.md", "api/src/dashboard/README.md"])
+def test_routes_that_are_named_exist(path):
+    for methods, pattern in calls(path):
+        met = {method for method, route in OPERATIONS if answers(pattern, route)}
+        # A path without a method may be the beginning of routes, or no route at all.
+        assert methods <= met, f"{sorted(methods)} {pattern}: no such call"
+
+
+def test_every_route_is_named_in_a_page_for_its_callers():
+    # A pattern that ends with a variable after an ellipsis could be anything.
+    patterns = {pattern for page in PROTOCOL for _, pattern in calls(page)} - {".*/[^/]+", ".*/[^/]+/"}
+    missing = {path for path in ROUTES if not path.startswith("/dashboard") and not any(answers(pattern, path) for pattern in patterns)}
+    assert missing == set()
+
+
+def test_fields_scopes_actions_and_limits_are_those_of_the_code():
+    document = json.loads(text("api/openapi.json"))
+    named = {word for page in PROTOCOL for span in spans(page) for word in re.findall(r"\w+", span)}
+    for body in ("CreateBatch", "ChangeBatch", "RedriveBatch"):
+        assert set(document["components"]["schemas"][body]["properties"]) <= named, f"fields of {body} that no page names"
+    scopes = set(re.findall(r'=> "([\w:]+)"', text("common/src/model/scope.rs")))
+    part = text("api/README.md").partition("| scope |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `([\w:]+)` \|", part, re.M)) == scopes
+    actions = set(re.findall(r'^\s+\w+ = "(\w+\.\w+)",', text("common/src/model/audit.rs"), re.M))
+    part = text("api/README.md").partition("| what is in the audit trail | |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+\.\w+)`", part)) == actions
+    limits = dict(re.findall(r"^            (\w+): ([\d_]+),", text("common/calc/src/limits.rs"), re.M))
+    words = prose("common/calc/WORKBOOKS.md")
+    for limit in ("fields", "range_area", "formulas", "cells", "sheets"):
+        assert f"{int(limits[limit]):,}" in words, f"{limit} is {limits[limit]}"
