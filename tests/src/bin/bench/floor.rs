@@ -187,7 +187,8 @@ async fn publish(
     Ok(chunks)
 }
 
-async fn confirmed(confirm: lapin::PublisherConfirm) -> Result<()> {
+/// Waits until the broker has a message.
+pub async fn confirmed(confirm: lapin::PublisherConfirm) -> Result<()> {
     match confirm.await? {
         Confirmation::Ack(None) => Ok(()),
         other => bail!("the broker did not take a message of the floor: {other:?}"),
@@ -237,7 +238,8 @@ impl Commit {
     }
 }
 
-async fn open(services: &Services) -> Result<Connection> {
+/// Opens a connection to the broker.
+pub async fn open(services: &Services) -> Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name("bench floor".into());
     let connecting = Connection::connect(&services.broker_url, properties);
     Ok(tokio::time::timeout(Duration::from_secs(10), connecting)
@@ -245,7 +247,8 @@ async fn open(services: &Services) -> Result<Connection> {
         .context("connecting to the broker")??)
 }
 
-async fn connect(url: &str) -> Result<Client> {
+/// Opens a connection to a database.
+pub async fn connect(url: &str) -> Result<Client> {
     let (client, connection) =
         tokio_postgres::connect(url, NoTls).await.context("connecting to the database")?;
     tokio::spawn(connection);

@@ -29,6 +29,7 @@ mod measures;
 mod memory;
 mod payload;
 mod rate;
+mod recipes;
 mod table;
 mod tenants;
 
@@ -112,11 +113,13 @@ enum Measure {
     Outage,
     /// What nine tenants wait for a result while a tenth floods.
     Tenants,
+    /// Recipes: creation, jobs, lists.
+    Recipes,
 }
 
 impl Measure {
     /// What runs when nothing is chosen; the floor is part of the first two.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Large,
         Self::Small,
         Self::Latency,
@@ -125,6 +128,7 @@ impl Measure {
         Self::Memory,
         Self::Outage,
         Self::Tenants,
+        Self::Recipes,
     ];
 
     /// Whether it runs on the fleet that is shared between measures.
@@ -228,5 +232,6 @@ async fn make(
         Measure::Memory => measures::memory(options).await,
         Measure::Outage => measures::outage(options, services).await,
         Measure::Tenants => measures::tenants(options).await,
+        Measure::Recipes => recipes::measure(options, services).await,
     }
 }

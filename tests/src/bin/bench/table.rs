@@ -10,6 +10,8 @@ use serde::Serialize;
 pub enum Target {
     /// At least this share of the floor, or of what it is compared with.
     Share(f64),
+    /// At least this value.
+    AtLeast(f64),
     /// At most this value.
     AtMost(f64),
     /// Shown for information.
@@ -44,6 +46,7 @@ impl Row {
         match self.target {
             Target::None => None,
             Target::Share(share) => Some(self.ratio().is_some_and(|ratio| ratio >= share)),
+            Target::AtLeast(least) => Some(self.millrace.is_some_and(|value| value >= least)),
             Target::AtMost(most) => Some(self.millrace.is_some_and(|value| value <= most)),
         }
     }
@@ -88,6 +91,7 @@ pub fn render(rows: &[Row]) -> String {
     for row in rows {
         let target = match row.target {
             Target::Share(share) => format!("≥ {share:.2}"),
+            Target::AtLeast(least) => format!("≥ {least}"),
             Target::AtMost(most) => format!("≤ {most}"),
             Target::None => String::new(),
         };
@@ -144,6 +148,8 @@ mod tests {
         assert_eq!(row(Some(10.0), 5.0, Target::Share(0.5)).passes(), Some(true));
         assert_eq!(row(Some(10.0), 4.9, Target::Share(0.5)).passes(), Some(false));
         assert_eq!(row(None, 4.9, Target::Share(0.5)).passes(), Some(false));
+        assert_eq!(row(None, 4.9, Target::AtLeast(5.0)).passes(), Some(false));
+        assert_eq!(row(None, 5.0, Target::AtLeast(5.0)).passes(), Some(true));
         assert_eq!(row(None, 4.9, Target::AtMost(5.0)).passes(), Some(true));
         assert_eq!(row(None, f64::NAN, Target::AtMost(5.0)).passes(), Some(false));
         assert_eq!(row(None, 4.9, Target::None).passes(), None);
