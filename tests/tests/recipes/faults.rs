@@ -27,20 +27,21 @@ async fn a_worker_killed_anywhere_leaves_each_recipe_to_be_completed_once() {
     let options = FleetOptions::workers(0).set("clocks.lost_seconds", 1);
     let mut fleet = Fleet::start(options).await.unwrap();
     let setup = Setup::new(&fleet).await.unwrap();
-    for (name, point) in [
-        ("creation", "creation.commit"),
-        ("publish", "bundles.publish"),
-        ("evaluate", "bundles.evaluate"),
-        ("begin", "bundles.begin"),
-        ("commit", "bundles.commit"),
-        ("committed", "bundles.committed"),
+    for (name, point, recipes) in [
+        ("creation", "creation.commit", 500),
+        ("ahead", "creation.ahead", 2_500),
+        ("publish", "bundles.publish", 500),
+        ("evaluate", "bundles.evaluate", 500),
+        ("begin", "bundles.begin", 500),
+        ("commit", "bundles.commit", 500),
+        ("committed", "bundles.committed", 500),
     ] {
         let setup = setup.called(name);
         let doomed = fleet.start_failing_worker(&format!("{point}=kill")).await.unwrap();
-        let batch = chain(&setup, 500).await;
+        let batch = chain(&setup, recipes).await;
         setup.wait_until_gone(fleet.worker(doomed).unwrap()).await.unwrap();
         let worker = fleet.start_worker().await.unwrap();
-        setup.wait_until_completed(batch, 500).await.unwrap();
+        setup.wait_until_completed(batch, recipes).await.unwrap();
         setup.assert_exact().await.unwrap();
         fleet.kill_worker(worker).unwrap();
     }

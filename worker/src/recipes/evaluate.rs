@@ -15,7 +15,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::commit::{Done, Sender};
-use super::{WorkloadTerms, foresee, table};
+use super::foresee::{self, Bench};
+use super::{WorkloadTerms, table};
 use crate::Worker;
 use crate::dispatch::{Calculation, Task};
 use crate::fleet::worker_name;
@@ -80,7 +81,7 @@ pub fn run(
         fail_all(&bundle, "worker-lost", &detail, true)
     } else {
         let results = evaluate(worker, terms, &bundle, scratch, runtime);
-        foreseen = foresee::foresee(worker, terms, &bundle, &results, scratch, runtime);
+        foreseen = foresee::foresee(&mut Bench { worker, terms, scratch, runtime }, &bundle, &results);
         results
     };
     EVALUATION_SECONDS.record(began.elapsed().as_secs_f64());
@@ -90,7 +91,8 @@ pub fn run(
     finished.blocking_send(Done { bundle, receipt: task.receipt, presence, held: task.held }).is_ok()
 }
 
-fn name(worker: &Worker) -> WorkerName {
+/// This worker, as rows name it.
+pub(super) fn name(worker: &Worker) -> WorkerName {
     WorkerName { id: worker.id, name: worker_name().into() }
 }
 
@@ -153,7 +155,7 @@ pub(super) fn prepare(
 
 /// Runs jobs as one table; each alone when that takes too long or goes wrong, so that only one pays for it. Returns what came
 /// out, and a job's share of the time in microseconds.
-pub(super) fn outcomes(
+fn outcomes(
     worker: &Worker,
     prepared: &Prepared,
     program: &JobProgram,
@@ -180,7 +182,7 @@ pub(super) fn outcomes(
 }
 
 /// One evaluation of some jobs, or how it failed as a whole.
-fn attempt(
+pub(super) fn attempt(
     prepared: &Prepared,
     program: &JobProgram,
     inputs: &[&Data],

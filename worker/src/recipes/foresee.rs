@@ -6,44 +6,71 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_calc::service::Scratch;
-use millrace_common::model::recipe::running::Placed;
+use millrace_common::model::recipe::running::Revision;
 use millrace_common::model::recipe::{Data, NodeIndex, NodeType};
-use millrace_common::store::recipes::{Bundle, BundleJob, JobOutcome, JobResult};
+use millrace_common::store::recipes::{Bundle, Foreseen, JobOutcome, JobResult};
 use tokio::runtime::Handle;
 
 use super::WorkloadTerms;
-use super::evaluate::{outcomes, prepare};
+use super::evaluate::{attempt, prepare};
 use crate::Worker;
 
 /// No longer than this is looked ahead: others wait for the thread, and what took long should be stored soon.
 const BUDGET: Duration = Duration::from_millis(100);
 
-/// A recipe whose outputs are known so far: its id, its job of the bundle, and the outputs by node.
-type Known<'a> = (i64, &'a BundleJob, BTreeMap<NodeIndex, Arc<Data>>);
+/// A recipe whose outputs are known so far.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// The recipe.
+    pub recipe_id: i64,
+    /// Its input.
+    pub input: &'a Data,
+    /// The outputs by node.
+    pub outputs: BTreeMap<NodeIndex, Arc<Data>>,
+}
+
+/// Where jobs are evaluated.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// The worker.
+    pub worker: &'a Worker,
+    /// The jobs' workload.
+    pub terms: &'a WorkloadTerms,
+    /// What evaluations use and leave behind.
+    pub scratch: &'a mut Scratch,
+    /// Runs what has to wait.
+    pub runtime: &'a Handle,
+}
 
 /// Evaluates what follows from these results, as far as nothing else is waited for.
-pub fn foresee(
-    worker: &Worker,
-    terms: &WorkloadTerms,
-    bundle: &Bundle,
-    results: &[JobResult],
-    scratch: &mut Scratch,
-    runtime: &Handle,
-) -> Vec<(Placed, Arc<Data>, i64)> {
-    let began = Instant::now();
-    let mut foreseen = Vec::new();
-    let Some((revision, node)) = &bundle.node else { return foreseen };
-    let graph = &revision.graph;
-    let mut known: Vec<Known<'_>> = Vec::new();
+pub fn foresee(bench: &mut Bench<'_>, bundle: &Bundle, results: &[JobResult]) -> Vec<Foreseen> {
+    let Some((revision, node)) = &bundle.node else { return Vec::new() };
+    let own = revision.graph.node(*node);
+    let mut known = Vec::new();
     for (job, result) in bundle.jobs.iter().zip(results) {
-        if let (Some(recipe), JobOutcome::Completed(output)) = (job.recipe_id, &result.outcome) {
+        if let (Some(recipe_id), JobOutcome::Completed(output)) = (job.recipe_id, &result.outcome) {
             let mut outputs = job.outputs.clone();
             outputs.insert(*node, Arc::clone(output));
-            known.push((recipe, job, outputs));
+            known.push(Known { recipe_id, input: &job.recipe_input, outputs });
         }
     }
-    let mut done: BTreeSet<NodeIndex> = graph.node(*node).ancestors.iter().chain([*node]).collect();
-    for next in graph.node(*node).descendants.iter() {
+    let done = own.ancestors.iter().chain([*node]).collect();
+    follow(bench, revision, own.descendants.iter(), done, known)
+}
+
+/// Evaluates these nodes of recipes, in their order, as far as nothing but nodes that are done is waited for. What fails, and
+/// what takes too long, is done again in its own time.
+pub fn follow(
+    bench: &mut Bench<'_>,
+    revision: &Revision,
+    nodes: impl Iterator<Item = NodeIndex>,
+    mut done: BTreeSet<NodeIndex>,
+    mut known: Vec<Known<'_>>,
+) -> Vec<Foreseen> {
+    let began = Instant::now();
+    let graph = &revision.graph;
+    let mut foreseen = Vec::new();
+    for next in nodes {
         let own = graph.node(next);
         let follows = own.kind.node_type() == NodeType::Job
             && own.requirements.is_empty()
@@ -52,29 +79,29 @@ pub fn foresee(
             continue;
         }
         let Some(refers) = revision.jobs.get(&next).filter(|refers| !refers.is_paused) else { continue };
-        let program = runtime.block_on(worker.store.job_type_program(refers.job_type_rev_id));
+        let program = bench.runtime.block_on(bench.worker.store.job_type_program(refers.job_type_rev_id));
         let Ok(program) = program else { break };
-        let Ok(prepared) = prepare(worker, terms, &program, runtime) else { continue };
-        if began.elapsed() > BUDGET {
-            break;
-        }
+        let Ok(prepared) = prepare(bench.worker, bench.terms, &program, bench.runtime) else { continue };
         let inputs: Vec<Data> = known
             .iter()
-            .map(|(_, job, outputs)| {
-                graph.node_input(next, &job.recipe_input, |from| outputs.get(&from).map(Arc::as_ref))
+            .map(|recipe| {
+                graph.node_input(next, recipe.input, |from| recipe.outputs.get(&from).map(Arc::as_ref))
             })
             .collect();
         let inputs: Vec<&Data> = inputs.iter().collect();
-        let (outcomes, seed_micros) = outcomes(worker, &prepared, &program, &inputs, scratch);
-        // What fails is done again in its own time, and fails there.
+        let Some(left) = BUDGET.checked_sub(began.elapsed()) else { break };
+        let evaluating = Instant::now();
+        let Ok(outcomes) = attempt(&prepared, &program, &inputs, left, bench.scratch) else { break };
+        let shares = i64::try_from(inputs.len()).unwrap_or(i64::MAX);
+        let micros = i64::try_from(evaluating.elapsed().as_micros()).unwrap_or(i64::MAX) / shares;
         known = known
             .into_iter()
             .zip(outcomes)
-            .filter_map(|((recipe, job, mut outputs), outcome)| {
+            .filter_map(|(mut recipe, outcome)| {
                 let JobOutcome::Completed(output) = outcome else { return None };
-                foreseen.push(((recipe, next), Arc::clone(&output), seed_micros));
-                outputs.insert(next, output);
-                Some((recipe, job, outputs))
+                foreseen.push(((recipe.recipe_id, next), Arc::clone(&output), micros));
+                recipe.outputs.insert(next, output);
+                Some(recipe)
             })
             .collect();
         done.insert(next);

@@ -4,6 +4,7 @@
 //! jobs are read from the database, run as one table, and go to a committer of their own ([`commit`]), which stores what
 //! came out, lets the recipes go on, and publishes the bundles that this makes.
 
+mod ahead;
 pub mod commit;
 pub mod creation;
 pub mod evaluate;

@@ -78,6 +78,9 @@ pub struct JobResult {
     pub seed_micros: i64,
 }
 
+/// What a job gives that is not on the queue yet: its recipe and node, its output, and the microseconds of its evaluation.
+pub type Foreseen = (Placed, Arc<Data>, i64);
+
 /// A bundle that was evaluated.
 #[derive(Debug, Clone)]
 pub struct FinishedBundle {
@@ -89,8 +92,8 @@ pub struct FinishedBundle {
     pub started: DateTime<Utc>,
     /// What came out.
     pub results: Vec<JobResult>,
-    /// What jobs behind these will give, should they be queued next: outputs and microseconds, by recipe and node.
-    pub foreseen: Vec<(Placed, Arc<Data>, i64)>,
+    /// What jobs behind these will give, should they be queued next.
+    pub foreseen: Vec<Foreseen>,
 }
 
 const BUNDLE: &str = "

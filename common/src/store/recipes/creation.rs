@@ -27,8 +27,8 @@ pub struct CreationStep {
     pub batch_id: i64,
     /// Members or recipes that were looked at.
     pub looked_at: usize,
-    /// Whether all recipes exist now.
-    pub done: bool,
+    /// Where the next page begins; none when all recipes exist now.
+    pub next: Option<i64>,
     /// What is to be published.
     pub settled: Settled,
 }
@@ -39,7 +39,7 @@ SELECT id, tenant_id, recipe_type_rev_id, event_id, definition::text, configurat
     last_member_id, superseded_batch_id, creation_cursor, priority
 FROM recipe_batches WHERE NOT is_creation_done ORDER BY random() LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED";
 
-const ADVANCE: &str = "
+pub(super) const ADVANCE: &str = "
 -- creation: advance
 UPDATE recipe_batches SET creation_cursor = $2, recipes_skipped = recipes_skipped + $3, is_creation_done = $4,
     last_modified = clock_timestamp()
@@ -73,37 +73,39 @@ FROM recipes r LEFT JOIN LATERAL (
 WHERE r.batch_id = $1 AND r.id > $2 AND r.parent_recipe_id IS NULL ORDER BY r.id LIMIT $3";
 
 /// A batch that is being created.
-struct Batch {
-    id: i64,
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) id: i64,
     tenant_id: Uuid,
     event_id: i64,
-    revision: Arc<Revision>,
+    pub(super) revision: Arc<Revision>,
     forced: ForcedNodes,
     configuration: BatchConfiguration,
     supersedes: bool,
-    dataset_id: Option<i64>,
+    pub(super) dataset_id: Option<i64>,
     last_member_id: Option<i64>,
     superseded_batch_id: Option<i64>,
-    cursor: i64,
-    priority: Option<i64>,
+    pub(super) cursor: i64,
+    pub(super) priority: Option<i64>,
 }
 
 /// A recipe that is to be made, and the one that it takes the place of.
-struct Wanted {
+#[derive(Debug)]
+pub(super) struct Wanted {
     member_id: Option<i64>,
     source_recipe_id: Option<i64>,
-    old: Option<i64>,
+    pub(super) old: Option<i64>,
     /// None where the old recipe's input is copied.
-    input: Option<(Data, InputHash)>,
+    pub(super) input: Option<(Data, InputHash)>,
 }
 
 /// What a page found.
 #[derive(Default)]
-struct Page {
-    wanted: Vec<Wanted>,
-    skipped: i64,
-    looked_at: usize,
-    cursor: i64,
+pub(super) struct Page {
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) skipped: i64,
+    pub(super) looked_at: usize,
+    pub(super) cursor: i64,
 }
 
 impl Store {
@@ -148,10 +150,11 @@ impl Store {
         let settled = Box::pin(self.settle(client, slot, running)).await?;
         let statement = client.prepare_cached(ADVANCE).await?;
         client.execute(&statement, &[&batch.id, &page.cursor, &skipped, &done]).await?;
-        Ok(Some(CreationStep { batch_id: batch.id, looked_at: page.looked_at, done, settled }))
+        let next = (!done).then_some(page.cursor);
+        Ok(Some(CreationStep { batch_id: batch.id, looked_at: page.looked_at, next, settled }))
     }
 
-    async fn read_batch(&self, client: &DataClient, row: &Row) -> Result<Batch, StoreError> {
+    pub(super) async fn read_batch(&self, client: &DataClient, row: &Row) -> Result<Batch, StoreError> {
         let id: i64 = row.try_get(0)?;
         let broken = || StoreError::Corrupt(format!("the documents of batch {id}"));
         let definition = BatchDefinition::parse(&document(row.try_get(4)?)?, Place::root("definition"))
@@ -176,7 +179,12 @@ impl Store {
     }
 }
 
-async fn members(client: &DataClient, batch: &Batch, dataset: i64, limit: usize) -> Result<Page, StoreError> {
+pub(super) async fn members(
+    client: &DataClient,
+    batch: &Batch,
+    dataset: i64,
+    limit: usize,
+) -> Result<Page, StoreError> {
     let statement = client.prepare_cached(DATASET).await?;
     let row = client.query_opt(&statement, &[&dataset]).await?.ok_or(StoreError::NotFound("dataset"))?;
     let definition = DatasetDefinition::parse(&document(row.try_get(0)?)?, Place::root("definition"))
@@ -261,7 +269,7 @@ async fn predecessors(
 
 /// Makes the recipes of a page in memory. Returns how many cannot be made: those whose old recipe has another input than the
 /// new revision takes stay as they are.
-fn make(running: &mut Running, batch: &Batch, wanted: Vec<Wanted>) -> Result<i64, StoreError> {
+pub(super) fn make(running: &mut Running, batch: &Batch, wanted: Vec<Wanted>) -> Result<i64, StoreError> {
     let mut plans: HashMap<i64, Option<Arc<ReprocessPlan>>> = HashMap::new();
     let mut skipped = 0;
     let types = recipe_types(running.revisions.values());

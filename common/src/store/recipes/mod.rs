@@ -1,5 +1,6 @@
 //! Recipes: the tables of the Scale v6 batch services; a file per subject.
 
+mod ahead;
 mod batches;
 mod bundles;
 mod commit;
@@ -26,11 +27,12 @@ mod uploads;
 mod workloads;
 mod writes;
 
+pub use ahead::{AheadPage, AheadWorkload, ReadyPage};
 pub use batches::{
     BatchAdmission, BatchDetails, BatchEdit, BatchField, BatchFilter, BatchRequest, Comparison, EditedBatch,
     RECIPE_BATCH_SLOTS, RecipeBatch,
 };
-pub use bundles::{Bundle, BundleJob, FinishedBundle, JobOutcome, JobResult};
+pub use bundles::{Bundle, BundleJob, FinishedBundle, Foreseen, JobOutcome, JobResult};
 pub use commit::Settled;
 pub use creation::CreationStep;
 pub use datasets::{Dataset, DatasetFilter, DatasetMember, DatasetSort, NewDataset, NewMember};

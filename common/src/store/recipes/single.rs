@@ -205,7 +205,7 @@ async fn write_event(client: &DataClient, tenant_id: Uuid, event: &Value) -> Res
     Ok(client.query_one(&statement, &[&tenant_id, &event.to_string()]).await?.try_get(0)?)
 }
 
-/// The reaper's next round publishes them.
+/// Whichever worker looks next publishes them.
 async fn publish_at_once(client: &DataClient, bundles: &[BundleRef]) -> Result<(), StoreError> {
     if bundles.is_empty() {
         return Ok(());

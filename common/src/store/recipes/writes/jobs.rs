@@ -1,21 +1,9 @@
 //! Jobs: made, finished, queued, moved, superseded; executions that another one follows, put by.
 
-use super::{run, text};
+use super::{NewRows, run, text};
 use crate::model::recipe::running::{JobRow, JobWrite, PutBy, Running};
 use crate::store::StoreError;
 use crate::store::data::DataClient;
-
-const INSERT_JOBS: &str = "
--- recipes: insert jobs
-INSERT INTO jobs (id, tenant_id, batch_id, recipe_id, node, job_type_id, job_type_rev_id, event_id, status, priority, num_exes,
-    max_tries, superseded_job_id, input, queued, created, last_status_change, last_modified)
-SELECT id, tenant_id, batch_id, recipe_id, node, job_type_id, job_type_rev_id, event_id, status, priority, num_exes,
-    max_tries, superseded_job_id, input::jsonb, CASE WHEN num_exes > 0 THEN $14::timestamptz END, $14::timestamptz, $14::timestamptz,
-    $14::timestamptz
-FROM unnest($1::int8[], $2::uuid[], $3::int8[], $4::int8[], $5::int2[], $6::int8[], $7::int8[], $8::int8[], $9::text[],
-            $10::int8[], $11::int4[], $12::int4[], $13::int8[], $15::text[])
-    AS n (id, tenant_id, batch_id, recipe_id, node, job_type_id, job_type_rev_id, event_id, status, priority, num_exes,
-          max_tries, superseded_job_id, input)";
 
 const FINISH_JOBS: &str = "
 -- recipes: finish jobs
@@ -69,11 +57,11 @@ JOIN jobs j ON j.id = n.job_id
 ON CONFLICT DO NOTHING";
 
 /// Writes what changed in jobs.
-pub(super) async fn write(client: &DataClient, running: &Running) -> Result<(), StoreError> {
+pub(super) async fn write(client: &DataClient, running: &Running, new: &NewRows) -> Result<(), StoreError> {
     let mut all: Vec<&JobRow> = running.jobs.values().collect();
     all.sort_unstable_by_key(|row| row.id);
     put_executions_by(client, running, &all).await?;
-    let new: Vec<&JobRow> = all.iter().copied().filter(|row| row.before.is_none()).collect();
+    new.copy_jobs(client).await?;
     let with = |write: JobWrite| -> Vec<&JobRow> {
         all.iter().copied().filter(|row| row.before.is_some() && row.write == write).collect()
     };
@@ -81,32 +69,6 @@ pub(super) async fn write(client: &DataClient, running: &Running) -> Result<(), 
         ($rows:ident, $row:ident => $value:expr) => {
             &$rows.iter().map(|$row| $value).collect::<Vec<_>>()
         };
-    }
-    if !new.is_empty() {
-        let inputs: Vec<Option<String>> =
-            new.iter().map(|row| row.input.as_deref().map(text).transpose()).collect::<Result<_, _>>()?;
-        run(
-            client,
-            INSERT_JOBS,
-            &[
-                column!(new, j => j.id),
-                column!(new, j => j.tenant_id),
-                column!(new, j => j.batch_id),
-                column!(new, j => j.place.map(|(recipe, _)| recipe)),
-                column!(new, j => j.place.map(|(_, node)| node.number())),
-                column!(new, j => j.node.job_type_id),
-                column!(new, j => j.node.job_type_rev_id),
-                column!(new, j => j.event_id),
-                column!(new, j => j.job.status.as_str()),
-                column!(new, j => j.priority),
-                column!(new, j => j.job.num_exes),
-                column!(new, j => j.job.max_tries),
-                column!(new, j => j.superseded_job_id),
-                &running.at(),
-                &inputs,
-            ],
-        )
-        .await?;
     }
     let finished = with(JobWrite::Finish);
     if !finished.is_empty() {

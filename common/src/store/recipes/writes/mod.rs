@@ -1,9 +1,11 @@
 //! Writing what changed in a working set: each kind of row in one statement (data plane).
 
 mod bundles;
+mod copy;
 mod counters;
 mod jobs;
 
+pub(super) use copy::NewRows;
 use tokio_postgres::types::ToSql;
 
 use super::publication::BundleRef;
@@ -11,20 +13,6 @@ use crate::model::recipe::Data;
 use crate::model::recipe::running::{Running, Slot};
 use crate::store::data::DataClient;
 use crate::store::{Store, StoreError, WorkerSlot};
-
-const INSERT_RECIPES: &str = "
--- recipes: insert
-INSERT INTO recipes (id, tenant_id, batch_id, recipe_type_id, recipe_type_rev_id, event_id, member_id, source_recipe_id,
-    parent_recipe_id, parent_node, root_recipe_id, superseded_recipe_id, root_superseded_recipe_id, input, input_hash,
-    is_blocked, is_completed, completed, created, last_modified)
-SELECT id, tenant_id, batch_id, recipe_type_id, recipe_type_rev_id, event_id, member_id, source_recipe_id,
-    parent_recipe_id, parent_node, root_recipe_id, superseded_recipe_id, root_superseded_recipe_id, input::jsonb, input_hash,
-    is_blocked, is_completed, CASE WHEN is_completed THEN $18::timestamptz END, $18::timestamptz, $18::timestamptz
-FROM unnest($1::int8[], $2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[],
-            $10::int2[], $11::int8[], $12::int8[], $13::int8[], $14::text[], $15::bytea[], $16::bool[], $17::bool[])
-    AS n (id, tenant_id, batch_id, recipe_type_id, recipe_type_rev_id, event_id, member_id, source_recipe_id,
-          parent_recipe_id, parent_node, root_recipe_id, superseded_recipe_id, root_superseded_recipe_id, input, input_hash,
-          is_blocked, is_completed)";
 
 const UPDATE_RECIPES: &str = "
 -- recipes: update
@@ -59,8 +47,20 @@ impl Store {
         slot: WorkerSlot,
         running: &Running,
     ) -> Result<Vec<BundleRef>, StoreError> {
-        write_recipes(client, running).await?;
-        jobs::write(client, running).await?;
+        self.write_with(client, slot, running, &NewRows::of(running)?).await
+    }
+
+    /// As [`Store::write`], with the new rows encoded already.
+    pub(super) async fn write_with(
+        &self,
+        client: &DataClient,
+        slot: WorkerSlot,
+        running: &Running,
+        new: &NewRows,
+    ) -> Result<Vec<BundleRef>, StoreError> {
+        new.copy_recipes(client).await?;
+        update_recipes(client, running).await?;
+        jobs::write(client, running, new).await?;
         write_conditions(client, running).await?;
         write_links(client, running).await?;
         let bundles = bundles::write(client, running).await?;
@@ -81,43 +81,8 @@ pub(super) fn text(data: &Data) -> Result<String, StoreError> {
     serde_json::to_string(data).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-async fn write_recipes(client: &DataClient, running: &Running) -> Result<(), StoreError> {
-    let (new, old): (Vec<_>, Vec<_>) =
-        running.recipes.values().filter(|recipe| recipe.changed).partition(|recipe| !recipe.stored);
-    if !new.is_empty() {
-        let inputs: Vec<Option<String>> =
-            new.iter().map(|recipe| recipe.input.as_ref().map(text).transpose()).collect::<Result<_, _>>()?;
-        macro_rules! column {
-            ($recipe:ident => $value:expr) => {
-                &new.iter().map(|$recipe| $value).collect::<Vec<_>>()
-            };
-        }
-        run(
-            client,
-            INSERT_RECIPES,
-            &[
-                column!(r => r.id),
-                column!(r => r.tenant_id),
-                column!(r => r.batch_id),
-                column!(r => r.revision.recipe_type_id),
-                column!(r => r.revision.id),
-                column!(r => r.event_id),
-                column!(r => r.member_id),
-                column!(r => r.source_recipe_id),
-                column!(r => r.parent.map(|(parent, _)| parent)),
-                column!(r => r.parent.map(|(_, node)| node.number())),
-                column!(r => r.root_id),
-                column!(r => r.superseded_recipe_id),
-                column!(r => r.root_superseded_recipe_id),
-                &inputs,
-                column!(r => r.input_hash.map(|hash| hash.0.to_vec())),
-                column!(r => r.is_blocked),
-                column!(r => r.is_completed),
-                &running.at(),
-            ],
-        )
-        .await?;
-    }
+async fn update_recipes(client: &DataClient, running: &Running) -> Result<(), StoreError> {
+    let old: Vec<_> = running.recipes.values().filter(|recipe| recipe.changed && recipe.stored).collect();
     if !old.is_empty() {
         let inputs: Vec<Option<String>> = old
             .iter()
