@@ -14,6 +14,9 @@ use crate::process::{Process, Signal, binary};
 use crate::services::{Database, Services, at_address, without_settings};
 use crate::wait::{PATIENCE, wait_until};
 
+/// How memory is given back to the system, as in the image (`deploy/Dockerfile`).
+const ALLOCATION: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "262144")];
+
 /// An API, workers, a tenant and a key, on a database and a broker prefix of their own.
 ///
 /// When it is dropped, its processes are killed, its database and queues deleted. The output of its processes is printed
@@ -362,6 +365,7 @@ impl Fleet {
         };
         command
             .current_dir(&self.folder)
+            .envs(ALLOCATION)
             .env("MILLRACE_DATABASE__URL", database)
             .env("MILLRACE_BROKER__URL", broker)
             .env("MILLRACE_BROKER__PREFIX", &self.prefix)

@@ -30,9 +30,7 @@ pub async fn idle(client: &Client, payload: &Payload, chunks: u64) -> Result<Tim
     for number in 0..WARM_UP + chunks {
         let body = payload.push_body(std::iter::once(number));
         let began = Instant::now();
-        if !load::push(client, &batch, body).await? {
-            bail!("a push was refused on an idle installation");
-        }
+        load::push_taken(client, &batch, body).await?;
         while checker.take(payload, number + 1, &load::pull(client, &batch, 1).await?)? == 0 {
             if began.elapsed() > LOST {
                 bail!("no result for {LOST:?}");

@@ -83,13 +83,29 @@ pub async fn send(
 ///
 /// When the answer is neither, or none comes.
 pub async fn push(client: &Client, batch: &str, body: Bytes) -> Result<bool> {
-    let (status, answer) =
-        send(client, Method::POST, &format!("/{{tenant}}/api/v4/batch/{batch}/chunks"), Some(body)).await?;
+    let (status, answer) = send_push(client, batch, body).await?;
     match status.as_u16() {
         200..300 => Ok(true),
         429 | 503 => Ok(false),
         _ => bail!("a push was answered {status}: {}", beginning(&answer)),
     }
+}
+
+/// Pushes where there is no reason to be refused.
+///
+/// # Errors
+///
+/// When the push is not taken; the text says why.
+pub async fn push_taken(client: &Client, batch: &str, body: Bytes) -> Result<()> {
+    let (status, answer) = send_push(client, batch, body).await?;
+    if !status.is_success() {
+        bail!("a push was answered {status}: {}", beginning(&answer));
+    }
+    Ok(())
+}
+
+async fn send_push(client: &Client, batch: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
+    send(client, Method::POST, &format!("/{{tenant}}/api/v4/batch/{batch}/chunks"), Some(body)).await
 }
 
 /// The body of a pull.
