@@ -1,4 +1,4 @@
-//! The `millrace` command line: sign in, services, batches, tenants and keys.
+//! The `millrace` command line: sign in, services, batches, recipes, tenants and keys.
 //!
 //! Results go to standard output, everything said along the way to standard error. Exit codes: 0 done, 1 failed, 2 the command
 //! line is wrong.
@@ -9,10 +9,12 @@ mod admin;
 mod audit;
 mod batch;
 mod client;
+mod dataset;
 mod error;
 mod failed;
 mod health;
 mod profile;
+mod recipe;
 mod run;
 mod service;
 mod table;
@@ -22,10 +24,11 @@ mod webhook;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use client::Client;
+use client::{Client, Patience};
 use error::CliError;
 
 /// Examples under `millrace --help`.
@@ -35,6 +38,7 @@ Examples:
   millrace service upload sales.xlsx demo/sales
   millrace batch run demo/sales --input sales.csv --output totals.csv --key sales_id
   millrace batch status 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11 --watch
+  millrace recipe batch create loan --dataset 7 --watch
 
 The API key comes from MILLRACE_API_KEY or from the profile that `millrace login` wrote; it is no option, because \
 command lines are visible to other users of a machine. `millrace tenant`, `millrace key` and `millrace audit` talk to the database \
@@ -94,6 +98,18 @@ enum Command {
     /// Run a service over a CSV file, and look after batches
     #[command(subcommand)]
     Batch(batch::BatchCommand),
+    /// Graphs of job types, and their runs
+    #[command(subcommand, after_help = recipe::HELP)]
+    Recipe(recipe::RecipeCommand),
+    /// What a node of a recipe computes
+    #[command(subcommand, after_help = recipe::JOB_TYPE_HELP)]
+    JobType(recipe::JobTypeCommand),
+    /// The runs of nodes
+    #[command(subcommand, after_help = recipe::JOB_HELP)]
+    Job(recipe::JobCommand),
+    /// Sets of inputs for recipes
+    #[command(subcommand, after_help = dataset::HELP)]
+    Dataset(dataset::DatasetCommand),
     /// Tell others when batches end
     #[command(subcommand, after_help = webhook::HELP)]
     Webhook(webhook::WebhookCommand),
@@ -168,6 +184,10 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Login(args) => profile::login(&globals, &args).await,
         Command::Service(command) => service::run(&globals, command).await,
         Command::Batch(command) => batch::run(&globals, command).await,
+        Command::Recipe(command) => recipe::run(&globals, command).await,
+        Command::JobType(command) => recipe::job_type(&globals, command).await,
+        Command::Job(command) => recipe::job(&globals, command).await,
+        Command::Dataset(command) => dataset::run(&globals, command).await,
         Command::Webhook(command) => webhook::run(&globals, command).await,
         Command::Tenant(command) => admin::tenant(&globals, command).await,
         Command::Key(command) => admin::key(&globals, command).await,
@@ -179,6 +199,13 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
 impl Globals {
     fn client(&self) -> Result<Client, CliError> {
         Ok(Client::new(profile::connection(self)?)?)
+    }
+
+    /// For an upload, which is sent once where it comes from standard input.
+    fn upload_client(&self, repeatable: bool) -> Result<Client, CliError> {
+        let client = Client::for_uploads(profile::connection(self)?)?;
+        let patience = if repeatable { Patience::SHORT } else { Patience::NONE };
+        Ok(client.with_patience(patience, Arc::new(|text: &str| say(text))))
     }
 
     /// Shows a result: as the document it is, or as text made of it.

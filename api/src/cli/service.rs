@@ -78,12 +78,15 @@ enum Difference {
 /// `folder/name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceName {
-    folder: String,
-    name: String,
+    /// Its folder.
+    pub folder: String,
+    /// Its name within the folder.
+    pub name: String,
 }
 
 impl ServiceName {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads `folder/name`.
+    pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once('/') {
             Some((folder, name)) if !folder.is_empty() && !name.is_empty() && !name.contains(['/', '[']) => {
                 Ok(Self { folder: folder.to_owned(), name: name.to_owned() })

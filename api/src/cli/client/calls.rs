@@ -193,6 +193,11 @@ impl Client {
         self.send_for(&Call::get(path)).await
     }
 
+    /// The JSON Schema of one record of the latest version of a service.
+    pub async fn record_schema(&self, folder: &str, service: &str) -> Result<Value, ClientError> {
+        self.send_for(&Call::get(self.service_path(folder, service, "schema"))).await
+    }
+
     /// Versions of a service, newest first.
     pub async fn versions(&self, folder: &str, service: &str) -> Result<Value, ClientError> {
         let path = format!("/api/v1/product/{}/engines/getversions/{}", segment(folder), segment(service));

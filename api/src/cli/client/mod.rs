@@ -3,6 +3,7 @@
 mod calls;
 mod events;
 mod retry;
+mod v6;
 mod webhooks;
 mod wire;
 
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 pub use calls::{Compilation, Upload};
 pub use retry::Patience;
 use retry::{Outcome, Schedule, asked_wait};
+pub use v6::{Members, Query, path};
 pub use wire::{
     BatchStatusAnswer, ChunkResult, Created, NewBatch, Overview, Published, ReadAnswer, Uploaded,
 };
@@ -26,6 +28,8 @@ pub use wire::{
 use super::profile::Connection;
 use crate::https;
 
+/// How long a server may say nothing.
+const SILENCE: Duration = Duration::from_secs(90);
 /// What stays as it is in a path segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -134,6 +138,7 @@ enum Payload {
     Json(Bytes),
     Form(&'static str, Bytes),
     Upload(Upload),
+    Members(Members),
 }
 
 /// One call, before it is sent.
@@ -181,6 +186,15 @@ impl fmt::Debug for Client {
 impl Client {
     /// A client for a command that a person waits for; see [`Client::with_patience`].
     pub fn new(connection: Connection) -> Result<Self, ClientError> {
+        Self::build(connection, Some(SILENCE))
+    }
+
+    /// A client for uploads, whose answer comes when all is sent: however long that takes.
+    pub fn for_uploads(connection: Connection) -> Result<Self, ClientError> {
+        Self::build(connection, None)
+    }
+
+    fn build(connection: Connection, silence: Option<Duration>) -> Result<Self, ClientError> {
         let builder = if connection.url.starts_with("https:") {
             https::client(connection.ca.as_deref())
         } else {
@@ -190,10 +204,13 @@ impl Client {
             url: connection.url.clone(),
             reason: format!("TLS: {error}"),
         })?;
+        let builder = match silence {
+            Some(silence) => builder.read_timeout(silence),
+            None => builder,
+        };
         let http = builder
             .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(5))
-            .read_timeout(Duration::from_secs(90))
             .build()
             .map_err(|error| ClientError::Unreachable {
                 url: connection.url.clone(),
@@ -233,6 +250,7 @@ impl Client {
             Payload::Json(body) => builder.header("content-type", "application/json").body(body.clone()),
             Payload::Form(media, body) => builder.header("content-type", *media).body(body.clone()),
             Payload::Upload(upload) => builder.multipart(upload.form()?),
+            Payload::Members(members) => builder.header("content-type", members.media).body(members.body()),
         })
     }
 
@@ -303,7 +321,7 @@ fn deepest(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// Both error shapes of contract 0.5, read leniently: whatever is there is shown.
+/// Both error shapes of contract 0.5, and that of `/v6/` (scale-v6 1.3), read leniently: whatever is there is shown.
 fn refusal(status: StatusCode, body: &[u8], request_id: &str) -> Refusal {
     #[derive(Default, Deserialize)]
     struct Detail {
@@ -323,17 +341,20 @@ fn refusal(status: StatusCode, body: &[u8], request_id: &str) -> Refusal {
         message: Option<String>,
         #[serde(rename = "errorCode")]
         error_code: Option<String>,
+        detail: Option<String>,
+        name: Option<String>,
     }
     let body: Body = serde_json::from_slice(body).unwrap_or_default();
     let detail = body.error.unwrap_or_default();
     let first = body.errors.unwrap_or_default().into_iter().next().unwrap_or_default();
     Refusal {
         status: status.as_u16(),
-        code: detail.code.or(body.error_code).unwrap_or_default(),
+        code: detail.code.or(body.error_code).or(body.name).unwrap_or_default(),
         message: detail
             .message
             .or(first.message)
             .or(body.message)
+            .or(body.detail)
             .unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned()),
         path: first.source_path,
         request_id: request_id.to_owned(),

@@ -22,6 +22,8 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// For a call that can be made only once.
+    pub const NONE: Self = Self { busy: Duration::ZERO, broken: Duration::ZERO };
     /// For a command that a person waits for: little more than a restart of the server.
     pub const SHORT: Self = Self { busy: Duration::from_secs(30), broken: Duration::from_secs(3) };
     /// For a batch run, which should outlive outages and full buffers.

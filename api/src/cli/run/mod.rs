@@ -28,6 +28,7 @@ use super::{Globals, OutputFormat, print_out, say};
 use drive::{Finished, Job};
 use files::Target;
 use journal::Plan;
+pub use progress::Rate;
 use progress::{Counts, Display, duration};
 use reader::{Chunks, Cut, Fingerprint, Source};
 

@@ -82,19 +82,20 @@ fn estimate(records: u64, bytes: u64, all_bytes: u64) -> Option<u64> {
     u64::try_from(whole).ok()
 }
 
-/// Records a second over the last moments.
+/// What is done a second, over the last moments.
 #[derive(Debug)]
-struct Rate {
+pub struct Rate {
     samples: std::collections::VecDeque<(Duration, u64)>,
 }
 
 impl Rate {
-    fn new(start: u64) -> Self {
+    /// Begins at this count.
+    pub fn new(start: u64) -> Self {
         Self { samples: [(Duration::ZERO, start)].into() }
     }
 
     /// Takes the count at a time since the start, and gives the rate over the window.
-    fn update(&mut self, at: Duration, count: u64) -> f64 {
+    pub fn update(&mut self, at: Duration, count: u64) -> f64 {
         self.samples.push_back((at, count));
         while self.samples.len() > 2 && self.samples.front().is_some_and(|(first, _)| at - *first > WINDOW) {
             self.samples.pop_front();
