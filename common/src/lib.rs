@@ -1,6 +1,7 @@
 //! What the Millrace API and workers share.
 
 pub mod broker;
+pub mod bundles;
 pub mod config;
 pub mod failpoint;
 pub mod isolate;

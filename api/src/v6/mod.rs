@@ -10,7 +10,11 @@ pub mod recipe_types;
 mod recipes;
 pub mod wire;
 
-use millrace_common::store::recipes::Consequences;
+use std::time::Duration;
+
+use millrace_common::broker::ControlEvent;
+use millrace_common::bundles;
+use millrace_common::store::recipes::{Consequences, Made};
 use utoipa_axum::router::OpenApiRouter;
 
 use self::http::Told;
@@ -27,6 +31,18 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(batches::routes())
         .merge(recipes::routes())
         .merge(jobs::routes())
+}
+
+/// A caller waits no longer than this for a broker: what was asked for is stored, and the reaper publishes it otherwise.
+const PUBLISHING: Duration = Duration::from_secs(1);
+
+/// Publishes the first jobs of what was made, and tells the workers.
+async fn publish(state: &AppState, made: &Made) {
+    let publishing = bundles::publish(&state.store, &state.topology, &state.publisher, &made.bundles);
+    if tokio::time::timeout(PUBLISHING, publishing).await.is_err() {
+        tracing::warn!(bundles = made.bundles.len(), "jobs that were asked for are published later");
+    }
+    state.control.send(ControlEvent::PlanChanged);
 }
 
 /// Warnings of what a change of a type did to the recipe types that contain it.

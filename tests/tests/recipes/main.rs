@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod calls;
 mod faults;
 mod graphs;
 mod http;
 mod setup;
+mod singles;
 
 use millrace_tests::{Fleet, FleetOptions};
 use serde_json::json;

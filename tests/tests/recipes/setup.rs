@@ -274,6 +274,13 @@ impl Setup {
         .await
     }
 
+    /// How many bundles there are, and how many of them the broker confirmed.
+    pub async fn published_bundles(&self) -> Result<(i64, i64)> {
+        let count = "SELECT count(*), count(published_at) FROM job_bundles";
+        let row = self.client.query_one(count, &[]).await?;
+        Ok((row.get(0), row.get(1)))
+    }
+
     /// Until no job waits for a worker.
     pub async fn wait_until_at_rest(&self) -> Result<()> {
         wait_until("no job waits for a worker", LONG, || async {

@@ -35,7 +35,7 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
             },
             () = shutdown.cancelled() => break,
         }
-        // Whoever makes a single job or recipe has no lane to publish to, and tells.
+        // What was let go without being published: bundles of a job type that is resumed, or that were split.
         if told && let Err(error) = super::reaper::publish_unconfirmed(&worker).await {
             tracing::debug!(%error, "the reaper publishes bundles later");
         }

@@ -2,7 +2,6 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use millrace_common::broker::ControlEvent;
 use millrace_common::model::recipe::{Data, Finding, Place, names};
 use serde_json::json;
 
@@ -12,7 +11,7 @@ use crate::error::ApiError;
 use crate::openapi::schemas::CreateJob;
 use crate::state::AppState;
 use crate::v6::http::{Body, INVALID, Query, created, refused};
-use crate::v6::not_found;
+use crate::v6::{not_found, publish};
 
 /// The 400 for these findings.
 fn refusal(findings: &[Finding<names::DataError>]) -> ApiError {
@@ -48,8 +47,9 @@ pub(super) async fn create(
     }
     let input = input.restricted_to(interface);
     let event = json!({"user": caller.name});
-    let job = state.store.create_job(caller.tenant_id, &job_type, input, &event).await?;
-    state.control.send(ControlEvent::PlanChanged);
+    let made = state.store.create_job(caller.tenant_id, &job_type, input, &event).await?;
+    publish(&state, &made).await;
+    let job = made.id;
     let found = state.store.job_details(caller.tenant_id, job).await?.ok_or_else(not_found)?;
     Ok(created(&query, &format!("/v6/jobs/{job}/"), details(found)))
 }

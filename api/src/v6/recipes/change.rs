@@ -3,7 +3,6 @@
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use millrace_common::broker::ControlEvent;
 use millrace_common::model::recipe::{Data, Finding, ForcedNodes, Place, check_forced};
 use millrace_common::store::recipes::ReprocessRefusal;
 use serde_json::json;
@@ -15,7 +14,7 @@ use crate::extract::Path;
 use crate::openapi::schemas::{CreateRecipe, ReprocessRecipe};
 use crate::state::AppState;
 use crate::v6::http::{Body, INVALID, Query, created, id, refused};
-use crate::v6::not_found;
+use crate::v6::{not_found, publish};
 
 /// The 400 for these findings.
 fn refusal<N>(findings: &[Finding<N>], name: impl Fn(&N) -> &'static str) -> ApiError {
@@ -52,8 +51,9 @@ pub(super) async fn create(
     }
     let input = input.restricted_to(graph.input());
     let event = json!({"user": caller.name});
-    let recipe = state.store.create_recipe(caller.tenant_id, recipe_type.revision_id, &input, &event).await?;
-    state.control.send(ControlEvent::PlanChanged);
+    let made = state.store.create_recipe(caller.tenant_id, recipe_type.revision_id, &input, &event).await?;
+    publish(&state, &made).await;
+    let recipe = made.id;
     let found = state.store.recipe_instance(caller.tenant_id, recipe).await?.ok_or_else(not_found)?;
     Ok(created(&query, &format!("/v6/recipes/{recipe}/"), details(found)))
 }
@@ -91,8 +91,8 @@ pub(super) async fn reprocess(
     let event = json!({"user": caller.name});
     let done = state.store.reprocess_recipe(caller.tenant_id, recipe, revision.id, &forced, &event).await?;
     match done {
-        Ok(_) => {
-            state.control.send(ControlEvent::PlanChanged);
+        Ok(made) => {
+            publish(&state, &made).await;
             Ok(StatusCode::ACCEPTED)
         }
         Err(ReprocessRefusal::NotFound) => Err(not_found()),

@@ -54,6 +54,6 @@ pub use related::{BatchBase, Event, JobTypeBase, Modified, RecipeTypeBase, Revis
 pub use revise::Consequences;
 pub use revisions::{JobNode, RevisionSource};
 pub use runs::{InstanceNode, NodeInstance, Recipe, RecipeField, RecipeFilter, RecipeInstance};
-pub use single::{ReprocessRefusal, SingleJobType};
+pub use single::{Made, ReprocessRefusal, SingleJobType};
 pub use uploads::{DatasetUpload, OpenUpload};
 pub use workloads::WorkloadView;

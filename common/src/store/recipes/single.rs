@@ -39,6 +39,15 @@ pub struct SingleJobType {
     node: JobNode,
 }
 
+/// A recipe or a job that was made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// Its id.
+    pub id: i64,
+    /// Its first jobs, to be published; the reaper does it otherwise, later.
+    pub bundles: Vec<BundleRef>,
+}
+
 const JOB_TYPE: &str = "
 -- single: job type
 SELECT t.is_active, r.id, t.max_tries, (t.configuration ->> 'priority')::bigint, t.is_paused
@@ -48,10 +57,6 @@ WHERE t.tenant_id = $1 AND t.id = $2";
 const EVENT: &str = "
 -- single: event
 INSERT INTO events (tenant_id, description) VALUES ($1, $2::text::jsonb) RETURNING id";
-
-const AT_ONCE: &str = "
--- single: publish at once
-UPDATE job_bundles SET created_at = '-infinity' WHERE id = ANY($1)";
 
 impl Store {
     /// What a job outside recipes of this type would run.
@@ -79,14 +84,14 @@ impl Store {
         client.in_time(read).await
     }
 
-    /// Makes a job outside of recipes, whose input fits the manifest. Returns its id. Workers publish it.
+    /// Makes a job outside of recipes, whose input fits the manifest. The caller publishes it.
     pub async fn create_job(
         &self,
         tenant_id: Uuid,
         job_type: &SingleJobType,
         input: Data,
         event: &Value,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<Made, StoreError> {
         let input = Arc::new(input);
         retrying("create_recipes", || async {
             let client = self.data_client().await?;
@@ -97,22 +102,22 @@ impl Store {
                 let (node, input) = (job_type.node, Arc::clone(&input));
                 let id = running.create_job(NewJob { tenant_id, event_id, node, input })?;
                 let settled = Box::pin(self.settle(&client, WorkerSlot::of(Uuid::new_v4()), running)).await?;
-                publish_at_once(&client, &settled.bundles).await?;
-                Ok(id)
+                Ok(Made { id, bundles: settled.bundles })
             };
             transaction(&client, "single.commit", work).await
         })
         .await
     }
 
-    /// Makes a recipe outside of batches, whose input fits the revision. Returns its id. Workers publish its first jobs.
+    /// Makes a recipe outside of batches, whose input fits the revision. The caller publishes its first
+    /// jobs.
     pub async fn create_recipe(
         &self,
         tenant_id: Uuid,
         revision_id: i64,
         input: &Data,
         event: &Value,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<Made, StoreError> {
         retrying("create_recipes", || async {
             let client = self.data_client().await?;
             let work = async {
@@ -131,15 +136,14 @@ impl Store {
                     input_hash: input.hash(),
                 })?;
                 let settled = Box::pin(self.settle(&client, WorkerSlot::of(Uuid::new_v4()), running)).await?;
-                publish_at_once(&client, &settled.bundles).await?;
-                Ok(id)
+                Ok(Made { id, bundles: settled.bundles })
             };
             transaction(&client, "single.commit", work).await
         })
         .await
     }
 
-    /// Does a recipe again under this revision. Returns the new one's id.
+    /// Does a recipe again under this revision. The caller publishes the new one's first jobs.
     pub async fn reprocess_recipe(
         &self,
         tenant_id: Uuid,
@@ -147,7 +151,7 @@ impl Store {
         revision_id: i64,
         forced: &ForcedNodes,
         event: &Value,
-    ) -> Result<Result<i64, ReprocessRefusal>, StoreError> {
+    ) -> Result<Result<Made, ReprocessRefusal>, StoreError> {
         retrying("create_recipes", || async {
             let client = self.data_client().await?;
             let work = self.reprocess_one(&client, tenant_id, recipe_id, revision_id, forced, event);
@@ -164,7 +168,7 @@ impl Store {
         revision_id: i64,
         forced: &ForcedNodes,
         event: &Value,
-    ) -> Result<Result<i64, ReprocessRefusal>, StoreError> {
+    ) -> Result<Result<Made, ReprocessRefusal>, StoreError> {
         let mut running = Box::pin(self.load_of_recipes(client, &[recipe_id])).await?;
         running.revisions.extend(self.revisions(client, [revision_id]).await?);
         let Some(old) = running.recipes.get(&recipe_id) else { return Ok(Err(ReprocessRefusal::NotFound)) };
@@ -195,23 +199,11 @@ impl Store {
         };
         let id = running.reprocess(recipe_id, new, &plan)?;
         let settled = Box::pin(self.settle(client, WorkerSlot::of(Uuid::new_v4()), running)).await?;
-        publish_at_once(client, &settled.bundles).await?;
-        Ok(Ok(id))
+        Ok(Ok(Made { id, bundles: settled.bundles }))
     }
 }
 
 async fn write_event(client: &DataClient, tenant_id: Uuid, event: &Value) -> Result<i64, StoreError> {
     let statement = client.prepare_cached(EVENT).await?;
     Ok(client.query_one(&statement, &[&tenant_id, &event.to_string()]).await?.try_get(0)?)
-}
-
-/// Whichever worker looks next publishes them.
-async fn publish_at_once(client: &DataClient, bundles: &[BundleRef]) -> Result<(), StoreError> {
-    if bundles.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<i64> = bundles.iter().map(|bundle| bundle.bundle_id).collect();
-    let statement = client.prepare_cached(AT_ONCE).await?;
-    client.execute(&statement, &[&ids]).await?;
-    Ok(())
 }
