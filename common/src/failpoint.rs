@@ -36,6 +36,7 @@
 //! | `recipes.lease`, `recipes.free`, `recipes.split` | the same for a lane that is leased or freed, and a bundle that is split | |
 //! | `bundles.publish` | bundles are committed, nothing is published | |
 //! | `bundles.evaluate` | a bundle is about to be evaluated | |
+//! | `bundles.job` | the same, for each of its jobs | job id |
 //! | `bundles.start` | its jobs are written as RUNNING, not committed | |
 //! | `bundles.begin` | bundles are evaluated, nothing is stored | |
 //! | `bundles.commit` | what became of their jobs is written, not committed | |

@@ -3,6 +3,7 @@
 use millrace_tests::{Fleet, FleetOptions};
 use serde_json::json;
 
+use crate::calls::{self, Calls, LONG, definition, of, own};
 use crate::setup::{Setup, job};
 
 async fn chain(setup: &Setup, members: i64) -> i64 {
@@ -74,5 +75,64 @@ async fn sigkill_of_workers_in_the_middle_of_2000_recipes_loses_and_doubles_noth
         fleet.start_worker().await.unwrap();
     }
     setup.wait_until_completed(batch, recipes).await.unwrap();
+    setup.assert_exact().await.unwrap();
+}
+
+/// The bundle is split until the job stands alone; it is tried as often as its job type allows, and fails with what is known.
+#[tokio::test]
+async fn a_job_that_kills_its_workers_fails_alone_after_its_tries() {
+    let options = FleetOptions::workers(1).set("clocks.lost_seconds", 1).set_worker("worker.max_attempts", 1);
+    let mut fleet = Fleet::start(options).await.unwrap();
+    let (calls, setup) = (Calls::to(&fleet), Setup::new(&fleet).await.unwrap());
+    let mut poison = calls::job_type("poison", "x + 1");
+    (poison["is_paused"], poison["max_tries"]) = (json!(true), json!(2));
+    calls.post("/v6/job-types/", &poison).await;
+    let chain = definition(json!({
+        "a": calls::job("poison", 1, &[], own()), "b": calls::job("poison", 1, &["a"], of("a")),
+    }));
+    let recipe_type = calls.recipe_type("Chain", &chain).await;
+    let dataset = calls.dataset(0..2).await;
+    let batch = calls.batch(recipe_type, json!({"dataset": dataset})).await;
+    setup.wait_until_held_back(batch, 2).await.unwrap();
+    let queued = calls.jobs(&format!("batch_id={batch}&status=QUEUED")).await;
+    let victim = queued[1]["id"].as_i64().unwrap();
+    fleet.kill_worker(0).unwrap();
+    calls.patch("/v6/job-types/poison/1.0.0/", &json!({"is_paused": false})).await;
+    let failpoint = format!("bundles.job({victim})=kill");
+    let (mut worker, mut deaths) = (fleet.start_failing_worker(&failpoint).await.unwrap(), 0);
+    let began = std::time::Instant::now();
+    let failed = loop {
+        let job = calls.get(&format!("/v6/jobs/{victim}/")).await;
+        if job["status"] == json!("FAILED") {
+            break job;
+        }
+        assert!(began.elapsed() < LONG && deaths < 20, "{deaths} workers died: {job}");
+        if fleet.worker(worker).unwrap().runs() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        } else {
+            deaths += 1;
+            worker = fleet.start_failing_worker(&failpoint).await.unwrap();
+        }
+    };
+    assert_eq!(
+        (&failed["num_exes"], &failed["error"]["name"]),
+        (&json!(2), &json!("worker-lost")),
+        "{failed}"
+    );
+    assert_eq!(failed["error"]["should_be_retried"], json!(true));
+    let executions = calls.get(&format!("/v6/jobs/{victim}/executions/")).await;
+    assert_eq!(executions["count"], json!(2));
+    assert!(
+        executions["results"].as_array().unwrap().iter().all(|execution| {
+            execution["status"] == json!("FAILED") && execution["error"]["name"] == json!("worker-lost")
+        }),
+        "{executions}"
+    );
+    let ended = calls
+        .batch_until(batch, "the others run to their end", |batch| {
+            calls::counters(batch) == [4, 0, 1, 0, 0, 1, 2, 0]
+        })
+        .await;
+    assert_eq!(ended["recipes_completed"], json!(1));
     setup.assert_exact().await.unwrap();
 }

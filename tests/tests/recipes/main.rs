@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod calls;
+mod chains;
 mod faults;
 mod graphs;
 mod http;
+mod requests;
 mod setup;
 mod singles;
+mod table;
 
 use millrace_tests::{Fleet, FleetOptions};
 use serde_json::json;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use millrace_calc::service::{Prepared, Scratch};
 use millrace_common::failpoint;
 use millrace_common::metrics::EVALUATION_SECONDS;
-use millrace_common::model::recipe::Data;
 use millrace_common::model::recipe::running::WorkerName;
+use millrace_common::model::recipe::{Data, Place};
 use millrace_common::programs::ProgramError;
+use millrace_common::store::StoreError;
 use millrace_common::store::recipes::{Bundle, FinishedBundle, JobOutcome, JobProgram, JobResult};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -20,6 +21,7 @@ use super::{WorkloadTerms, table};
 use crate::Worker;
 use crate::dispatch::{Calculation, Task};
 use crate::fleet::worker_name;
+use crate::quarantine::{Presence, is_suspect};
 
 /// Jobs of a bundle that takes longer are noted as RUNNING; the others go from QUEUED to their end, which saves a write.
 const RUNNING_AFTER: Duration = Duration::from_secs(1);
@@ -38,10 +40,13 @@ pub fn run(
         runtime.block_on(worker.consumers.ack(&[task.receipt]));
         return true;
     };
-    let presence = worker.quarantine.try_together();
-    let presence = presence.unwrap_or_else(|| runtime.block_on(worker.quarantine.together()));
-    let bundle = match runtime.block_on(worker.store.load_bundle(task.message.chunk_no, task.redelivered)) {
-        Ok(Some(bundle)) => bundle,
+    let id = task.message.chunk_no;
+    let loaded = admit(worker, id, task.redelivered, runtime).and_then(|presence| {
+        let bundle = runtime.block_on(worker.store.load_bundle(id, task.redelivered))?;
+        Ok(bundle.map(|bundle| (bundle, presence)))
+    });
+    let (bundle, presence) = match loaded {
+        Ok(Some(loaded)) => loaded,
         Ok(None) => {
             runtime.block_on(worker.consumers.ack(&[task.receipt]));
             return true;
@@ -91,6 +96,19 @@ pub fn run(
     finished.blocking_send(Done { bundle, receipt: task.receipt, presence, held: task.held }).is_ok()
 }
 
+/// Lets a bundle in: beside others, or alone when starts of it were counted before. Like a chunk, it is counted when it is alone:
+/// what kills the worker while it waits is not its doing.
+fn admit(worker: &Worker, id: i64, redelivered: bool, runtime: &Handle) -> Result<Presence, StoreError> {
+    if redelivered {
+        let before = runtime.block_on(worker.store.bundle_starts(id))?;
+        if is_suspect(before + 1, worker.config.worker.max_attempts) {
+            return Ok(runtime.block_on(worker.quarantine.alone()));
+        }
+    }
+    let together = worker.quarantine.try_together();
+    Ok(together.unwrap_or_else(|| runtime.block_on(worker.quarantine.together())))
+}
+
 /// This worker, as rows name it.
 pub(super) fn name(worker: &Worker) -> WorkerName {
     WorkerName { id: worker.id, name: worker_name().into() }
@@ -124,12 +142,33 @@ fn evaluate(
         Ok(prepared) => prepared,
         Err(reason) => return fail_all(bundle, "program-unavailable", &reason, false),
     };
-    let inputs: Vec<&Data> = bundle.jobs.iter().map(|job| &job.input).collect();
+    let refused: Vec<Option<String>> =
+        bundle.jobs.iter().map(|job| refusal(&bundle.program, &job.input)).collect();
+    if failpoint::is_armed("bundles.job") {
+        bundle.jobs.iter().for_each(|job| failpoint::reach("bundles.job", &job.job_id.to_string()));
+    }
+    let valid = bundle.jobs.iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+    let inputs: Vec<&Data> = valid.map(|(job, _)| &job.input).collect();
     let (outcomes, seed_micros) = outcomes(worker, &prepared, &bundle.program, &inputs, scratch);
-    let results = bundle.jobs.iter().zip(outcomes);
+    let mut outcomes = outcomes.into_iter();
+    let results = bundle.jobs.iter().zip(refused);
     results
-        .map(|(job, outcome)| JobResult { job_id: job.job_id, exe_num: job.exe_num, outcome, seed_micros })
+        .map_while(|(job, refused)| {
+            let outcome = match refused {
+                Some(why) => JobOutcome::Refused(why),
+                None => outcomes.next()?,
+            };
+            Some(JobResult { job_id: job.job_id, exe_num: job.exe_num, outcome, seed_micros })
+        })
         .collect()
+}
+
+/// What keeps an input from being one of the program. What was checked with the definition always fits, but for values that are
+/// taken from a condition which did not accept them.
+pub(super) fn refusal(program: &JobProgram, input: &Data) -> Option<String> {
+    let findings = input.check(&program.manifest.inputs, Place::root("input"));
+    let texts: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// A program that is ready, or why it cannot be.
@@ -162,6 +201,9 @@ fn outcomes(
     inputs: &[&Data],
     scratch: &mut Scratch,
 ) -> (Vec<JobOutcome>, i64) {
+    if inputs.is_empty() {
+        return (Vec::new(), 0);
+    }
     let began = Instant::now();
     let limit = u64::try_from(program.manifest.timeout).unwrap_or(1);
     let limit = Duration::from_millis(worker.config.worker.chunk_timeout_ms).min(Duration::from_secs(limit));

@@ -12,7 +12,7 @@ use millrace_common::store::recipes::{Bundle, Foreseen, JobOutcome, JobResult};
 use tokio::runtime::Handle;
 
 use super::WorkloadTerms;
-use super::evaluate::{attempt, prepare};
+use super::evaluate::{attempt, prepare, refusal};
 use crate::Worker;
 
 /// No longer than this is looked ahead: others wait for the thread, and what took long should be stored soon.
@@ -82,12 +82,20 @@ pub fn follow(
         let program = bench.runtime.block_on(bench.worker.store.job_type_program(refers.job_type_rev_id));
         let Ok(program) = program else { break };
         let Ok(prepared) = prepare(bench.worker, bench.terms, &program, bench.runtime) else { continue };
-        let inputs: Vec<Data> = known
-            .iter()
-            .map(|recipe| {
-                graph.node_input(next, recipe.input, |from| recipe.outputs.get(&from).map(Arc::as_ref))
-            })
-            .collect();
+        let mut inputs: Vec<Data> = Vec::with_capacity(known.len());
+        // What is refused, is so in its own time.
+        known.retain(|recipe| {
+            let input =
+                graph.node_input(next, recipe.input, |from| recipe.outputs.get(&from).map(Arc::as_ref));
+            let fits = refusal(&program, &input).is_none();
+            if fits {
+                inputs.push(input);
+            }
+            fits
+        });
+        if inputs.is_empty() {
+            continue;
+        }
         let inputs: Vec<&Data> = inputs.iter().collect();
         let Some(left) = BUDGET.checked_sub(began.elapsed()) else { break };
         let evaluating = Instant::now();

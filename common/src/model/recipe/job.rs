@@ -94,8 +94,12 @@ pub enum JobEvent {
     Release,
     /// Everything before it is ready, and its input is valid.
     Queue,
-    /// Everything before it is ready, and its input is invalid.
-    RefuseInput,
+    /// Everything before it is ready, and its input is invalid. Inputs are put together where they are evaluated, so that is
+    /// mostly found when the job is queued already.
+    RefuseInput {
+        /// The execution that it was for; 0 for a job that was never queued.
+        exe_num: i32,
+    },
     /// A worker begins.
     Start {
         /// The execution that begins.
@@ -128,7 +132,8 @@ impl JobEvent {
     pub const fn actors(self) -> &'static [TransitionActor] {
         use TransitionActor as A;
         match self {
-            Self::Block | Self::Release | Self::Queue | Self::RefuseInput => &[A::Recipe],
+            Self::Block | Self::Release | Self::Queue => &[A::Recipe],
+            Self::RefuseInput { .. } => &[A::Recipe, A::Worker],
             Self::Start { .. } | Self::Succeed { .. } => &[A::Worker],
             Self::Fail { .. } => &[A::Worker, A::Reaper],
             Self::Cancel => &[A::Caller, A::Creation],
@@ -138,7 +143,10 @@ impl JobEvent {
 
     const fn exe_num(self) -> Option<i32> {
         match self {
-            Self::Start { exe_num } | Self::Succeed { exe_num } | Self::Fail { exe_num, .. } => Some(exe_num),
+            Self::RefuseInput { exe_num }
+            | Self::Start { exe_num }
+            | Self::Succeed { exe_num }
+            | Self::Fail { exe_num, .. } => Some(exe_num),
             _ => None,
         }
     }
@@ -236,8 +244,9 @@ pub fn step(job: &Job, event: JobEvent, at: DateTime<Utc>) -> JobStep {
 
         (JobEvent::Queue, S::Pending | S::Blocked) if job.superseded => idle(Idle::Superseded),
         (JobEvent::Queue, S::Pending | S::Blocked) => queue(job.max_tries),
-        (JobEvent::RefuseInput, S::Pending | S::Blocked) => {
-            let effects = Effects { error: Column::Set, evaluate: true, ..Effects::default() };
+        (JobEvent::RefuseInput { .. }, S::Pending | S::Blocked | S::Queued | S::Running) => {
+            let effects =
+                Effects { worker: Column::Clear, error: Column::Set, evaluate: true, ..Effects::default() };
             becomes(S::Canceled, effects)
         }
 

@@ -54,6 +54,8 @@ pub struct Bundle {
 pub enum JobOutcome {
     /// With an output.
     Completed(Arc<Data>),
+    /// Not at all: its input does not fit the interface (contract 6.1).
+    Refused(String),
     /// With an error.
     Failed {
         /// The name of a built-in error.
@@ -111,6 +113,10 @@ WHERE b.id = $1 AND b.kind = 'jobs' AND r.id = b.job_type_rev_id
 RETURNING b.workload_id, b.recipe_type_rev_id, b.node, b.job_type_rev_id, b.items, b.exe_nums, b.attempts, clock_timestamp(),
     t.is_paused";
 
+const STARTS: &str = "
+-- bundles: counted starts
+SELECT attempts FROM job_bundles WHERE id = $1";
+
 /// Until its job type is no longer paused nobody publishes it.
 const PUT_BY: &str = "
 -- bundles: put by
@@ -153,6 +159,14 @@ impl Store {
     pub async fn load_bundle(&self, id: i64, again: bool) -> Result<Option<Bundle>, StoreError> {
         let client = self.data_client().await?;
         client.in_time(Box::pin(self.read_bundle(&client, id, again))).await
+    }
+
+    /// How many starts of a bundle were counted; 0 when it is gone.
+    pub async fn bundle_starts(&self, id: i64) -> Result<u32, StoreError> {
+        let client = self.data_client().await?;
+        let statement = client.prepare_cached(STARTS).await?;
+        let row = client.in_time(async { Ok(client.query_opt(&statement, &[&id]).await?) }).await?;
+        Ok(row.map(|row| row.try_get::<_, i32>(0)).transpose()?.unwrap_or_default().unsigned_abs())
     }
 
     async fn read_bundle(

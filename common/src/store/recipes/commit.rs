@@ -37,6 +37,9 @@ const ERRORS: &str = "
 -- recipes: built-in errors
 SELECT name, id FROM job_errors WHERE job_type_id IS NULL";
 
+/// The built-in error of a job that is canceled because of its input.
+const INVALID_INPUT: &str = "invalid-input";
+
 impl Store {
     /// Commits bundles: their jobs, what follows in their recipes, counters. A bundle that somebody else committed counts for
     /// nothing, nor does a result of an execution that is not the current one.
@@ -129,6 +132,11 @@ impl Store {
                         report.output = Some(output.clone());
                         JobEvent::Succeed { exe_num }
                     }
+                    JobOutcome::Refused(detail) => {
+                        let error = errors.get(INVALID_INPUT).map(|id| (*id, detail.clone()));
+                        report = Report { error, ..Report::default() };
+                        JobEvent::RefuseInput { exe_num }
+                    }
                     JobOutcome::Failed { error, detail, retryable } => {
                         report.error = errors.get(*error).map(|id| (*id, detail.clone()));
                         JobEvent::Fail { exe_num, retryable: *retryable }
@@ -166,7 +174,7 @@ async fn built_in_errors(
 ) -> Result<HashMap<String, i64>, StoreError> {
     let mut results = bundles.iter().flat_map(|bundle| &bundle.results);
     let mut errors = HashMap::new();
-    if results.any(|result| matches!(result.outcome, JobOutcome::Failed { .. })) {
+    if results.any(|result| !matches!(result.outcome, JobOutcome::Completed(_))) {
         let statement = client.prepare_cached(ERRORS).await?;
         for row in client.query(&statement, &[]).await? {
             errors.insert(row.try_get(0)?, row.try_get(1)?);

@@ -21,7 +21,7 @@ fn events(exe_num: i32) -> Vec<(&'static str, JobEvent)> {
         ("block", JobEvent::Block),
         ("release", JobEvent::Release),
         ("queue", JobEvent::Queue),
-        ("refuse input", JobEvent::RefuseInput),
+        ("refuse input", JobEvent::RefuseInput { exe_num }),
         ("start", JobEvent::Start { exe_num }),
         ("succeed", JobEvent::Succeed { exe_num }),
         ("fail, retryable", JobEvent::Fail { exe_num, retryable: true }),
@@ -39,7 +39,8 @@ fn next(job: &Job, event: JobEvent) -> Option<(S, i32, i32)> {
 }
 
 /// Every row of the contract's table (6.1): from, event, to. Whatever is not here changes nothing. What was never
-/// queued is PENDING, BLOCKED or CANCELED; what was, is none of the first two.
+/// queued is PENDING, BLOCKED or CANCELED; what was, is none of the first two. An input is refused where it is put together:
+/// at a worker, after the job was queued.
 const NEVER_QUEUED: [(S, &str, S); 9] = [
     (S::Pending, "block", S::Blocked),
     (S::Pending, "queue", S::Queued),
@@ -51,8 +52,10 @@ const NEVER_QUEUED: [(S, &str, S); 9] = [
     (S::Blocked, "cancel", S::Canceled),
     (S::Canceled, "requeue", S::Pending),
 ];
-const QUEUED_BEFORE: [(S, &str, S); 12] = [
+const QUEUED_BEFORE: [(S, &str, S); 14] = [
     (S::Queued, "start", S::Running),
+    (S::Queued, "refuse input", S::Canceled),
+    (S::Running, "refuse input", S::Canceled),
     (S::Queued, "succeed", S::Completed),
     (S::Queued, "fail, retryable", S::Queued),
     (S::Queued, "fail", S::Failed),
@@ -98,6 +101,7 @@ fn tries_are_counted() {
 fn reports_of_other_executions_are_stale() {
     for exe_num in [1, 3] {
         for event in [
+            JobEvent::RefuseInput { exe_num },
             JobEvent::Start { exe_num },
             JobEvent::Succeed { exe_num },
             JobEvent::Fail { exe_num, retryable: true },
@@ -161,8 +165,8 @@ fn transitions_write_what_they_should() {
     assert_eq!((failed.ended, failed.error, failed.output), (Column::Set, Column::Set, Column::Keep));
     let canceled = effects(&job(S::Running, 1), JobEvent::Cancel);
     assert_eq!((canceled.worker, canceled.error), (Column::Clear, Column::Clear));
-    let refused = effects(&job(S::Pending, 0), JobEvent::RefuseInput);
-    assert_eq!(refused.error, Column::Set);
+    let refused = effects(&job(S::Pending, 0), JobEvent::RefuseInput { exe_num: 0 });
+    assert_eq!((refused.error, refused.worker), (Column::Set, Column::Clear));
     assert!(
         [completed, failed, canceled, refused].iter().all(|effects| effects.evaluate && !effects.publish)
     );
@@ -176,7 +180,7 @@ fn every_event_has_its_actors() {
         &[A::Recipe],
         &[A::Recipe],
         &[A::Recipe],
-        &[A::Recipe],
+        &[A::Recipe, A::Worker],
         &[A::Worker],
         &[A::Worker],
         &[A::Worker, A::Reaper],
