@@ -81,7 +81,12 @@ async fn sigkill_of_workers_in_the_middle_of_2000_recipes_loses_and_doubles_noth
 /// The bundle is split until the job stands alone; it is tried as often as its job type allows, and fails with what is known.
 #[tokio::test]
 async fn a_job_that_kills_its_workers_fails_alone_after_its_tries() {
-    let options = FleetOptions::workers(1).set("clocks.lost_seconds", 1).set_worker("worker.max_attempts", 1);
+    // Workers that died are soon known to be gone.
+    let options = FleetOptions::workers(1)
+        .set("clocks.lost_seconds", 1)
+        .set("worker.max_attempts", 1)
+        .set("worker.heartbeat_ms", 200)
+        .set("worker.silent_after_ms", 1_000);
     let mut fleet = Fleet::start(options).await.unwrap();
     let (calls, setup) = (Calls::to(&fleet), Setup::new(&fleet).await.unwrap());
     let mut poison = calls::job_type("poison", "x + 1");
