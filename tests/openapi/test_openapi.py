@@ -24,7 +24,12 @@ def run(world, folder: pathlib.Path, *options: str) -> subprocess.CompletedProce
         *("run", f"{world.url}/openapi.json", "--header", f"x-synthetic-key:{world.key}", "--seed", SEED, "--no-color"),
         *options,
     ]
-    settings = {"SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"), "MRT_OPENAPI_WORLD": str(names)}
+    settings = {
+        "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"),
+        "MRT_OPENAPI_WORLD": str(names),
+        # What hooks import lies beside them.
+        "PYTHONPATH": str(HERE),
+    }
     return subprocess.run(command, cwd=folder, env={**os.environ, **settings})
 
 
@@ -51,7 +56,11 @@ def test_every_request_that_the_document_shows_succeeds(world):
                 continue
             path = dict(names)
             name = operation.definition.raw["operationId"]
-            if "/batch/" in operation.path:
+            if operation.path.startswith("/v6/"):
+                path |= {"name": "chain" if "/recipe-types/" in operation.path else "add", "version": "1.0.0"}
+                kinds = {"batches": "recipe_batch", "datasets": "dataset", "recipes": "recipe", "jobs": "job"}
+                path["id"] = str(world.v6.get(kinds.get(operation.path.split("/")[2]), ""))
+            elif "/batch/" in operation.path:
                 # To close what is closed already is fine, and leaves the other open.
                 path["id"] = world.finished if name in ("changeBatch", "redriveBatch") else world.open
             elif "/webhooks/" in operation.path:
@@ -69,9 +78,12 @@ def test_every_request_that_the_document_shows_succeeds(world):
             response = case.call(headers={"x-synthetic-key": world.key})
             at = f"{operation.label} {described['example']}"
             assert 200 <= response.status_code < 300, f"{at}: {response.status_code} {response.text}"
+            shown += 1
+            if response.status_code in (202, 204):
+                assert not response.content, at
+                continue
             assert response.headers["content-type"][0].startswith("application/json"), at
             body = response.json()
             assert body.get("errorCode") is None and body.get("error") is None, f"{at}: {body}"
             case.validate_response(response)
-            shown += 1
-    assert shown >= 20, shown
+    assert shown >= 35, shown

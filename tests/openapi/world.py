@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 
+import recipes
 from fleet import Fleet
 
 FOLDER, SERVICE = "sales", "SalesExample"
@@ -41,6 +42,8 @@ class World:
     finished: str
     cancelled: str
     cursor: str
+    # Ids of the Scale v6 part, by kind.
+    v6: dict[str, int]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -119,4 +122,5 @@ def make(fleet: Fleet, formulas: bytes) -> World:
         finished=finished,
         cancelled=caller.batch(state="cancelled"),
         cursor=page["next_cursor"],
+        v6=recipes.make(caller),
     )

@@ -1,5 +1,7 @@
 //! Shapes that batches, recipes and jobs share (scale-v6 sections 2 and 5). Every key is always there.
 
+use std::collections::BTreeMap;
+
 use millrace_common::model::recipe::{JobCounts, RecipeCounts};
 use millrace_common::store::recipes::{BatchBase, Event, JobTypeBase, Modified, RecipeTypeBase, Revision};
 use serde::Serialize;
@@ -14,6 +16,18 @@ use crate::error::ApiError;
 pub struct Id {
     /// The id.
     pub id: i64,
+}
+
+/// A data document: the values of an interface's parameters. A key without values may be absent.
+#[derive(Debug, ToSchema)]
+
+pub struct DataDocument {
+    /// Ids of files by parameter.
+    #[schema(required = false)]
+    pub files: BTreeMap<String, Vec<i64>>,
+    /// JSON values by parameter.
+    #[schema(required = false, example = json!({"x": 1}))]
+    pub json: BTreeMap<String, Value>,
 }
 
 /// A recipe type.

@@ -3,7 +3,8 @@
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::v6::wire::{RecipeBatchBase, RecipeTypeAnswerBase};
+use super::V6Finding;
+use crate::v6::wire::{DataDocument, RecipeBatchBase, RecipeTypeAnswerBase, RecipeTypeRevision};
 
 /// A batch that is wanted. Unknown fields are ignored.
 #[derive(Debug, ToSchema)]
@@ -16,6 +17,7 @@ pub struct CreateRecipeBatch {
     /// What it runs.
     pub recipe_type_id: i64,
     /// `dataset` or `previous_batch`, `forced_nodes`, `supersedes`.
+    #[schema(value_type = Object)]
     pub definition: Value,
     /// `priority` (lower runs first), `inputMap`.
     pub configuration: Option<Value>,
@@ -28,16 +30,27 @@ pub struct CreateRecipeBatch {
 pub struct RecipeBatchValidation {
     /// Whether the same request would create a batch.
     pub is_valid: bool,
-    /// `{name, description}` each; those of the first stage that failed.
-    pub errors: Vec<Value>,
-    /// `{name, description}` each.
-    pub warnings: Vec<Value>,
+    /// Those of the first stage that failed.
+    pub errors: Vec<V6Finding>,
+    /// What is worth knowing.
+    pub warnings: Vec<V6Finding>,
     /// How many recipes it would have; null when a document cannot be read, 0 when a check failed.
     pub recipes_estimated: Option<i64>,
     /// What it would run; null when a document cannot be read.
     pub recipe_type: Option<RecipeTypeAnswerBase>,
-    /// The batch before: `recipe_type_rev`, and the `diff` from it. Absent when there is none.
-    pub prev_batch: Option<Value>,
+    /// The batch before. Absent when there is none.
+    #[schema(required = false)]
+    pub prev_batch: Option<PreviousRecipeBatch>,
+}
+
+/// The batch before one that is wanted.
+#[derive(Debug, ToSchema)]
+pub struct PreviousRecipeBatch {
+    /// What it ran.
+    pub recipe_type_rev: RecipeTypeRevision,
+    /// The Recipe Diff document; absent where it was not computed.
+    #[schema(required = false, value_type = Object)]
+    pub diff: Option<Value>,
 }
 
 /// What is to change of a batch; null leaves a field as it is. Unknown fields are ignored.
@@ -59,6 +72,7 @@ pub struct RecipeBatchComparison {
     pub batches: Vec<RecipeBatchBase>,
     /// `jobs_*` and `recipes_*`, a list each; and `job_metrics`: for each node `jobs_*` and durations, a list each, with null where
     /// a batch has no such node.
+    #[schema(value_type = Object)]
     pub metrics: Value,
 }
 
@@ -106,7 +120,8 @@ pub struct JobsToRequeue {
 pub struct CreateRecipe {
     /// What it is a run of.
     pub recipe_type_id: i64,
-    /// `{files, json}`: values of the recipe's inputs; others are dropped.
+    /// Values of the recipe's inputs; others are dropped.
+    #[schema(value_type = DataDocument)]
     pub input: Value,
     /// Taken and not used.
     pub configuration: Option<Value>,
@@ -117,7 +132,8 @@ pub struct CreateRecipe {
 pub struct CreateJob {
     /// What it runs, in its newest revision.
     pub job_type_id: i64,
-    /// `{files, json}`: values of the manifest's inputs; others are dropped.
+    /// Values of the manifest's inputs; others are dropped.
+    #[schema(value_type = DataDocument)]
     pub input: Value,
     /// Taken and not used.
     pub configuration: Option<Value>,
@@ -127,6 +143,7 @@ pub struct CreateJob {
 #[derive(Debug, ToSchema)]
 pub struct ReprocessRecipe {
     /// `all`, `nodes`, `sub_recipes`: what is made anew though nothing changed. Every name must be one of the revision.
+    #[schema(value_type = Object)]
     pub forced_nodes: Value,
     /// The revision of its type; the newest when absent.
     pub revision_num: Option<i64>,

@@ -3,19 +3,6 @@
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// One page of a list (scale-v6 1.7).
-#[derive(Debug, ToSchema)]
-pub struct V6Page {
-    /// How many there are in all.
-    pub count: i64,
-    /// The address of the next page.
-    pub next: Option<String>,
-    /// The address of the page before.
-    pub previous: Option<String>,
-    /// The items of this page.
-    pub results: Vec<Value>,
-}
-
 /// What a check found.
 #[derive(Debug, ToSchema)]
 pub struct V6Validation {
@@ -148,28 +135,4 @@ pub struct ValidateDataset {
     /// Parameters, global parameters and their data.
     #[schema(value_type = Object)]
     pub definition: Value,
-}
-
-/// How far a file is on its way into a dataset.
-#[derive(Debug, ToSchema)]
-pub struct DatasetUploadAnswer {
-    /// Its id.
-    pub id: i64,
-    /// `{"id": …}` of the dataset.
-    #[schema(value_type = Object)]
-    pub dataset: Value,
-    /// `running`, `done` or `failed`.
-    pub state: String,
-    /// Why it failed.
-    pub reason: Option<String>,
-    /// Bytes read.
-    pub bytes: i64,
-    /// Members read; they show in the dataset when all are in.
-    pub members: i64,
-    /// When it began.
-    #[schema(format = DateTime)]
-    pub created: String,
-    /// When it ended.
-    #[schema(format = DateTime)]
-    pub finished: Option<String>,
 }

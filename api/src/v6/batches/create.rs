@@ -77,7 +77,7 @@ async fn recipe_type(state: &AppState, caller: &Caller, id: i64) -> Result<Recip
 /// Creates a batch: a recipe for each member of a dataset, or for each recipe of the batch before. Recipes are made after the
 /// answer.
 #[utoipa::path(post, path = "/v6/batches/", tag = "Recipe batches", operation_id = "createRecipeBatch",
-    request_body = CreateRecipeBatch,
+    request_body(content = CreateRecipeBatch, example = json!({"title": "Prices of May", "recipe_type_id": 1, "definition": {"dataset": 1}, "configuration": {"priority": 50}})),
     responses((status = 201, description = "The batch; `Location` says where it is.", body = RecipeBatchDetails)))]
 pub(super) async fn create(
     State(state): State<AppState>,
@@ -105,7 +105,7 @@ pub(super) async fn create(
 
 /// Says whether a batch could be created, and changes nothing.
 #[utoipa::path(post, path = "/v6/batches/validation/", tag = "Recipe batches", operation_id = "validateRecipeBatch",
-    request_body = CreateRecipeBatch,
+    request_body(content = CreateRecipeBatch, example = json!({"title": "Prices of May", "recipe_type_id": 1, "definition": {"dataset": 1}, "configuration": {"priority": 50}})),
     responses((status = 200, description = "What was found.", body = RecipeBatchValidation)))]
 pub(super) async fn validate(
     State(state): State<AppState>,

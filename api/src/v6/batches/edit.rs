@@ -19,7 +19,7 @@ use crate::v6::not_found;
 /// afterwards.
 #[utoipa::path(patch, path = "/v6/batches/{id}/", tag = "Recipe batches", operation_id = "changeRecipeBatch",
     params(("id" = i64, Path, description = "The batch.")),
-    request_body = ChangeRecipeBatch,
+    request_body(content = ChangeRecipeBatch, example = json!({"title": "Prices of June", "configuration": {"priority": 10}})),
     responses((status = 204, description = "It is done.")))]
 pub(super) async fn edit(
     State(state): State<AppState>,

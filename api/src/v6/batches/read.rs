@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use millrace_common::store::recipes::BatchFilter;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::wire::{RecipeBatchAnswer, RecipeBatchDetails, RecipeBatchPage, details};
+use super::wire::{RecipeBatchAnswer, RecipeBatchDetails, details};
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Path;
 use crate::state::AppState;
-use crate::v6::http::{Query, id};
+use crate::v6::http::{Query, V6Page, id};
 use crate::v6::not_found;
 use crate::v6::wire::modified;
 
@@ -26,12 +26,12 @@ use crate::v6::wire::modified;
         ("is_superseded" = Option<bool>, Query, description = "Whether they have a successor."),
         ("root_batch_id" = Option<Vec<i64>>, Query, description = "In any of these chains."),
         ("order" = Option<Vec<String>>, Query, description = "Keys to sort by, descending with a `-`.", example = json!(["-last_modified"])),
-    ), responses((status = 200, description = "A page of batches.", body = RecipeBatchPage)))]
+    ), responses((status = 200, description = "A page of batches.", body = V6Page<RecipeBatchAnswer>)))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<RecipeBatchAnswer>>, ApiError> {
     let filter = BatchFilter {
         modified: modified(&query)?,
         recipe_type_ids: query.integers("recipe_type_id")?,
@@ -43,7 +43,7 @@ pub(super) async fn list(
     let count = state.store.count_recipe_batches(caller.tenant_id, &filter).await?;
     let window = page.window(count)?;
     let batches = state.store.recipe_batches(caller.tenant_id, &filter, &order, window).await?;
-    page.envelope(count, batches.into_iter().map(|batch| json!(RecipeBatchAnswer::from(batch))).collect())
+    page.envelope(count, batches.into_iter().map(Into::into).collect())
 }
 
 /// One batch.

@@ -80,19 +80,6 @@ impl From<RecipeBatch> for RecipeBatchAnswer {
     }
 }
 
-/// A page of batches.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RecipeBatchPage {
-    /// How many there are on all pages.
-    pub count: i64,
-    /// The next page.
-    pub next: Option<String>,
-    /// The page before.
-    pub previous: Option<String>,
-    /// The batches.
-    pub results: Vec<RecipeBatchAnswer>,
-}
-
 /// `job_metrics` of a node: jobs by status, and how long completed ones took.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NodeMetricsAnswer {
@@ -134,8 +121,10 @@ pub struct RecipeBatchDetails {
     #[serde(flatten)]
     pub batch: RecipeBatchAnswer,
     /// As submitted.
+    #[schema(value_type = Object)]
     pub definition: Value,
     /// As submitted.
+    #[schema(value_type = Object)]
     pub configuration: Value,
     /// Every job node of the revision.
     pub job_metrics: BTreeMap<String, NodeMetricsAnswer>,

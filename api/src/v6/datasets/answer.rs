@@ -4,17 +4,90 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use millrace_common::store::recipes::{Dataset, DatasetMember};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::members::Member;
 use crate::v6::http::datetime;
+use crate::v6::wire::{DataDocument, Id};
 
-/// A dataset in lists; the number of its files is put in by those who know it.
-pub(super) fn item(dataset: &Dataset) -> Value {
-    json!({
-        "id": dataset.id, "title": dataset.title, "description": dataset.description,
-        "created": datetime(dataset.created), "definition": dataset.definition, "files": 0,
-    })
+/// What is told of every dataset.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DatasetBase {
+    /// The dataset.
+    pub id: i64,
+    /// For people.
+    pub title: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// When it was made.
+    #[schema(format = DateTime)]
+    pub created: String,
+    /// Parameters, global parameters and their data, as submitted.
+    #[schema(value_type = Object)]
+    pub definition: Value,
+}
+
+impl From<&Dataset> for DatasetBase {
+    fn from(dataset: &Dataset) -> Self {
+        Self {
+            id: dataset.id,
+            title: dataset.title.clone(),
+            description: dataset.description.clone(),
+            created: datetime(dataset.created),
+            definition: dataset.definition.clone(),
+        }
+    }
+}
+
+/// A dataset in lists.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DatasetAnswer {
+    /// The dataset.
+    #[serde(flatten)]
+    pub dataset: DatasetBase,
+    /// How many files its members name.
+    pub files: i64,
+}
+
+/// A dataset with members.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DatasetDetails {
+    /// The dataset.
+    #[serde(flatten)]
+    pub dataset: DatasetBase,
+    /// The first 1,000 of its members.
+    pub members: Vec<DatasetMemberAnswer>,
+    /// The files that these name.
+    pub files: Vec<Id>,
+}
+
+/// A member of a dataset.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DatasetMemberAnswer {
+    /// The member.
+    pub id: i64,
+    /// When it was added.
+    #[schema(format = DateTime)]
+    pub created: String,
+    /// Its values.
+    #[schema(value_type = DataDocument)]
+    pub data: Value,
+    /// The files that it names.
+    pub file_ids: BTreeSet<i64>,
+}
+
+/// A member with what it is in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DatasetMemberDetails {
+    /// The member.
+    #[serde(flatten)]
+    pub member: DatasetMemberAnswer,
+    /// The dataset.
+    pub dataset: Id,
+    /// The files that it names.
+    pub files: Vec<Id>,
 }
 
 /// Whether a dataset's members, or its global data, may name files.
@@ -25,28 +98,39 @@ pub(super) fn has_files(dataset: &Dataset) -> bool {
 }
 
 /// A dataset with these members.
-pub(super) fn details(dataset: &Dataset, members: &[DatasetMember]) -> Value {
+pub(super) fn details(dataset: &Dataset, members: &[DatasetMember]) -> DatasetDetails {
     let mut ids: BTreeSet<i64> = file_ids(&dataset.definition["global_data"]);
     for member in members {
         ids.extend(file_ids(&member.data));
     }
-    let mut body = item(dataset);
-    body["members"] = members.iter().map(self::member).collect();
-    body["files"] = files(&json!(ids));
-    body
+    DatasetDetails {
+        dataset: dataset.into(),
+        members: members.iter().map(Into::into).collect(),
+        files: files(&ids),
+    }
 }
 
-/// A member.
-pub(super) fn member(member: &DatasetMember) -> Value {
-    json!({
-        "id": member.id, "created": datetime(member.created), "data": member.data,
-        "file_ids": file_ids(&member.data),
-    })
+impl From<&DatasetMember> for DatasetMemberAnswer {
+    fn from(member: &DatasetMember) -> Self {
+        Self {
+            id: member.id,
+            created: datetime(member.created),
+            data: member.data.clone(),
+            file_ids: file_ids(&member.data),
+        }
+    }
+}
+
+impl From<&DatasetMember> for DatasetMemberDetails {
+    fn from(found: &DatasetMember) -> Self {
+        let member = DatasetMemberAnswer::from(found);
+        Self { dataset: Id { id: found.dataset_id }, files: files(&member.file_ids), member }
+    }
 }
 
 /// Files by their ids: there is no catalogue that would know more of them.
-pub(super) fn files(ids: &Value) -> Value {
-    ids.as_array().into_iter().flatten().map(|id| json!({"id": id})).collect()
+fn files(ids: &BTreeSet<i64>) -> Vec<Id> {
+    ids.iter().map(|id| Id { id: *id }).collect()
 }
 
 /// The ids of files in a data document.

@@ -11,16 +11,18 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use millrace_common::model::recipe::{DatasetDefinition, Place, echo};
 use millrace_common::store::recipes::{Dataset, DatasetFilter, NewDataset, Window};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Path;
-use crate::openapi::schemas::{AddDatasetMembers, CreateDataset, V6Page, V6Validation, ValidateDataset};
+use crate::openapi::schemas::{AddDatasetMembers, CreateDataset, V6Validation, ValidateDataset};
 use crate::state::AppState;
-use crate::v6::http::{Body, Fields, Query, Told, created, id, refused, validated};
+use crate::v6::http::{Body, Fields, Query, Told, V6Page, created, id, refused, validated};
+use crate::v6::wire::DataDocument;
+use answer::{DatasetAnswer, DatasetDetails, DatasetMemberAnswer, DatasetMemberDetails};
 
 /// The longest title, in characters.
 const TITLE: usize = 255;
@@ -60,12 +62,12 @@ async fn find(state: &AppState, auth: &Auth, text: &str) -> Result<Dataset, ApiE
         ("keyword" = Option<Vec<String>>, Query, description = "Any of these in title or description."),
         ("order" = Option<Vec<String>>, Query, description = "`id`, `title`, `description`, `created`; `-` before it for descending."),
     ),
-    responses((status = 200, description = "One page.", body = V6Page)))]
+    responses((status = 200, description = "One page.", body = V6Page<DatasetAnswer>)))]
 async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<DatasetAnswer>>, ApiError> {
     let range = query.range()?;
     let ids = [query.integers("id")?, query.integers("dataset_id")?];
     let filter = DatasetFilter {
@@ -84,17 +86,15 @@ async fn list(
         false => state.store.dataset_files(&with_files).await?,
     };
     let number = |id: i64| files.iter().find(|(of, _)| *of == id).map_or(0, |(_, number)| *number);
-    let items = found.iter().map(|dataset| {
-        let mut item = answer::item(dataset);
-        item["files"] = json!(number(dataset.id));
-        item
-    });
+    let items =
+        found.iter().map(|dataset| DatasetAnswer { dataset: dataset.into(), files: number(dataset.id) });
     page.envelope(count, items.collect())
 }
 
 /// Makes a dataset, with members if there are any: all of them, or nothing.
-#[utoipa::path(post, path = "/v6/datasets/", tag = "Datasets", operation_id = "createDataset", request_body = CreateDataset,
-    responses((status = 201, description = "The dataset; `Location` says where it is.", body = serde_json::Value)))]
+#[utoipa::path(post, path = "/v6/datasets/", tag = "Datasets", operation_id = "createDataset",
+    request_body(content = CreateDataset, example = json!({"title": "Numbers", "definition": {"parameters": {"json": [{"name": "x", "type": "number"}]}}, "data": [{"json": {"x": 1}}, {"json": {"x": 2}}]})),
+    responses((status = 201, description = "The dataset; `Location` says where it is.", body = DatasetDetails)))]
 async fn create(
     State(state): State<AppState>,
     auth: Auth,
@@ -144,7 +144,7 @@ fn read_definition(document: &Value) -> Result<DatasetDefinition, ApiError> {
 }
 
 /// A dataset with its first members.
-async fn details(state: &AppState, dataset: &Dataset) -> Result<Value, ApiError> {
+async fn details(state: &AppState, dataset: &Dataset) -> Result<DatasetDetails, ApiError> {
     let window = Window { offset: 0, limit: SHOWN };
     let members = state.store.dataset_members(dataset.id, window).await?;
     Ok(answer::details(dataset, &members))
@@ -153,22 +153,23 @@ async fn details(state: &AppState, dataset: &Dataset) -> Result<Value, ApiError>
 /// One dataset, with its first 1,000 members.
 #[utoipa::path(get, path = "/v6/datasets/{id}/", tag = "Datasets", operation_id = "getDataset",
     params(("id" = i64, Path, description = "The dataset.")),
-    responses((status = 200, description = "The dataset.", body = serde_json::Value)))]
+    responses((status = 200, description = "The dataset.", body = DatasetDetails)))]
 async fn show(
     State(state): State<AppState>,
     auth: Auth,
     Path(text): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<DatasetDetails>, ApiError> {
     let dataset = find(&state, &auth, &text).await?;
     Ok(Json(details(&state, &dataset).await?))
 }
 
 /// Adds members to a dataset: all of them, or none.
 #[utoipa::path(post, path = "/v6/datasets/{id}/", tag = "Datasets", operation_id = "addDatasetMembers",
-    params(("id" = i64, Path, description = "The dataset.")), request_body = AddDatasetMembers,
+    params(("id" = i64, Path, description = "The dataset.")),
+    request_body(content = AddDatasetMembers, example = json!({"data": [{"json": {"x": 3}}]})),
     responses(
-        (status = 201, description = "The new members.", body = Vec<serde_json::Value>),
-        (status = 200, description = "What would be stored, after a dry run.", body = Vec<serde_json::Value>),
+        (status = 201, description = "The new members.", body = Vec<DatasetMemberAnswer>),
+        (status = 200, description = "What would be stored, after a dry run.", body = Vec<DataDocument>),
     ))]
 async fn extend(
     State(state): State<AppState>,
@@ -209,39 +210,37 @@ fn json_text(status: StatusCode, text: String) -> Response {
         ("page" = Option<String>, Query, description = "1 and up, or `last`."),
         ("page_size" = Option<String>, Query, description = "At most 1,000; 100 when absent."),
     ),
-    responses((status = 200, description = "One page.", body = V6Page)))]
+    responses((status = 200, description = "One page.", body = V6Page<DatasetMemberAnswer>)))]
 async fn list_members(
     State(state): State<AppState>,
     auth: Auth,
     Path(text): Path<String>,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<DatasetMemberAnswer>>, ApiError> {
     let dataset = find(&state, &auth, &text).await?;
     let page = query.page()?;
     let count = state.store.count_dataset_members(dataset.id).await?;
     let found = state.store.dataset_members(dataset.id, page.window(count)?).await?;
-    page.envelope(count, found.iter().map(answer::member).collect())
+    page.envelope(count, found.iter().map(Into::into).collect())
 }
 
 /// One member of any dataset.
 #[utoipa::path(get, path = "/v6/datasets/members/{id}/", tag = "Datasets", operation_id = "getDatasetMember",
     params(("id" = i64, Path, description = "The member.")),
-    responses((status = 200, description = "The member.", body = serde_json::Value)))]
+    responses((status = 200, description = "The member.", body = DatasetMemberDetails)))]
 async fn member(
     State(state): State<AppState>,
     Auth(caller): Auth,
     Path(text): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<DatasetMemberDetails>, ApiError> {
     let found = state.store.dataset_member(caller.tenant_id, id(&text)?).await?.ok_or_else(not_found)?;
-    let mut body = answer::member(&found);
-    body["dataset"] = json!({"id": found.dataset_id});
-    body["files"] = answer::files(&body["file_ids"]);
-    Ok(Json(body))
+    Ok(Json((&found).into()))
 }
 
 /// Checks a definition without making a dataset.
 #[utoipa::path(post, path = "/v6/datasets/validation/", tag = "Datasets", operation_id = "validateDataset",
-    request_body = ValidateDataset, responses((status = 200, description = "What was found.", body = V6Validation)))]
+    request_body(content = ValidateDataset, example = json!({"definition": {"parameters": {"json": [{"name": "x", "type": "number"}]}}})),
+    responses((status = 200, description = "What was found.", body = V6Validation)))]
 async fn validate(
     State(state): State<AppState>,
     Auth(_): Auth,

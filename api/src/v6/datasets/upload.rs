@@ -16,8 +16,9 @@ use axum::response::Response;
 use futures_util::StreamExt;
 use millrace_common::store::Store;
 use millrace_common::store::recipes::{DatasetUpload, OpenUpload};
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use utoipa::ToSchema;
 
 use super::members::Member;
 use super::rows::{self, Format, RowError};
@@ -25,9 +26,9 @@ use super::{find, not_found, read_definition};
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Path;
-use crate::openapi::schemas::{DatasetUploadAnswer, V6Page};
 use crate::state::AppState;
-use crate::v6::http::{Query, created, datetime, id};
+use crate::v6::http::{Query, V6Page, created, datetime, id};
+use crate::v6::wire::Id;
 
 /// Members that are stored together.
 const GROUP: usize = 2_000;
@@ -38,12 +39,42 @@ const FRAMES: usize = 16;
 /// A sender that is silent for this long is given up.
 const STALL: Duration = Duration::from_secs(30);
 
-fn upload_json(upload: &DatasetUpload) -> Value {
-    json!({
-        "id": upload.id, "dataset": {"id": upload.dataset_id}, "state": upload.state, "reason": upload.reason,
-        "bytes": upload.bytes, "members": upload.members, "created": datetime(upload.created),
-        "finished": upload.finished.map(datetime),
-    })
+/// How far a file is on its way into a dataset.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DatasetUploadAnswer {
+    /// Its id.
+    pub id: i64,
+    /// The dataset.
+    pub dataset: Id,
+    /// `running`, `done` or `failed`.
+    pub state: String,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// Bytes read.
+    pub bytes: i64,
+    /// Members read; they show in the dataset when all are in.
+    pub members: i64,
+    /// When it began.
+    #[schema(format = DateTime)]
+    pub created: String,
+    /// When it ended.
+    #[schema(format = DateTime)]
+    pub finished: Option<String>,
+}
+
+impl From<&DatasetUpload> for DatasetUploadAnswer {
+    fn from(upload: &DatasetUpload) -> Self {
+        Self {
+            id: upload.id,
+            dataset: Id { id: upload.dataset_id },
+            state: upload.state.clone(),
+            reason: upload.reason.clone(),
+            bytes: upload.bytes,
+            members: upload.members,
+            created: datetime(upload.created),
+            finished: upload.finished.map(datetime),
+        }
+    }
 }
 
 /// Adds the rows of a file to a dataset, one member each: all of them, or none. CSV has a heading with the names of parameters;
@@ -98,7 +129,7 @@ pub(super) async fn upload(
             let done = open.finish(bytes.load(Ordering::Relaxed)).await?;
             unfinished.id = None;
             let path = format!("/v6/datasets/{}/uploads/{}/", dataset.id, done.id);
-            return Ok(created(&query, &path, upload_json(&done)));
+            return Ok(created(&query, &path, DatasetUploadAnswer::from(&done)));
         }
         // The database, before what its failure led to.
         (_, Err(error), _) => error,
@@ -229,18 +260,18 @@ impl Read for Frames {
         ("page" = Option<String>, Query, description = "1 and up, or `last`."),
         ("page_size" = Option<String>, Query, description = "At most 1,000; 100 when absent."),
     ),
-    responses((status = 200, description = "One page.", body = V6Page)))]
+    responses((status = 200, description = "One page.", body = V6Page<DatasetUploadAnswer>)))]
 pub(super) async fn list(
     State(state): State<AppState>,
     auth: Auth,
     Path(text): Path<String>,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<DatasetUploadAnswer>>, ApiError> {
     let dataset = find(&state, &auth, &text).await?;
     let page = query.page()?;
     let count = state.store.count_dataset_uploads(auth.0.tenant_id, dataset.id).await?;
     let found = state.store.dataset_uploads(auth.0.tenant_id, dataset.id, page.window(count)?).await?;
-    page.envelope(count, found.iter().map(upload_json).collect())
+    page.envelope(count, found.iter().map(Into::into).collect())
 }
 
 /// How far an upload is.
@@ -251,7 +282,7 @@ pub(super) async fn show(
     State(state): State<AppState>,
     Auth(caller): Auth,
     Path((dataset, upload)): Path<(String, String)>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<DatasetUploadAnswer>, ApiError> {
     let found = state.store.dataset_upload(caller.tenant_id, id(&dataset)?, id(&upload)?).await?;
-    Ok(Json(upload_json(&found.ok_or_else(not_found)?)))
+    Ok(Json((&found.ok_or_else(not_found)?).into()))
 }

@@ -32,7 +32,7 @@ impl Told {
 }
 
 /// 201 with the new thing and where it is: `path` begins with `/v6/` and ends with a slash.
-pub fn created(query: &Query, path: &str, body: Value) -> Response {
+pub fn created(query: &Query, path: &str, body: impl Serialize) -> Response {
     let location = format!("{}{path}", query.origin());
     (StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response()
 }

@@ -10,7 +10,7 @@ mod time;
 
 pub use answer::{Told, created, refused, validated};
 pub use body::{Body, Fields};
-pub use page::{Page, Window};
+pub use page::{Page, V6Page, Window};
 pub(in crate::v6) use query::read_flag as flag;
 pub use query::{Query, id};
 pub use time::{datetime, duration, range};

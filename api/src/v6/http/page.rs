@@ -2,7 +2,8 @@
 
 use axum::Json;
 use form_urlencoded::Serializer;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Query;
 use crate::error::ApiError;
@@ -13,6 +14,19 @@ pub use millrace_common::store::recipes::Window;
 const DEFAULT_SIZE: u64 = 100;
 /// The most items of a page; larger wishes are clamped.
 const MOST: u64 = 1_000;
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct V6Page<T> {
+    /// How many there are on all pages.
+    pub count: i64,
+    /// The address of the next page.
+    pub next: Option<String>,
+    /// The address of the page before.
+    pub previous: Option<String>,
+    /// The items of this page.
+    pub results: Vec<T>,
+}
 
 /// A page that is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -72,11 +86,11 @@ impl<'q> Page<'q> {
     /// # Errors
     ///
     /// As [`Page::window`].
-    pub fn envelope(&self, count: i64, results: Vec<Value>) -> Result<Json<Value>, ApiError> {
+    pub fn envelope<T>(&self, count: i64, results: Vec<T>) -> Result<Json<V6Page<T>>, ApiError> {
         let number = self.number(count)?;
         let next = (number < self.pages(count)).then(|| self.url(number + 1));
         let previous = (number > 1).then(|| self.url(number - 1));
-        Ok(Json(json!({"count": count, "next": next, "previous": previous, "results": results})))
+        Ok(Json(V6Page { count, next, previous, results }))
     }
 
     /// The same request for another page.
@@ -155,15 +169,16 @@ mod tests {
     #[test]
     fn neighbours_keep_every_other_parameter() {
         let query = query("title=a%20b&page=2&page_size=10&order=-title&order=id");
-        let Json(body) = query.page().unwrap().envelope(25, Vec::new()).unwrap();
+        let Json(body) = query.page().unwrap().envelope(25, Vec::<i64>::new()).unwrap();
         let rest = "order=-title&order=id&page_size=10&title=a+b";
-        assert_eq!(body["previous"], json!(format!("http://scale.example/v6/batches/?{rest}")));
+        let previous = format!("http://scale.example/v6/batches/?{rest}");
+        assert_eq!(body.previous, Some(previous));
         let next = "http://scale.example/v6/batches/?order=-title&order=id&page=3&page_size=10&title=a+b";
-        assert_eq!(body["next"], json!(next));
-        assert_eq!((&body["count"], &body["results"]), (&json!(25), &json!([])));
+        assert_eq!(body.next.as_deref(), Some(next));
+        assert_eq!((body.count, body.results.len()), (25, 0));
         let plain = self::query("page=last&page_size=20");
-        let Json(body) = plain.page().unwrap().envelope(25, Vec::new()).unwrap();
-        assert_eq!(body["next"], Value::Null);
-        assert_eq!(body["previous"], "http://scale.example/v6/batches/?page_size=20");
+        let Json(body) = plain.page().unwrap().envelope(25, Vec::<i64>::new()).unwrap();
+        assert_eq!(body.next, None);
+        assert_eq!(body.previous.as_deref(), Some("http://scale.example/v6/batches/?page_size=20"));
     }
 }

@@ -10,18 +10,19 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, http::StatusCode};
 use millrace_common::store::StoreError;
 use millrace_common::store::recipes::{JobType, JobTypeFilter, Window};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Path;
-use crate::openapi::schemas::{JobTypeRequest, V6Page, V6Validation};
+use crate::openapi::schemas::{JobTypeRequest, V6Validation};
 use crate::state::AppState;
-use crate::v6::http::{Body, Query, created, id, validated};
+use crate::v6::http::{Body, Query, V6Page, created, id, validated};
 
-pub(in crate::v6) use answer::{details, summary};
+pub(in crate::v6) use answer::JobTypeDetails;
+use answer::{JobTypeAnswer, JobTypeRevisionAnswer, JobTypeRevisionDetails};
 use edit::Wanted;
 
 /// The routes. `validation` is a literal and wins over a name.
@@ -53,8 +54,12 @@ async fn find(state: &AppState, auth: &Auth, name: &str, version: &str) -> Resul
         ("is_active" = Option<bool>, Query, description = "Whether it is not deprecated."),
         ("is_system" = Option<bool>, Query, description = "Whether it belongs to the system."),
     ),
-    responses((status = 200, description = "One page.", body = V6Page)))]
-async fn list(State(state): State<AppState>, auth: Auth, query: Query) -> Result<Json<Value>, ApiError> {
+    responses((status = 200, description = "One page.", body = V6Page<JobTypeAnswer>)))]
+async fn list(
+    State(state): State<AppState>,
+    auth: Auth,
+    query: Query,
+) -> Result<Json<V6Page<JobTypeAnswer>>, ApiError> {
     let filter = JobTypeFilter {
         name: None,
         keywords: query.texts("keyword"),
@@ -70,11 +75,11 @@ async fn page_of(
     Auth(caller): &Auth,
     query: &Query,
     filter: &JobTypeFilter,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<JobTypeAnswer>>, ApiError> {
     let page = query.page()?;
     let count = state.store.count_job_types(caller.tenant_id, filter).await?;
     let found = state.store.job_types(caller.tenant_id, filter, page.window(count)?).await?;
-    page.envelope(count, found.iter().map(summary).collect())
+    page.envelope(count, found.iter().map(Into::into).collect())
 }
 
 /// The versions of a job type, newest first.
@@ -84,13 +89,13 @@ async fn page_of(
         ("page" = Option<String>, Query, description = "1 and up, or `last`."),
         ("page_size" = Option<String>, Query, description = "At most 1,000; 100 when absent."),
     ),
-    responses((status = 200, description = "One page.", body = V6Page)))]
+    responses((status = 200, description = "One page.", body = V6Page<JobTypeAnswer>)))]
 async fn versions(
     State(state): State<AppState>,
     auth: Auth,
     Path(name): Path<String>,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<JobTypeAnswer>>, ApiError> {
     let filter = JobTypeFilter { name: Some(name), ..JobTypeFilter::default() };
     page_of(&state, &auth, &query, &filter).await
 }
@@ -98,28 +103,27 @@ async fn versions(
 /// One version of a job type, with its newest revision.
 #[utoipa::path(get, path = "/v6/job-types/{name}/{version}/", tag = "Job types", operation_id = "getJobType",
     params(("name" = String, Path, description = "The job type."), ("version" = String, Path, description = "Its version.")),
-    responses((status = 200, description = "The job type.", body = serde_json::Value)))]
+    responses((status = 200, description = "The job type.", body = JobTypeDetails)))]
 async fn show(
     State(state): State<AppState>,
     auth: Auth,
     Path((name, version)): Path<(String, String)>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<JobTypeDetails>, ApiError> {
     let job_type = find(&state, &auth, &name, &version).await?;
     Ok(Json(whole(&state, &job_type).await?))
 }
 
 /// Details with the recipe types that contain it.
-async fn whole(state: &AppState, job_type: &JobType) -> Result<Value, ApiError> {
+async fn whole(state: &AppState, job_type: &JobType) -> Result<JobTypeDetails, ApiError> {
     let containing = state.store.recipe_types_with_job_type(job_type.id).await?;
-    let mut body = details(job_type);
-    body["recipe_types"] = containing.into_iter().map(|name| json!({"name": name})).collect();
-    Ok(body)
+    Ok(JobTypeDetails::new(job_type, containing))
 }
 
 /// Makes a job type; where its name and version are taken, changes that one.
-#[utoipa::path(post, path = "/v6/job-types/", tag = "Job types", operation_id = "createJobType", request_body = JobTypeRequest,
+#[utoipa::path(post, path = "/v6/job-types/", tag = "Job types", operation_id = "createJobType",
+    request_body(content = JobTypeRequest, example = json!({"manifest": {"seedVersion": "1.0.0", "job": {"name": "double", "jobVersion": "1.0.0", "packageVersion": "1.0.0", "title": "Double", "description": "Doubles a number", "timeout": 60, "interface": {"inputs": {"json": [{"name": "x", "type": "number"}]}, "outputs": {"json": [{"name": "y", "type": "number"}]}}}}, "model": {"formulas": {"y": "2 * x"}}, "configuration": {"priority": 50}})),
     responses(
-        (status = 201, description = "The job type; `Location` says where it is.", body = serde_json::Value),
+        (status = 201, description = "The job type; `Location` says where it is.", body = JobTypeDetails),
         (status = 200, description = "It was there, and is changed.", body = V6Validation),
     ))]
 async fn create(
@@ -166,7 +170,7 @@ async fn create(
 /// Changes a job type. A manifest or a model makes a revision.
 #[utoipa::path(patch, path = "/v6/job-types/{name}/{version}/", tag = "Job types", operation_id = "changeJobType",
     params(("name" = String, Path, description = "The job type."), ("version" = String, Path, description = "Its version.")),
-    request_body = JobTypeRequest,
+    request_body(content = JobTypeRequest, example = json!({"configuration": {"priority": 50}, "max_tries": 3})),
     responses((status = 200, description = "It is changed; the warnings say what else was.", body = V6Validation)))]
 async fn change(
     State(state): State<AppState>,
@@ -217,7 +221,8 @@ async fn apply(
 
 /// Checks a job type without making it.
 #[utoipa::path(post, path = "/v6/job-types/validation/", tag = "Job types", operation_id = "validateJobType",
-    request_body = JobTypeRequest, responses((status = 200, description = "What was found.", body = V6Validation)))]
+    request_body(content = JobTypeRequest, example = json!({"manifest": {"seedVersion": "1.0.0", "job": {"name": "double", "jobVersion": "1.0.0", "packageVersion": "1.0.0", "title": "Double", "description": "Doubles a number", "timeout": 60, "interface": {"inputs": {"json": [{"name": "x", "type": "number"}]}, "outputs": {"json": [{"name": "y", "type": "number"}]}}}}, "model": {"formulas": {"y": "2 * x"}}, "configuration": {"priority": 50}})),
+    responses((status = 200, description = "What was found.", body = V6Validation)))]
 async fn validate(
     State(state): State<AppState>,
     auth: Auth,
@@ -248,20 +253,20 @@ async fn validate(
         ("page" = Option<String>, Query, description = "1 and up, or `last`."),
         ("page_size" = Option<String>, Query, description = "At most 1,000; 100 when absent."),
     ),
-    responses((status = 200, description = "One page.", body = V6Page)))]
+    responses((status = 200, description = "One page.", body = V6Page<JobTypeRevisionAnswer>)))]
 async fn revisions(
     State(state): State<AppState>,
     auth: Auth,
     Path((name, version)): Path<(String, String)>,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<JobTypeRevisionAnswer>>, ApiError> {
     let job_type = find(&state, &auth, &name, &version).await?;
     let page = query.page()?;
     // Numbers are without gaps.
     let count = i64::from(job_type.revision_num);
     let Window { offset, limit } = page.window(count)?;
     let found = state.store.job_type_revisions(job_type.id, Window { offset, limit }).await?;
-    page.envelope(count, found.iter().map(|row| answer::revision(&job_type, row)).collect())
+    page.envelope(count, found.iter().map(|row| JobTypeRevisionAnswer::new(&job_type, row)).collect())
 }
 
 /// One revision of a job type.
@@ -272,17 +277,15 @@ async fn revisions(
         ("version" = String, Path, description = "Its version."),
         ("revision" = i64, Path, description = "The number of the revision."),
     ),
-    responses((status = 200, description = "The revision.", body = serde_json::Value)))]
+    responses((status = 200, description = "The revision.", body = JobTypeRevisionDetails)))]
 async fn revision(
     State(state): State<AppState>,
     auth: Auth,
     Path((name, version, number)): Path<(String, String, String)>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<JobTypeRevisionDetails>, ApiError> {
     let number = i32::try_from(id(&number)?).map_err(|_| not_found())?;
     let job_type = find(&state, &auth, &name, &version).await?;
     let row = state.store.job_type_revision(job_type.id, number).await?.ok_or_else(not_found)?;
-    let mut body = answer::revision(&job_type, &row);
-    body["manifest"] = row.manifest;
-    body["model"] = row.model;
-    Ok(Json(body))
+    let revision = JobTypeRevisionAnswer::new(&job_type, &row);
+    Ok(Json(JobTypeRevisionDetails { revision, manifest: row.manifest, model: row.model }))
 }

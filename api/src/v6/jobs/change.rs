@@ -20,7 +20,7 @@ fn refusal(findings: &[Finding<names::DataError>]) -> ApiError {
 
 /// Runs the newest revision of a job type once, outside of recipes.
 #[utoipa::path(post, path = "/v6/jobs/", tag = "Jobs", operation_id = "createJob",
-    request_body = CreateJob,
+    request_body(content = CreateJob, example = json!({"job_type_id": 1, "input": {"json": {"x": 1}}})),
     responses((status = 201, description = "The job; `Location` says where it is.", body = JobDetailsAnswer), (status = 404, description = "There is no such job type.")))]
 pub(super) async fn create(
     State(state): State<AppState>,

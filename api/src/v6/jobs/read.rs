@@ -3,15 +3,15 @@
 use axum::Json;
 use axum::extract::State;
 use millrace_common::store::recipes::JobFilter;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::wire::{JobAnswer, JobDetailsAnswer, JobExecutionAnswer, JobExecutionPage, JobPage, details};
+use super::wire::{JobAnswer, JobDetailsAnswer, JobExecutionAnswer, details};
 use super::{categories, statuses};
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Path;
 use crate::state::AppState;
-use crate::v6::http::{Query, id};
+use crate::v6::http::{Query, V6Page, id};
 use crate::v6::not_found;
 use crate::v6::wire::modified;
 
@@ -32,12 +32,12 @@ use crate::v6::wire::modified;
         ("error_id" = Option<Vec<i64>>, Query, description = "With any of these errors."),
         ("is_superseded" = Option<bool>, Query, description = "Whether a newer job does their work."),
         ("order" = Option<Vec<String>>, Query, description = "Keys to sort by, descending with a `-`; `duration` is from start to end.", example = json!(["-duration"])),
-    ), responses((status = 200, description = "A page of jobs.", body = JobPage)))]
+    ), responses((status = 200, description = "A page of jobs.", body = V6Page<JobAnswer>)))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<JobAnswer>>, ApiError> {
     let filter = JobFilter {
         modified: modified(&query)?,
         statuses: statuses(query.texts("status"))?,
@@ -54,7 +54,7 @@ pub(super) async fn list(
     let count = state.store.count_jobs(caller.tenant_id, &filter).await?;
     let window = page.window(count)?;
     let jobs = state.store.jobs(caller.tenant_id, &filter, &order, window).await?;
-    page.envelope(count, jobs.into_iter().map(|job| json!(JobAnswer::from(job))).collect())
+    page.envelope(count, jobs.into_iter().map(Into::into).collect())
 }
 
 /// One job with its input and output.
@@ -76,13 +76,13 @@ pub(super) async fn show(
         ("id" = i64, Path, description = "The job."),
         ("page" = Option<String>, Query, description = "The page, from 1, or `last`.", example = json!("1")),
         ("page_size" = Option<String>, Query, description = "Items of a page: 100, at most 1,000."),
-    ), responses((status = 200, description = "A page of executions.", body = JobExecutionPage)))]
+    ), responses((status = 200, description = "A page of executions.", body = V6Page<JobExecutionAnswer>)))]
 pub(super) async fn executions(
     State(state): State<AppState>,
     Auth(caller): Auth,
     Path(job): Path<String>,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<JobExecutionAnswer>>, ApiError> {
     let page = query.page()?;
     let found = state.store.job_executions(caller.tenant_id, id(&job)?).await?;
     let (job, executions) = found.ok_or_else(not_found)?;
@@ -90,7 +90,7 @@ pub(super) async fn executions(
     let window = page.window(count)?;
     let size = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
     let shown = executions.into_iter().skip(size(window.offset)).take(size(window.limit));
-    page.envelope(count, shown.map(|execution| json!(JobExecutionAnswer::new(&job, execution))).collect())
+    page.envelope(count, shown.map(|execution| JobExecutionAnswer::new(&job, execution)).collect())
 }
 
 /// One execution of a job.
@@ -101,9 +101,9 @@ pub(super) async fn execution(
     State(state): State<AppState>,
     Auth(caller): Auth,
     Path((job, number)): Path<(String, String)>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<JobExecutionAnswer>, ApiError> {
     let (job, number) = (id(&job)?, id(&number)?);
     let (job, executions) = state.store.job_executions(caller.tenant_id, job).await?.ok_or_else(not_found)?;
     let found = executions.into_iter().find(|execution| i64::from(execution.exe_num) == number);
-    Ok(Json(json!(JobExecutionAnswer::new(&job, found.ok_or_else(not_found)?))))
+    Ok(Json(JobExecutionAnswer::new(&job, found.ok_or_else(not_found)?)))
 }

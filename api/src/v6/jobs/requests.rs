@@ -64,7 +64,7 @@ async fn note(
 
 /// Cancels jobs that have not ended.
 #[utoipa::path(post, path = "/v6/jobs/cancel/", tag = "Jobs", operation_id = "cancelJobs",
-    request_body = JobsToCancel,
+    request_body(content = JobsToCancel, example = json!({"job_ids": [1], "status": ["QUEUED"]})),
     responses((status = 202, description = "It is noted.")))]
 pub(super) async fn cancel(
     State(state): State<AppState>,
@@ -77,7 +77,7 @@ pub(super) async fn cancel(
 
 /// Runs failed and canceled jobs again.
 #[utoipa::path(post, path = "/v6/jobs/requeue/", tag = "Jobs", operation_id = "requeueJobs",
-    request_body = JobsToRequeue,
+    request_body(content = JobsToRequeue, example = json!({"batch_ids": [1], "status": ["FAILED", "CANCELED"], "priority": 5})),
     responses((status = 202, description = "It is noted.")))]
 pub(super) async fn requeue(
     State(state): State<AppState>,

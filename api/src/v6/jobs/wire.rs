@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::v6::http::{datetime, duration};
 use crate::v6::recipes::RecipeBase;
 use crate::v6::wire::{
-    EventAnswer, Id, JobTypeAnswerBase, JobTypeRevisionBase, RecipeBatchBase, event_details,
+    DataDocument, EventAnswer, Id, JobTypeAnswerBase, JobTypeRevisionBase, RecipeBatchBase, event_details,
 };
 
 /// Who worked on a job.
@@ -96,6 +96,7 @@ pub struct JobAnswer {
     /// How many it had, the current one included.
     pub num_exes: i32,
     /// Always `{}`.
+    #[schema(value_type = Object)]
     pub input_files: Value,
     /// Always null.
     pub input_file_size: Option<f64>,
@@ -169,32 +170,23 @@ impl From<Job> for JobAnswer {
     }
 }
 
-/// A page of jobs.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct JobPage {
-    /// How many there are on all pages.
-    pub count: i64,
-    /// The next page.
-    pub next: Option<String>,
-    /// The page before.
-    pub previous: Option<String>,
-    /// The jobs.
-    pub results: Vec<JobAnswer>,
-}
-
 /// A job with what it computes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobDetailsAnswer {
     /// As in lists; `event` has `description` as well.
     #[serde(flatten)]
     pub job: JobAnswer,
-    /// `{files, json}`. Before everything that the job depends on is there, it holds what is.
+    /// Before everything that the job depends on is there, it holds what is.
+    #[schema(value_type = DataDocument)]
     pub input: Value,
-    /// `{files, json}` of a completed job.
+    /// Of a completed job.
+    #[schema(value_type = Option<DataDocument>)]
     pub output: Option<Value>,
     /// Of its job type, with the `priority` that it was queued with last.
+    #[schema(value_type = Object)]
     pub configuration: Value,
     /// Always `{}`.
+    #[schema(value_type = Object)]
     pub resources: Value,
     /// The current execution.
     pub execution: Option<JobExecutionAnswer>,
@@ -255,19 +247,6 @@ impl JobExecutionAnswer {
             ended: execution.ended.map(datetime),
         }
     }
-}
-
-/// A page of executions.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct JobExecutionPage {
-    /// How many there are on all pages.
-    pub count: i64,
-    /// The next page.
-    pub next: Option<String>,
-    /// The page before.
-    pub previous: Option<String>,
-    /// The executions, the newest first.
-    pub results: Vec<JobExecutionAnswer>,
 }
 
 /// The details of a job.

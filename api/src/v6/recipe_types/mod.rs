@@ -16,13 +16,11 @@ use utoipa_axum::routes;
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Path;
-use crate::openapi::schemas::{
-    ChangeRecipeType, CreateRecipeType, V6DiffValidation, V6Page, ValidateRecipeType,
-};
+use crate::openapi::schemas::{ChangeRecipeType, CreateRecipeType, V6DiffValidation, ValidateRecipeType};
 use crate::state::AppState;
-use crate::v6::http::{Body, Query, Told, created, id, refused, validated};
+use crate::v6::http::{Body, Query, Told, V6Page, created, id, refused, validated};
 
-pub(in crate::v6) use answer::base;
+use answer::{RecipeTypeAnswer, RecipeTypeDetails, RecipeTypeRevisionAnswer, RecipeTypeRevisionDetails};
 
 /// The longest title, in characters.
 const TITLE: usize = 255;
@@ -54,12 +52,12 @@ async fn find(state: &AppState, auth: &Auth, name: &str) -> Result<RecipeType, A
         ("is_active" = Option<bool>, Query, description = "Whether it is not deprecated."),
         ("is_system" = Option<bool>, Query, description = "Whether it belongs to the system."),
     ),
-    responses((status = 200, description = "One page.", body = V6Page)))]
+    responses((status = 200, description = "One page.", body = V6Page<RecipeTypeAnswer>)))]
 async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<RecipeTypeAnswer>>, ApiError> {
     let filter = RecipeTypeFilter {
         keywords: query.texts("keyword"),
         is_active: query.flag("is_active")?,
@@ -70,28 +68,29 @@ async fn list(
     let found = state.store.recipe_types(caller.tenant_id, &filter, page.window(count)?).await?;
     let revisions: Vec<i64> = found.iter().map(|recipe_type| recipe_type.revision_id).collect();
     let contents = state.store.recipe_type_contents(&revisions).await?;
-    let items =
-        found.iter().map(|recipe_type| answer::item(recipe_type, contents.get(&recipe_type.revision_id)));
+    let items = found
+        .iter()
+        .map(|recipe_type| RecipeTypeAnswer::new(recipe_type, contents.get(&recipe_type.revision_id)));
     page.envelope(count, items.collect())
 }
 
 /// One recipe type, with its newest revision.
 #[utoipa::path(get, path = "/v6/recipe-types/{name}/", tag = "Recipe types", operation_id = "getRecipeType",
     params(("name" = String, Path, description = "The recipe type.")),
-    responses((status = 200, description = "The recipe type.", body = serde_json::Value)))]
+    responses((status = 200, description = "The recipe type.", body = RecipeTypeDetails)))]
 async fn show(
     State(state): State<AppState>,
     auth: Auth,
     Path(name): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<RecipeTypeDetails>, ApiError> {
     let recipe_type = find(&state, &auth, &name).await?;
     Ok(Json(answer::details(&state.store, auth.0.tenant_id, &recipe_type).await?))
 }
 
 /// Makes a recipe type. Its name is made of its title.
 #[utoipa::path(post, path = "/v6/recipe-types/", tag = "Recipe types", operation_id = "createRecipeType",
-    request_body = CreateRecipeType,
-    responses((status = 201, description = "The recipe type; `Location` says where it is.", body = serde_json::Value)))]
+    request_body(content = CreateRecipeType, example = json!({"title": "Shown", "description": "One node", "definition": {"input": {"json": [{"name": "x", "type": "number"}]}, "nodes": {"first": {"dependencies": [], "input": {"x": {"type": "recipe", "input": "x"}}, "node_type": {"node_type": "job", "job_type_name": "add", "job_type_version": "1.0.0", "job_type_revision": 1}}}}})),
+    responses((status = 201, description = "The recipe type; `Location` says where it is.", body = RecipeTypeDetails)))]
 async fn create(
     State(state): State<AppState>,
     auth: Auth,
@@ -135,7 +134,7 @@ fn refusal(errors: &[Told]) -> ApiError {
 
 /// Changes a recipe type. A definition makes a revision.
 #[utoipa::path(patch, path = "/v6/recipe-types/{name}/", tag = "Recipe types", operation_id = "changeRecipeType",
-    params(("name" = String, Path, description = "The recipe type.")), request_body = ChangeRecipeType,
+    params(("name" = String, Path, description = "The recipe type.")), request_body(content = ChangeRecipeType, example = json!({"title": "Prices", "description": "One node"})),
     responses((status = 200, description = "It is changed; the warnings say what else was.", body = V6DiffValidation)))]
 async fn change(
     State(state): State<AppState>,
@@ -170,7 +169,7 @@ async fn change(
 
 /// Checks a definition, and compares it with the newest revision of the recipe type that is named.
 #[utoipa::path(post, path = "/v6/recipe-types/validation/", tag = "Recipe types", operation_id = "validateRecipeType",
-    request_body = ValidateRecipeType,
+    request_body(content = ValidateRecipeType, example = json!({"definition": {"input": {"json": [{"name": "x", "type": "number"}]}, "nodes": {"first": {"dependencies": [], "input": {"x": {"type": "recipe", "input": "x"}}, "node_type": {"node_type": "job", "job_type_name": "add", "job_type_version": "1.0.0", "job_type_revision": 1}}}}})),
     responses((status = 200, description = "What was found.", body = V6DiffValidation)))]
 async fn validate(
     State(state): State<AppState>,
@@ -200,20 +199,20 @@ async fn validate(
         ("page" = Option<String>, Query, description = "1 and up, or `last`."),
         ("page_size" = Option<String>, Query, description = "At most 1,000; 100 when absent."),
     ),
-    responses((status = 200, description = "One page.", body = V6Page)))]
+    responses((status = 200, description = "One page.", body = V6Page<RecipeTypeRevisionAnswer>)))]
 async fn revisions(
     State(state): State<AppState>,
     auth: Auth,
     Path(name): Path<String>,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<RecipeTypeRevisionAnswer>>, ApiError> {
     let recipe_type = find(&state, &auth, &name).await?;
     let page = query.page()?;
     // Numbers are without gaps.
     let count = i64::from(recipe_type.revision_num);
     let Window { offset, limit } = page.window(count)?;
     let found = state.store.recipe_type_revisions(recipe_type.id, Window { offset, limit }).await?;
-    page.envelope(count, found.iter().map(|row| answer::revision(base(&recipe_type), row)).collect())
+    page.envelope(count, found.iter().map(|row| RecipeTypeRevisionAnswer::new(&recipe_type, row)).collect())
 }
 
 /// One revision of a recipe type.
@@ -223,16 +222,14 @@ async fn revisions(
         ("name" = String, Path, description = "The recipe type."),
         ("revision" = i64, Path, description = "The number of the revision."),
     ),
-    responses((status = 200, description = "The revision.", body = serde_json::Value)))]
+    responses((status = 200, description = "The revision.", body = RecipeTypeRevisionDetails)))]
 async fn revision(
     State(state): State<AppState>,
     auth: Auth,
     Path((name, number)): Path<(String, String)>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<RecipeTypeRevisionDetails>, ApiError> {
     let number = i32::try_from(id(&number)?).map_err(|_| not_found())?;
     let recipe_type = find(&state, &auth, &name).await?;
     let row = state.store.recipe_type_revision(recipe_type.id, number).await?.ok_or_else(not_found)?;
-    let mut body = answer::revision(answer::scalars(&recipe_type), &row);
-    body["definition"] = row.definition;
-    Ok(Json(body))
+    Ok(Json(RecipeTypeRevisionDetails::new(&recipe_type, row)))
 }

@@ -23,7 +23,7 @@ fn refusal<N>(findings: &[Finding<N>], name: impl Fn(&N) -> &'static str) -> Api
 
 /// Makes a recipe outside of batches, with the newest revision of its type.
 #[utoipa::path(post, path = "/v6/recipes/", tag = "Recipes", operation_id = "createRecipe",
-    request_body = CreateRecipe,
+    request_body(content = CreateRecipe, example = json!({"recipe_type_id": 1, "input": {"json": {"x": 1}}})),
     responses((status = 201, description = "The recipe; `Location` says where it is.", body = RecipeDetails), (status = 404, description = "There is no such recipe type.")))]
 pub(super) async fn create(
     State(state): State<AppState>,
@@ -61,7 +61,7 @@ pub(super) async fn create(
 /// Does a recipe again with a revision of its type: what changed, what is forced, and all that follows.
 #[utoipa::path(post, path = "/v6/recipes/{id}/reprocess/", tag = "Recipes", operation_id = "reprocessRecipe",
     params(("id" = i64, Path, description = "The recipe.")),
-    request_body = ReprocessRecipe,
+    request_body(content = ReprocessRecipe, example = json!({"forced_nodes": {"all": true}})),
     responses((status = 202, description = "A new recipe took its place.")))]
 pub(super) async fn reprocess(
     State(state): State<AppState>,

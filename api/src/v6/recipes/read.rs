@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use millrace_common::store::recipes::RecipeFilter;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::wire::{RecipeAnswer, RecipeDetails, RecipePage, details};
+use super::wire::{RecipeAnswer, RecipeDetails, details};
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Path;
 use crate::state::AppState;
-use crate::v6::http::{Query, id};
+use crate::v6::http::{Query, V6Page, id};
 use crate::v6::not_found;
 use crate::v6::wire::modified;
 
@@ -29,12 +29,12 @@ use crate::v6::wire::modified;
         ("is_superseded" = Option<bool>, Query, description = "Whether a newer recipe took their place."),
         ("is_completed" = Option<bool>, Query, description = "Whether every node is done."),
         ("order" = Option<Vec<String>>, Query, description = "Keys to sort by, descending with a `-`.", example = json!(["-last_modified"])),
-    ), responses((status = 200, description = "A page of recipes.", body = RecipePage)))]
+    ), responses((status = 200, description = "A page of recipes.", body = V6Page<RecipeAnswer>)))]
 pub(super) async fn list(
     State(state): State<AppState>,
     Auth(caller): Auth,
     query: Query,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<V6Page<RecipeAnswer>>, ApiError> {
     let filter = RecipeFilter {
         modified: modified(&query)?,
         ids: query.integers("recipe_id")?,
@@ -49,7 +49,7 @@ pub(super) async fn list(
     let count = state.store.count_recipes(caller.tenant_id, &filter).await?;
     let window = page.window(count)?;
     let recipes = state.store.recipes(caller.tenant_id, &filter, &order, window).await?;
-    page.envelope(count, recipes.into_iter().map(|recipe| json!(RecipeAnswer::from(recipe))).collect())
+    page.envelope(count, recipes.into_iter().map(Into::into).collect())
 }
 
 /// One recipe with its nodes.

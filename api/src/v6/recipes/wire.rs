@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::v6::http::datetime;
 use crate::v6::wire::{
-    EventAnswer, Id, JobTypeAnswerBase, RecipeBatchBase, RecipeCounters, RecipeTypeAnswerBase,
+    DataDocument, EventAnswer, Id, JobTypeAnswerBase, RecipeBatchBase, RecipeCounters, RecipeTypeAnswerBase,
     RecipeTypeRevision, event_details,
 };
 
@@ -106,28 +106,17 @@ impl From<Recipe> for RecipeAnswer {
     }
 }
 
-/// A page of recipes.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RecipePage {
-    /// How many there are on all pages.
-    pub count: i64,
-    /// The next page.
-    pub next: Option<String>,
-    /// The page before.
-    pub previous: Option<String>,
-    /// The recipes.
-    pub results: Vec<RecipeAnswer>,
-}
-
 /// A recipe with its nodes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RecipeDetails {
     /// As in lists; `event` has `description` as well.
     #[serde(flatten)]
     pub recipe: RecipeAnswer,
-    /// `{files, json}`; null for a sub-recipe that waits for it.
+    /// Null for a sub-recipe that waits for it.
+    #[schema(value_type = Option<DataDocument>)]
     pub input: Option<Value>,
     /// `nodes`: those that exist, by name, each with `dependencies` and `node_type`.
+    #[schema(value_type = Object)]
     pub details: Value,
     /// The recipe that took its place.
     pub superseded_by_recipe: Option<Id>,
