@@ -21,6 +21,7 @@ use crate::extract::Path;
 use crate::openapi::schemas::{AddDatasetMembers, CreateDataset, V6Validation, ValidateDataset};
 use crate::state::AppState;
 use crate::v6::http::{Body, Fields, Query, Told, V6Page, created, id, refused, validated};
+use crate::v6::not_found;
 use crate::v6::wire::DataDocument;
 use answer::{DatasetAnswer, DatasetDetails, DatasetMemberAnswer, DatasetMemberDetails};
 
@@ -41,10 +42,6 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(upload::upload))
         .routes(routes!(upload::list))
         .routes(routes!(upload::show))
-}
-
-fn not_found() -> ApiError {
-    ApiError::not_found("NOT_FOUND", "Not found.")
 }
 
 async fn find(state: &AppState, auth: &Auth, text: &str) -> Result<Dataset, ApiError> {

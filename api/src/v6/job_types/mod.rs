@@ -20,6 +20,7 @@ use crate::extract::Path;
 use crate::openapi::schemas::{JobTypeRequest, V6Validation};
 use crate::state::AppState;
 use crate::v6::http::{Body, Query, V6Page, created, id, validated};
+use crate::v6::not_found;
 
 pub(in crate::v6) use answer::JobTypeDetails;
 use answer::{JobTypeAnswer, JobTypeRevisionAnswer, JobTypeRevisionDetails};
@@ -34,10 +35,6 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(show, change))
         .routes(routes!(revisions))
         .routes(routes!(revision))
-}
-
-fn not_found() -> ApiError {
-    ApiError::not_found("NOT_FOUND", "Not found.")
 }
 
 async fn find(state: &AppState, auth: &Auth, name: &str, version: &str) -> Result<JobType, ApiError> {

@@ -19,6 +19,7 @@ use crate::extract::Path;
 use crate::openapi::schemas::{ChangeRecipeType, CreateRecipeType, V6DiffValidation, ValidateRecipeType};
 use crate::state::AppState;
 use crate::v6::http::{Body, Query, Told, V6Page, created, id, refused, validated};
+use crate::v6::not_found;
 
 use answer::{RecipeTypeAnswer, RecipeTypeDetails, RecipeTypeRevisionAnswer, RecipeTypeRevisionDetails};
 
@@ -33,10 +34,6 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(show, change))
         .routes(routes!(revisions))
         .routes(routes!(revision))
-}
-
-fn not_found() -> ApiError {
-    ApiError::not_found("NOT_FOUND", "Not found.")
 }
 
 async fn find(state: &AppState, auth: &Auth, name: &str) -> Result<RecipeType, ApiError> {
