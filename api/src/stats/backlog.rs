@@ -1,13 +1,16 @@
 //! `GET /stats/backlog`: how much work waits in the whole installation, and how many slots it wants. For autoscalers.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use millrace_common::model::{BacklogBatch, BacklogTenant, backlog};
-use millrace_common::store::{BatchView, FleetSnapshot};
+use millrace_common::store::recipes::WorkloadView;
+use millrace_common::store::{BatchView, FleetSnapshot, FleetTenant};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::extract::Query;
@@ -31,6 +34,8 @@ pub(super) struct BacklogAnswer {
     bytes: u64,
     /// Of these, chunks of batches whose output buffer is full: they wait for a pull, and want no slot.
     held_back_chunks: u64,
+    /// Bundles of jobs of recipes that are not done and may run; of one batch of recipes at most 1,000 are counted.
+    bundles: u64,
     /// The time that was asked for.
     within_seconds: u64,
     slots: SlotsAnswer,
@@ -64,7 +69,8 @@ pub(super) async fn show(
     let silent = Duration::from_millis(state.config.worker.silent_after_ms).as_secs_f64();
     // The look that every worker takes twice a second.
     let snapshot = state.store.in_time(state.store.fleet_snapshot(silent)).await?;
-    Ok(Json(answer(&snapshot, within)))
+    let (workloads, owners) = state.store.workloads().await?;
+    Ok(Json(answer(&snapshot, &workloads, &owners, within)))
 }
 
 fn within(query: &[(String, String)]) -> Result<Duration, ApiError> {
@@ -80,14 +86,22 @@ fn within(query: &[(String, String)]) -> Result<Duration, ApiError> {
     Ok(Duration::from_secs(seconds))
 }
 
-fn answer(snapshot: &FleetSnapshot, within: Duration) -> BacklogAnswer {
-    let tenants: Vec<BacklogTenant> = snapshot
-        .tenants
-        .iter()
-        .map(|tenant| BacklogTenant { id: tenant.id, max_workers: tenant.max_workers })
-        .collect();
-    let batches: Vec<BacklogBatch> = snapshot.batches.iter().map(waiting).collect();
+/// `owners` are the tenants of the workloads, which may have no batch of chunks.
+fn answer(
+    snapshot: &FleetSnapshot,
+    workloads: &[WorkloadView],
+    owners: &[FleetTenant],
+    within: Duration,
+) -> BacklogAnswer {
+    let known: HashMap<Uuid, u32> =
+        snapshot.tenants.iter().chain(owners).map(|tenant| (tenant.id, tenant.max_workers)).collect();
+    let tenants: Vec<BacklogTenant> =
+        known.into_iter().map(|(id, max_workers)| BacklogTenant { id, max_workers }).collect();
+    let mut batches: Vec<BacklogBatch> = snapshot.batches.iter().map(waiting).collect();
     let sum = backlog(&tenants, &batches, within);
+    // Recipes want slots as chunks do, and are no chunks.
+    batches.extend(workloads.iter().map(jobs));
+    let slots = backlog(&tenants, &batches, within);
     let live = || snapshot.workers.iter().filter(|worker| !worker.draining);
     BacklogAnswer {
         batches: sum.batches,
@@ -95,14 +109,31 @@ fn answer(snapshot: &FleetSnapshot, within: Duration) -> BacklogAnswer {
         records: sum.records,
         bytes: sum.bytes,
         held_back_chunks: sum.held_back_chunks,
+        bundles: workloads.iter().map(|workload| u64::from(workload.bundles)).sum(),
         within_seconds: within.as_secs(),
         slots: SlotsAnswer {
-            wanted: sum.slots_wanted,
-            usable: sum.slots_usable,
+            wanted: slots.slots_wanted,
+            usable: slots.slots_usable,
             live: live().map(|worker| u64::from(worker.slots)).sum(),
             busy: snapshot.batches.iter().map(|view| count(view.running())).sum(),
         },
         workers: live().count() as u64,
+    }
+}
+
+/// Jobs that wait in bundles. What a bundle costs is known to nobody, so a workload wants what a batch wants of which nothing is
+/// finished.
+fn jobs(workload: &WorkloadView) -> BacklogBatch {
+    BacklogBatch {
+        tenant_id: workload.tenant_id,
+        initial_workers: workload.initial_workers,
+        max_workers: workload.max_workers,
+        chunks: workload.bundles.into(),
+        records: 0,
+        bytes: 0,
+        finished: 0,
+        compute_ms: 0,
+        blocked: false,
     }
 }
 
@@ -123,5 +154,42 @@ fn waiting(view: &BatchView) -> BacklogBatch {
         finished: count(progress.chunks_finished()),
         compute_ms: count(view.counters.compute_ms),
         blocked: view.is_held_back(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn recipes_want_slots_and_are_no_chunks() {
+        let tenant = FleetTenant { id: Uuid::from_u128(1), weight: 1, max_workers: 6 };
+        let workload = |bundles| WorkloadView {
+            id: Uuid::from_u128(2),
+            tenant_id: tenant.id,
+            lane_id: 1,
+            lane_epoch: 1,
+            priority: 100,
+            initial_workers: 4,
+            max_workers: 50,
+            seed: 0,
+            created_at: DateTime::UNIX_EPOCH,
+            bundles,
+        };
+        let snapshot = FleetSnapshot { workers: vec![], batches: vec![], tenants: vec![] };
+        let told = |workloads: &[WorkloadView]| {
+            answer(&snapshot, workloads, std::slice::from_ref(&tenant), Duration::from_secs(60))
+        };
+        let idle = told(&[workload(0)]);
+        assert_eq!((idle.bundles, idle.slots.wanted, idle.slots.usable), (0, 0, 0));
+        let one = told(&[workload(1)]);
+        assert_eq!((one.bundles, one.slots.wanted, one.slots.usable), (1, 1, 1));
+        let many = told(&[workload(900)]);
+        assert_eq!((many.batches, many.chunks, many.bundles), (0, 0, 900));
+        assert_eq!((many.slots.wanted, many.slots.usable), (4, 6), "as many as its tenant may use");
+        let two = told(&[workload(900), workload(30)]);
+        assert_eq!((two.bundles, two.slots.wanted), (930, 6));
     }
 }
