@@ -1,0 +1,5 @@
+//! `millrace_calc_fuzz::document` for libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| millrace_calc_fuzz::document(data));
