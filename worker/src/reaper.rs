@@ -59,6 +59,7 @@ enum Step {
     Reservations,
     Workers,
     Lanes,
+    FreeLanes,
     Webhooks,
     Partitions,
     Audit,
@@ -68,7 +69,7 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::TimeOut,
         Self::Withdraw,
         Self::Lost,
@@ -77,6 +78,7 @@ impl Step {
         Self::Reservations,
         Self::Workers,
         Self::Lanes,
+        Self::FreeLanes,
         Self::Webhooks,
         Self::Partitions,
         Self::Audit,
@@ -92,6 +94,7 @@ impl Step {
         match self {
             Self::Withdraw => round.is_multiple_of(every(clocks.accepted_seconds)),
             Self::Lost | Self::LostBundles => round.is_multiple_of(every(clocks.lost_seconds)),
+            Self::FreeLanes => clocks.purge_seconds > 0 && round.is_multiple_of(every(clocks.purge_seconds)),
             Self::Partitions | Self::Audit => round.is_multiple_of(PARTITION_ROUNDS),
             _ => true,
         }
@@ -107,6 +110,7 @@ impl Step {
             Self::Reservations => release_reservations(worker).await,
             Self::Workers => remove_workers(worker).await,
             Self::Lanes => free_lanes(worker).await,
+            Self::FreeLanes => purge_free_lanes(worker).await,
             Self::Webhooks => forget_deliveries(worker).await,
             Self::Partitions => drop_partitions(worker).await,
             Self::Audit => purge_audit(worker).await,
@@ -264,6 +268,24 @@ async fn free_lanes(worker: &Worker) -> Result<(), StoreError> {
                 if error.is_transient() {
                     break;
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Purges lanes again that were freed lately: what a dead connection held came back to them after their purge.
+async fn purge_free_lanes(worker: &Worker) -> Result<(), StoreError> {
+    for lane in worker.store.freed_lanes(seconds(worker.config.clocks.purge_seconds)).await? {
+        match worker.store.purge_free_lane(lane, worker.topology.purge_lane(LaneId(lane))).await? {
+            Ok(None | Some(0)) | Err(BrokerError::NotFound(_)) => {}
+            Ok(Some(messages)) => {
+                tracing::info!(lane, messages, "purged what came back to a free lane");
+                REAPER_ACTIONS.with("lane_purged").add(1);
+            }
+            Err(error) => {
+                tracing::warn!(lane, %error, "free lanes are purged later");
+                break;
             }
         }
     }

@@ -292,6 +292,9 @@ pub struct ClocksConfig {
     /// Longer than `worker.silent_after_ms`, than the broker takes to notice a dead worker (twice its heartbeat), and than a
     /// worker may be cut off from the database.
     pub lost_seconds: u64,
+    /// For how long after it was freed a lane is purged again and again, in seconds; 0: never. Deliveries that a dead connection
+    /// held come back to it, and are of no use to anybody.
+    pub purge_seconds: u64,
     /// Time between two comparisons of counters with rows, in seconds; 0 compares nothing. One reads every row of the days that
     /// have live or just finished batches.
     pub recount_seconds: u64,
@@ -312,6 +315,7 @@ impl Default for ClocksConfig {
             cool_off_seconds: 120,
             accepted_seconds: 600,
             lost_seconds: 600,
+            purge_seconds: 600,
             recount_seconds: 900,
             redeliver_seconds: 1_800,
             results_seconds: 86_400,

@@ -121,8 +121,8 @@ metrics! {
         &[fixed("outcome", &["well", "failed"])]);
     /// What the reaper did, counted in batches, chunks, bundles, lanes, partitions or workers.
     REAPER_ACTIONS = Counter("millrace_reaper_actions_total", Kind::Counter, Count, Worker, &[fixed("action", &[
-        "batch_timed_out", "batch_settled", "batch_stopped", "chunk_withdrawn", "chunk_lost", "lane_freed", "lane_declared",
-        "partition_dropped", "reservation_released", "worker_removed", "bundle_published",
+        "batch_timed_out", "batch_settled", "batch_stopped", "chunk_withdrawn", "chunk_lost", "lane_freed", "lane_purged",
+        "lane_declared", "partition_dropped", "reservation_released", "worker_removed", "bundle_published",
     ])]);
     /// Counters of batches that had drifted from the rows and were set right, by counter. Each is a bug to report.
     COUNTER_REPAIRS = Counter("millrace_counter_repairs_total", Kind::Counter, Count, Worker, &[fixed("counter", &[

@@ -222,7 +222,7 @@ impl Store {
             }
         };
         sqlx::query!(
-            "UPDATE lanes SET batch_id = NULL, declared = declared AND $2 WHERE id = $1",
+            "UPDATE lanes SET batch_id = NULL, declared = declared AND $2, freed_at = clock_timestamp() WHERE id = $1",
             lane.lane_id,
             purged == Purged::Empty
         )
@@ -233,6 +233,39 @@ impl Store {
             .await?;
         tx.commit().await?;
         Ok(Ok(true))
+    }
+
+    /// Free lanes that were freed within the last `seconds`, to be given to [`Store::purge_free_lane`]: what a connection held that
+    /// died, or a consumer that the broker gave up, comes back to them.
+    pub async fn freed_lanes(&self, seconds: f64) -> Result<Vec<i32>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            "SELECT id FROM lanes
+             WHERE batch_id IS NULL AND declared AND freed_at > clock_timestamp() - make_interval(secs => $1)
+             ORDER BY freed_at LIMIT $2",
+            seconds,
+            STEP
+        )
+        .fetch_all(&self.control)
+        .await?)
+    }
+
+    /// Purges a lane that is free. No batch leases it while `purge` runs. Returns what that says, or `None` when the lane is no
+    /// longer free.
+    pub async fn purge_free_lane<T, E>(
+        &self,
+        lane_id: i32,
+        purge: impl Future<Output = Result<T, E>>,
+    ) -> Result<Result<Option<T>, E>, StoreError> {
+        let mut tx = self.control.begin().await?;
+        let free = sqlx::query_scalar!(
+            "SELECT id FROM lanes WHERE id = $1 AND batch_id IS NULL FOR UPDATE SKIP LOCKED",
+            lane_id
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let purged = if free.is_some() { purge.await.map(Some) } else { Ok(None) };
+        tx.rollback().await?;
+        Ok(purged)
     }
 
     /// Removes workers without a heartbeat for `seconds`. Returns them.

@@ -11,7 +11,7 @@ use millrace_tests::{Fleet, PATIENCE, broker, wait_until};
 /// Raw access to the first lane of a fleet, which its first batch leases.
 pub struct Lane {
     channel: Channel,
-    _connection: Connection,
+    connection: Connection,
     pub queue: String,
 }
 
@@ -21,7 +21,7 @@ impl Lane {
             Connection::connect(&fleet.services().broker_url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        Self { channel, _connection: connection, queue: format!("{}.lane.0001", fleet.prefix()) }
+        Self { channel, connection: connection, queue: format!("{}.lane.0001", fleet.prefix()) }
     }
 
     /// Takes everything out that waits.
@@ -34,6 +34,20 @@ impl Lane {
             taken.push(message.delivery);
         }
         taken
+    }
+
+    /// Takes messages and says nothing of them, as a consumer does whose machine is gone. They come back when it hangs up.
+    pub async fn hold(self, messages: usize) -> Self {
+        for _ in 0..messages {
+            let queue = self.queue.as_str().into();
+            assert!(self.channel.basic_get(queue, BasicGetOptions::default()).await.unwrap().is_some());
+        }
+        self
+    }
+
+    /// Closes the connection; what it held is in the lane again.
+    pub async fn hang_up(self) {
+        self.connection.close(200, "".into()).await.unwrap();
     }
 
     /// Puts a message in.

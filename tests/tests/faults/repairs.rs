@@ -103,6 +103,35 @@ async fn f07_a_deleted_lane_of_an_ended_batch_goes_back_to_the_pool() {
     next.finish(&fleet, 5).await.unwrap();
 }
 
+/// They would have stayed in the lane until another batch leases it.
+#[tokio::test(flavor = "multi_thread")]
+async fn f11_what_comes_back_to_a_free_lane_is_purged() {
+    let options = FleetOptions::workers(0).set("clocks.purge_seconds", 60).set("clocks.reaper_ms", 50);
+    let mut fleet = Fleet::sales(options).await.unwrap();
+    let run = SalesRun::open(&fleet).await.unwrap();
+    run.push_until_taken(0..5).await.unwrap();
+    until_ready(&fleet, 5).await;
+    let dead = Lane::of(&fleet).await.hold(3).await;
+    run.client().patch(run.batch(), "cancelled").await.unwrap().success().unwrap();
+    fleet.start_worker().await.unwrap();
+    released(&fleet, run.batch()).await.unwrap();
+    until_ready(&fleet, 0).await;
+    // The purge of the lane did not reach them.
+    dead.hang_up().await;
+    let url = format!("http://{}", fleet.worker(0).unwrap().address().await.unwrap());
+    wait_until("what came back is purged", PATIENCE, || async {
+        let metrics = Scrape::of(&url, None).await?;
+        Ok((metrics.value("millrace_reaper_actions_total{action=\"lane_purged\"}") >= 1.0).then_some(()))
+    })
+    .await
+    .unwrap();
+    until_ready(&fleet, 0).await;
+    // The lane is as good as any.
+    let next = SalesRun::open(&fleet).await.unwrap();
+    next.push_until_taken(0..5).await.unwrap();
+    next.finish(&fleet, 5).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f42_counters_that_drifted_are_set_right_and_said_so() {
     const CHUNKS: usize = 40;

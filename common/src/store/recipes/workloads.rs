@@ -80,7 +80,8 @@ SELECT NOT EXISTS (SELECT FROM job_bundles WHERE workload_id = $1)";
 const FREE: &str = "
 -- recipes: free a lane
 WITH freed AS (UPDATE workloads SET lane_id = NULL, lane_epoch = NULL WHERE id = $1)
-UPDATE lanes SET batch_id = NULL, declared = declared AND $3 WHERE id = $2 AND batch_id = $1";
+UPDATE lanes SET batch_id = NULL, declared = declared AND $3, freed_at = clock_timestamp()
+WHERE id = $2 AND batch_id = $1";
 
 impl Store {
     /// Workloads that have a lane, and their tenants.
