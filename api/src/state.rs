@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::ServeError;
-use crate::auth::{KeyCache, RateLimits};
+use crate::auth::{KeyCache, RateLimits, Refusals};
 use crate::measure::Measured;
 use crate::memory::MemoryBudget;
 use crate::spark::batch::Batches;
@@ -36,6 +36,8 @@ pub struct AppState {
     pub keys: KeyCache,
     /// How much each tenant may ask for.
     pub rate_limits: RateLimits,
+    /// What was refused lately, for the audit trail.
+    pub refusals: Refusals,
     /// Request bodies in memory.
     pub memory: MemoryBudget,
     /// Compiled services, for synchronous calls.
@@ -75,6 +77,7 @@ impl AppState {
             control,
             keys: KeyCache::start(&config.auth, shutdown)?,
             rate_limits: RateLimits::new(&config),
+            refusals: Refusals::default(),
             uploads: Arc::new(Semaphore::new((config.database.control_connections as usize / 4).max(1))),
             measured: Measured::default(),
             memory: MemoryBudget::with_room_for(

@@ -9,6 +9,7 @@ mod jwks;
 mod jwt;
 mod keys;
 mod limits;
+mod refusals;
 mod tokens;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -24,12 +25,14 @@ use percent_encoding::percent_decode_str;
 use crate::error::ApiError;
 use crate::middleware::{self, tenant_of};
 use crate::state::AppState;
+use refusals::Reason;
 
 pub(crate) use demands::demand;
 pub use demands::{DEMANDS, Demand};
 pub use jwt::IssuersError;
 pub use keys::{Identity, KeyCache};
 pub use limits::RateLimits;
+pub use refusals::Refusals;
 pub use tokens::{TOKEN_LIFE, issue_token};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use {jwt::check_claims, tokens::check_token_text};
@@ -93,7 +96,8 @@ pub async fn authenticate(State(state): State<AppState>, mut request: Request, n
         Some(demand) => {
             let caller = credential(request.headers()).map(|credential| {
                 let tenant = requested_tenant(request.uri().path(), request.headers());
-                permit(&state, credential, tenant, demand)
+                let route = format!("{} {route}", request.method());
+                permit(&state, credential, tenant, demand, route)
             });
             let caller = match caller {
                 Ok(permission) => permission.await,
@@ -123,16 +127,19 @@ async fn permit(
     credential: String,
     tenant: Option<String>,
     demand: Demand,
+    route: String,
 ) -> Result<(Caller, Scopes), ApiError> {
     let identity = state.keys.identify(&state.store, &credential, middleware::current().source).await?;
     if let Some(tenant) = tenant
         && tenant.to_lowercase() != identity.caller.tenant.to_lowercase()
     {
+        refusals::note(state, &identity, &route, Reason::Tenant);
         return Err(ApiError::forbidden("the credential belongs to another tenant"));
     }
     if let Demand::Scope(scope) = demand
         && !identity.scopes.allow(scope)
     {
+        refusals::note(state, &identity, &route, Reason::Scope(scope));
         return Err(ApiError::missing_scope(scope));
     }
     state.rate_limits.request(identity.caller.tenant_id, identity.limits)?;

@@ -1,9 +1,11 @@
-//! Rate limits over HTTP.
+//! Rate limits and refusals over HTTP.
+
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Method, Request};
 use millrace_common::store::TenantLimits;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::server::Server;
 
@@ -81,5 +83,58 @@ async fn answers_tell_browsers_to_do_nothing_with_them() {
     let wrong = server.post("/acme/api/v4/keys", &json!({"owner": 7})).await;
     let text = String::from_utf8_lossy(&wrong.bytes).into_owned();
     assert!(!text.contains("src/") && !text.contains("CreateRequest"), "{text}");
+    server.stop().await;
+}
+
+/// Calls with a key of its own.
+async fn call(server: &Server, key: &str, method: Method, path: &str) -> u16 {
+    let mut request = server.request(method, path).body(Body::empty()).unwrap();
+    request.headers_mut().insert("x-synthetic-key", key.parse().unwrap());
+    server.send(request).await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_credential_does_not_permit_is_in_the_trail_of_its_tenant_once_in_a_while() {
+    let Some(server) = Server::start().await else { return };
+    let made = server.post("/acme/api/v4/keys", &json!({"owner": "bob", "scopes": ["batch"]})).await.json();
+    let key = made["key"].as_str().unwrap();
+    for _ in 0..20 {
+        assert_eq!(call(&server, key, Method::GET, "/acme/api/v4/keys").await, 403);
+        assert_eq!(call(&server, key, Method::GET, "/other/api/v4/batch/status").await, 403);
+        // Nobody's: no tenant is told.
+        assert_eq!(call(&server, "mrt_nobodys", Method::GET, "/acme/api/v4/keys").await, 401);
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let trail = loop {
+        let trail = server.get("/acme/api/v4/audit?action=access").await.ok();
+        if trail["data"].as_array().unwrap().len() >= 2 {
+            break trail;
+        }
+        assert!(Instant::now() < deadline, "{trail}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let mut entries: Vec<Value> = trail["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            json!([entry["actor"], entry["credential"], entry["object"], entry["outcome"], entry["details"]])
+        })
+        .collect();
+    entries.sort_by_key(ToString::to_string);
+    let credential = format!("key {}", made["id"].as_str().unwrap());
+    let scope = json!({"reason": "scope", "scope": "tenant:admin", "times": 1});
+    let tenant = json!({"reason": "another tenant", "times": 1});
+    let expected = [
+        json!(["bob", credential, "GET /{tenant}/api/v4/batch/status", "refused", tenant]),
+        json!(["bob", credential, "GET /{tenant}/api/v4/keys", "refused", scope]),
+    ];
+    assert_eq!(entries, expected);
+    let whole = server.get("/acme/api/v4/audit").await;
+    assert!(!String::from_utf8_lossy(&whole.bytes).contains(key));
+    let mut others =
+        server.request(Method::GET, "/other/api/v4/audit?action=access").body(Body::empty()).unwrap();
+    others.headers_mut().insert("x-synthetic-key", server.other_key.parse().unwrap());
+    assert_eq!(server.send(others).await.ok()["data"], json!([]));
     server.stop().await;
 }

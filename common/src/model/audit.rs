@@ -113,6 +113,8 @@ actions! {
     JobsCancel = "jobs.cancel",
     /// Jobs are to run again, by filter.
     JobsRequeue = "jobs.requeue",
+    /// A credential was used for what it does not permit.
+    AccessRefuse = "access.refuse",
 }
 
 #[cfg(test)]

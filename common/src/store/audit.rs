@@ -130,6 +130,19 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that a credential of the tenant was used for what it does not permit. Nothing else is changed.
+    pub async fn audit_refusal(
+        &self,
+        tenant_id: Uuid,
+        request: &str,
+        details: Json,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.control.begin().await?;
+        let entry = Change::new(Action::AccessRefuse, request, details).refused();
+        self.audit(&mut tx, tenant_id, entry).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// At most `max` entries, in the order of their numbers. A reader of one tenant that goes on after the last number that it
     /// got misses nothing.
     pub async fn audit_entries(&self, filter: &AuditFilter, max: i64) -> Result<Vec<AuditEntry>, StoreError> {
