@@ -81,7 +81,8 @@ impl Store {
     }
 
     /// Ends chunks of the batch that were queued before its lane was first seen empty, and have no outcome, as failed ones.
-    /// Returns how many; call it again while there are some.
+    /// Returns how many; call it again while there are some. When there are none, the lane counts as empty from the next look on:
+    /// chunks that were queued later, and lost as well, are ended in their turn.
     pub async fn fail_lost_chunks(&self, suspect: Suspect) -> Result<u64, StoreError> {
         let Suspect { batch_id, day, .. } = suspect;
         let mut tx = self.control.begin().await?;
@@ -101,6 +102,14 @@ impl Store {
         )
         .fetch_all(&mut *tx)
         .await?;
+        if lost.is_empty() {
+            // What was queued after the first look has its own time, from the next look on.
+            sqlx::query!("UPDATE batches SET lane_empty_since = NULL WHERE id = $1", batch_id)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            return Ok(0);
+        }
         let reason = "the message with the records of this chunk is gone from its lane: push the records again under another id";
         let bodies: Vec<Vec<u8>> = lost
             .iter()

@@ -237,10 +237,17 @@ async fn f07_chunks_are_lost_when_their_lane_is_empty_and_nobody_holds_them_for_
     assert_eq!(store.note_empty_lanes(&[suspect], 60.0).await.unwrap(), [suspect]);
     assert_eq!(store.fail_lost_chunks(suspect).await.unwrap(), 0);
     database.run("UPDATE chunks SET queued_at = queued_at - interval '1 hour'").await;
-    // Somebody took it in the last moment.
+    // Somebody took it in the last moment; either way the time begins anew.
+    let last_again = async || {
+        assert_eq!(store.note_empty_lanes(&[suspect], 60.0).await.unwrap(), []);
+        database.run(older).await;
+        assert_eq!(store.note_empty_lanes(&[suspect], 60.0).await.unwrap(), [suspect]);
+    };
+    last_again().await;
     store.heartbeat(&beat(worker, &[(batch.id, 1)])).await.unwrap();
     assert_eq!(store.fail_lost_chunks(suspect).await.unwrap(), 0);
     store.heartbeat(&beat(worker, &[])).await.unwrap();
+    last_again().await;
     let (one, two) = tokio::join!(store.fail_lost_chunks(suspect), store.fail_lost_chunks(suspect));
     assert_eq!(one.unwrap() + two.unwrap(), 1);
     assert_eq!(store.suspected_batches().await.unwrap(), []);
@@ -264,4 +271,32 @@ async fn f07_chunks_are_lost_when_their_lane_is_empty_and_nobody_holds_them_for_
     store.change_batch(batch.id, millrace_common::model::Transition::Cancel).await.unwrap().unwrap();
     assert_eq!(store.fail_lost_chunks(suspect).await.unwrap(), 0);
     assert_eq!(database.view(&batch).await.batch.state, BatchState::Cancelled);
+}
+
+/// Its batch would never have ended: the lane stayed empty, so the time since when it was counted for older chunks alone.
+#[tokio::test]
+async fn f07_a_chunk_that_is_lost_after_its_lane_was_seen_empty_is_looked_for_anew() {
+    let database = Database::new().await;
+    let store = &database.store;
+    let batch = database.batch(100_000, 100_000).await;
+    database.queued(&batch, &["first"]).await;
+    let suspect = Suspect { batch_id: batch.id, day: batch.day, lane_id: batch.lane_id.unwrap() };
+    let look = async || store.note_empty_lanes(&[suspect], 60.0).await.unwrap();
+    let older = "UPDATE batches SET lane_empty_since = lane_empty_since - interval '2 minutes';
+                 UPDATE chunks SET queued_at = queued_at - interval '2 minutes'";
+    assert_eq!(look().await, []);
+    // It comes and is lost between two looks.
+    database.queued(&batch, &["second"]).await;
+    database.run(older).await;
+    assert_eq!(look().await, [suspect]);
+    assert_eq!(store.fail_lost_chunks(suspect).await.unwrap(), 1);
+    assert_eq!(store.fail_lost_chunks(suspect).await.unwrap(), 0);
+    assert_eq!(store.suspected_batches().await.unwrap(), [suspect]);
+    // It has all the time that the first one had.
+    assert_eq!(look().await, []);
+    database.run(older).await;
+    assert_eq!(look().await, [suspect]);
+    assert_eq!(store.fail_lost_chunks(suspect).await.unwrap(), 1);
+    assert_eq!(store.suspected_batches().await.unwrap(), []);
+    assert_eq!(database.counters(&batch).await.chunks_failed, 2);
 }
