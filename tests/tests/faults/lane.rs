@@ -21,7 +21,7 @@ impl Lane {
             Connection::connect(&fleet.services().broker_url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-        Self { channel, connection: connection, queue: format!("{}.lane.0001", fleet.prefix()) }
+        Self { channel, connection, queue: format!("{}.lane.0001", fleet.prefix()) }
     }
 
     /// Takes everything out that waits.
