@@ -266,12 +266,12 @@ impl Store {
         finished: &[FinishedChunk],
     ) -> Result<Vec<Committed>, StoreError> {
         let client = self.data_client().await?;
-        let with_failures = finished.iter().any(|chunk| chunk.failed.is_some());
-        let with_totals = with_failures || finished.iter().any(|chunk| chunk.totals.is_some());
-        let statement = match (with_failures, with_totals) {
-            (true, _) => COMMIT_WITH_FAILURES,
-            (false, true) => COMMIT_WITH_TOTALS,
-            (false, false) => COMMIT,
+        // Of a chunk that is there twice one is taken: what failed of the other does not count.
+        let group = Group::new(finished);
+        let statement = match (&group.failures, &group.totals) {
+            (Some(_), _) => COMMIT_WITH_FAILURES,
+            (None, Some(_)) => COMMIT_WITH_TOTALS,
+            (None, None) => COMMIT,
         };
         let (lock, commit, sums) = tokio::try_join!(
             client.prepare_cached(LOCK),
@@ -279,7 +279,6 @@ impl Store {
             client.prepare_cached(SUMS)
         )?;
         let batches = batch_ids(finished.iter().map(|chunk| chunk.batch_id));
-        let group = Group::new(finished, with_totals);
         let locked: [&(dyn ToSql + Sync); 2] = [&batches, &slot.0];
         let stored = group.parameters(&slot.0);
         let summed: [&(dyn ToSql + Sync); 1] = [&batches];
@@ -361,7 +360,7 @@ struct Group<'a> {
     compressed: Vec<bool>,
     bodies: Vec<&'a [u8]>,
     compute: Vec<i64>,
-    /// `None` when no chunk of the group has totals.
+    /// `None` when no chunk of the group has totals and nothing failed.
     totals: Option<Vec<Option<&'a [u8]>>>,
     /// `None` when nothing of the group failed.
     failures: Option<Failures<'a>>,
@@ -397,11 +396,13 @@ impl<'a> Failures<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn new(finished: &'a [FinishedChunk], with_totals: bool) -> Self {
+    fn new(finished: &'a [FinishedChunk]) -> Self {
         // A chunk that was published twice may finish twice in one group; it counts once.
         let mut chunks: Vec<&FinishedChunk> = finished.iter().collect();
         chunks.sort_by_key(|chunk| chunk.chunk_no);
         chunks.dedup_by_key(|chunk| chunk.chunk_no);
+        let failures = Failures::new(&chunks);
+        let with_totals = failures.is_some() || chunks.iter().any(|chunk| chunk.totals.is_some());
         Self {
             batch_ids: chunks.iter().map(|chunk| chunk.batch_id).collect(),
             days: chunks.iter().map(|chunk| chunk.day).collect(),
@@ -416,7 +417,7 @@ impl<'a> Group<'a> {
             bodies: chunks.iter().map(|chunk| chunk.body.as_slice()).collect(),
             compute: chunks.iter().map(|chunk| chunk.compute_ms).collect(),
             totals: with_totals.then(|| chunks.iter().map(|chunk| chunk.totals.as_deref()).collect()),
-            failures: Failures::new(&chunks),
+            failures,
         }
     }
 

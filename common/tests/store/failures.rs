@@ -76,3 +76,20 @@ async fn failed_work_is_stored_once_and_listed_by_kind() {
         [("chunk".to_owned(), 10, "a".to_owned(), 1), ("records".to_owned(), 2, "b".to_owned(), 1)];
     assert_eq!(stored, expected);
 }
+
+/// Such a group could not be stored, ever: the statement was chosen by the one that is left out.
+#[tokio::test]
+async fn a_chunk_that_failed_and_succeeded_in_one_group_has_one_outcome() {
+    let database = Database::new().await;
+    let store = &database.store;
+    let batch = database.batch(100_000, 100_000).await;
+    let chunks = database.queued(&batch, &["a", "b"]).await;
+    let [(_, a), (_, b)] = chunks.as_slice() else { panic!("two chunks") };
+    let slot = WorkerSlot::of(Uuid::nil());
+    store.commit(slot, &[good(&batch, "a", *a), failing(&batch, "a", *a, true)]).await.unwrap();
+    store.commit(slot, &[failing(&batch, "b", *b, true), good(&batch, "b", *b)]).await.unwrap();
+    let counters = database.counters(&batch).await;
+    assert_eq!((counters.chunks_completed, counters.chunks_failed, counters.input_bytes), (1, 1, 0));
+    let failed = store.failed_chunks(batch.id, batch.day, ALL, 0, 10, MUCH).await.unwrap();
+    assert_eq!(failed.iter().map(|chunk| chunk.chunk_id.as_str()).collect::<Vec<_>>(), ["b"]);
+}
