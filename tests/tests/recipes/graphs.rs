@@ -223,3 +223,29 @@ async fn what_is_in_a_sub_recipe_is_blocked_and_released_with_it() {
     assert_eq!((&ended["recipes_completed"], &ended["recipes_total"]), (&json!(2), &json!(4)));
     setup.assert_exact().await.unwrap();
 }
+
+/// Every input is there twice, and the second run has more than a page of them.
+#[tokio::test]
+async fn the_same_members_again_supersede_each_recipe_of_the_same_input_once() {
+    let fleet = Fleet::start(FleetOptions::workers(1)).await.unwrap();
+    let setup = Setup::new(&fleet).await.unwrap();
+    let add = setup.job_type("add", &["x"], &[("y", "x + 1", true)]).await.unwrap();
+    let definition = json!({
+        "input": numbers(),
+        "nodes": {
+            "a": job(&add, &[], json!({"x": {"type": "recipe", "input": "x"}})),
+            "b": job(&add, &["a"], json!({"x": {"type": "dependency", "node": "a", "output": "y"}})),
+        }
+    });
+    let recipe_type = setup.recipe_type("twice", &definition).await.unwrap();
+    let members: Vec<_> = (0..1_200).map(|x| json!({"json": {"x": x % 600}})).collect();
+    let first = setup.batch(recipe_type, &members, json!({})).await.unwrap();
+    setup.wait_until_completed(first, 1_200).await.unwrap();
+    let second = setup.batch(recipe_type, &members, json!({})).await.unwrap();
+    setup.wait_until_completed(second, 1_200).await.unwrap();
+    setup.assert_exact().await.unwrap();
+    let counts = setup.counts(second).await.unwrap();
+    assert_eq!((counts.completed, counts.recipes_total), (2_400, 1_200));
+    assert_eq!(setup.own_jobs(second).await.unwrap(), 0, "all jobs are shared");
+    assert_eq!(setup.superseded(first).await.unwrap(), (1_200, 0), "each recipe once, and no job");
+}
