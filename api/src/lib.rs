@@ -24,6 +24,7 @@ pub mod server;
 pub mod spark;
 pub mod state;
 pub mod stats;
+pub mod table;
 pub mod v6;
 pub mod watch;
 

@@ -52,6 +52,8 @@ pub struct AppState {
     pub recipe_revisions: RecipeRevisions,
     /// Files that may become members of datasets at the same time: each holds a connection of the control plane.
     pub uploads: Arc<Semaphore>,
+    /// Files that may be read and written at the same time.
+    pub files: Arc<Semaphore>,
     /// What is measured of requests.
     pub measured: Measured,
     ready: Arc<AtomicBool>,
@@ -79,6 +81,7 @@ impl AppState {
             rate_limits: RateLimits::new(&config),
             refusals: Refusals::default(),
             uploads: Arc::new(Semaphore::new((config.database.control_connections as usize / 4).max(1))),
+            files: Arc::new(Semaphore::new(config.files.concurrency)),
             measured: Measured::default(),
             memory: MemoryBudget::with_room_for(
                 config.limits.body_bytes.max(config.limits.service_bytes),

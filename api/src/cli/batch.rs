@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::client::{BatchStatusAnswer, Client, Overview};
 use super::error::CliError;
+use super::export::{self, ExportArgs};
 use super::failed::{self, FailuresArgs, RedriveArgs, ReportArgs};
 use super::run::{self, RunArgs};
 use super::table::{count, table};
@@ -15,7 +16,7 @@ use super::{Globals, say, watch};
 /// `millrace batch`.
 #[derive(Debug, Subcommand)]
 pub enum BatchCommand {
-    /// Run a service over the records of a CSV file and write the results to another
+    /// Run a service over the records of a file and write the results to another
     #[command(after_help = run::HELP)]
     Run(Box<RunArgs>),
     /// Show how far a batch is
@@ -25,6 +26,9 @@ pub enum BatchCommand {
     Watch(BatchId),
     /// List live batches and those that ended within the last hour
     List,
+    /// Write the results of a batch to a file, joined with the records that they came from
+    #[command(after_help = export::HELP)]
+    Export(ExportArgs),
     /// List what failed in a batch, and why
     Failures(FailuresArgs),
     /// Do failed work of a batch again, as a batch of its own
@@ -74,6 +78,7 @@ pub async fn run(globals: &Globals, command: BatchCommand) -> Result<(), CliErro
         }
         BatchCommand::Watch(batch) => watch::watch(globals, &batch.id.to_string()).await,
         BatchCommand::List => list(globals).await,
+        BatchCommand::Export(args) => export::export(globals, args).await,
         BatchCommand::Failures(args) => failed::failures(globals, args).await,
         BatchCommand::Redrive(args) => failed::redrive(globals, args).await,
         BatchCommand::Report(args) => failed::report(globals, args).await,

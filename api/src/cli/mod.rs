@@ -11,6 +11,7 @@ mod batch;
 mod client;
 mod dataset;
 mod error;
+mod export;
 mod failed;
 mod health;
 mod profile;
@@ -95,7 +96,7 @@ enum Command {
     /// Upload, list and show services
     #[command(subcommand)]
     Service(service::ServiceCommand),
-    /// Run a service over a CSV file, and look after batches
+    /// Run a service over a file, and look after batches
     #[command(subcommand)]
     Batch(batch::BatchCommand),
     /// Graphs of job types, and their runs

@@ -5,6 +5,7 @@
 //! wherever they come from. `deploy/millrace.toml` is the commented sample; a test holds it equal to the defaults.
 
 mod dashboard;
+mod files;
 mod identity;
 mod notify;
 mod worker;
@@ -18,6 +19,7 @@ use config::{Environment, File, FileFormat};
 use serde::{Deserialize, Serialize};
 
 pub use dashboard::DashboardConfig;
+pub use files::FilesConfig;
 pub use identity::{AuditConfig, AuthConfig, IssuerConfig, RateLimitsConfig};
 pub use notify::{EventsConfig, NoSealingKey, SealingKey, WebhooksConfig};
 pub use worker::{FallbackConfig, WorkerConfig};
@@ -108,6 +110,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What is kept of results and failures.
     pub results: ResultsConfig,
+    /// Files that are uploaded and exported.
+    pub files: FilesConfig,
     /// The clocks of batches, chunks and results.
     pub clocks: ClocksConfig,
     /// What a new tenant gets.
@@ -457,6 +461,7 @@ impl Config {
         }
         self.auth.check()?;
         self.dashboard.check()?;
+        self.files.check()?;
         if self.broker.prefix.is_empty() || self.broker.prefix.len() > 64 {
             return contradiction("broker.prefix must have 1 to 64 characters");
         }

@@ -99,6 +99,37 @@ const READ_AGAIN: &str = read_statement!(
     "pulled_at IS NOT NULL AND outcome <> 'withdrawn' AND pulled_at > clock_timestamp() - make_interval(secs => $6)"
 );
 
+/// Both together. Each half has an index of its own.
+const READ_ALL: &str = "
+-- reads: all
+WITH ready AS (
+    SELECT chunk_no, ordinal, bytes, sum(bytes::bigint) OVER (ORDER BY ordinal) - bytes AS before,
+           row_number() OVER (ORDER BY ordinal) AS place, count(*) OVER () AS there
+    FROM (
+        (SELECT chunk_no, ordinal, bytes FROM results
+         WHERE day = $2 AND batch_id = $1 AND ordinal > $3 AND ordinal <= $6 AND pulled_at IS NULL
+         ORDER BY ordinal LIMIT $4::int8 + 1)
+        UNION ALL
+        (SELECT chunk_no, ordinal, bytes FROM results
+         WHERE day = $2 AND batch_id = $1 AND ordinal > $3 AND ordinal <= $6 AND pulled_at IS NOT NULL
+           AND outcome <> 'withdrawn' AND pulled_at > clock_timestamp() - make_interval(secs => $7)
+         ORDER BY ordinal LIMIT $4::int8 + 1)
+        ORDER BY ordinal LIMIT $4::int8 + 1
+    ) found
+    WHERE EXISTS (SELECT FROM batches WHERE id = $1 AND state <> 'cancelled' AND dropped_at IS NULL)
+)
+SELECT chunk_id, ordinal, bytes, compressed, body, (SELECT max(there) FROM ready)
+FROM results
+WHERE day = $2 AND chunk_no = ANY(ARRAY(
+    SELECT chunk_no FROM ready WHERE place <= $4::int8 AND (before = 0 OR before + bytes <= $5::int8)))
+ORDER BY ordinal";
+
+const GONE: &str = "
+-- reads: gone
+SELECT count(*) FROM results
+WHERE day = $2 AND batch_id = $1 AND pulled_at IS NOT NULL AND outcome <> 'withdrawn'
+  AND pulled_at <= clock_timestamp() - make_interval(secs => $3)";
+
 const HORIZON: &str = "
 -- reads: horizon
 SELECT last_value FROM result_order";
@@ -170,6 +201,40 @@ impl Store {
         let parameters: [&(dyn ToSql + Sync); 6] =
             [&batch_id, &day, &after, &max_chunks, &max_bytes, &grace_seconds];
         client.in_time(read(&client, READ_AGAIN, batch_id, &parameters)).await
+    }
+
+    /// Chunks behind `after`, whether they were pulled or not, those pulled more than `grace_seconds` ago left out; otherwise as
+    /// [`Store::read_results`].
+    pub async fn read_all_results(
+        &self,
+        batch_id: Uuid,
+        day: NaiveDate,
+        after: i64,
+        max_chunks: i64,
+        max_bytes: i64,
+        grace_seconds: f64,
+    ) -> Result<Reading, StoreError> {
+        let client = self.data_client().await?;
+        let Some(horizon) = client.in_time(settled_horizon(&client, batch_id)).await? else {
+            return Ok(Reading::Page { results: Vec::new(), has_more: true });
+        };
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&batch_id, &day, &after, &max_chunks, &max_bytes, &horizon, &grace_seconds];
+        client.in_time(read(&client, READ_ALL, batch_id, &parameters)).await
+    }
+
+    /// Chunks that [`Store::read_all_results`] leaves out because they were pulled more than `grace_seconds` ago.
+    pub async fn count_gone_results(
+        &self,
+        batch_id: Uuid,
+        day: NaiveDate,
+        grace_seconds: f64,
+    ) -> Result<i64, StoreError> {
+        let client = self.data_client().await?;
+        let gone = client.prepare_cached(GONE).await?;
+        let parameters: [&(dyn ToSql + Sync); 3] = [&batch_id, &day, &grace_seconds];
+        let row = client.in_time(async { Ok(client.query_one(&gone, &parameters).await?) }).await?;
+        Ok(row.try_get(0)?)
     }
 
     /// Frees everything up to a place that was handed out. May be repeated.

@@ -48,6 +48,58 @@ async fn values(calls: &Calls, batch: &Value, job_type: &str) -> Vec<(f64, f64)>
     values
 }
 
+/// The rows of an export of a batch, as JSON Lines.
+async fn exported(calls: &Calls, batch: &Value, more: &str) -> Vec<Value> {
+    let path = format!("/v6/batches/{}/export/?format=jsonl{more}", batch["id"]);
+    let answer = calls.0.get(&path).await.unwrap().success().unwrap();
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+    let text = String::from_utf8(answer.bytes.to_vec()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Whether an export has every member with what comes of it: twice `x`, and that and `more` where it is above 5.
+fn assert_exported(rows: &[Value], more: f64) {
+    assert_eq!(rows.len(), usize::try_from(MEMBERS).unwrap());
+    let mut found: Vec<f64> = Vec::new();
+    for row in rows {
+        let x = row["input.x"].as_f64().unwrap();
+        found.push(x);
+        let passes = 2.0 * x > 5.0;
+        assert_eq!(
+            (row["twice.y"].as_f64(), &row["twice.status"]),
+            (Some(2.0 * x), &json!("COMPLETED")),
+            "{row}"
+        );
+        assert_eq!(row["more.y"].as_f64(), passes.then_some(2.0 * x + more), "{row}");
+        assert_eq!(row["more.status"].is_null(), !passes, "{row}");
+        assert_eq!((&row["is_completed"], &row["errors"]), (&json!(true), &Value::Null));
+    }
+    found.sort_by(f64::total_cmp);
+    assert_eq!(found, (0..10).map(f64::from).collect::<Vec<_>>());
+}
+
+/// The other formats and filters of exports, and what is refused.
+async fn assert_export_formats(calls: &Calls, batch: &Value) {
+    let path = format!("/v6/batches/{}/export/", batch["id"]);
+    let csv = calls.0.get(&path).await.unwrap().success().unwrap();
+    let name = format!("attachment; filename=\"batch-{}.csv\"", batch["id"]);
+    assert_eq!(csv.header("content-disposition"), Some(name.as_str()));
+    let text = String::from_utf8(csv.bytes.to_vec()).unwrap();
+    let heading = "recipe_id,member_id,is_completed,is_superseded,input.x,twice.status,twice.y,more.status,more.y,errors";
+    assert_eq!((text.lines().next(), text.lines().count()), (Some(heading), 11));
+    let none = calls.0.get(&format!("{path}?is_completed=false")).await.unwrap().success().unwrap();
+    assert_eq!(none.bytes, format!("{heading}\n").as_bytes());
+    let parquet = calls.0.get(&format!("{path}?format=parquet")).await.unwrap().success().unwrap();
+    assert!(parquet.bytes.starts_with(b"PAR1") && parquet.bytes.ends_with(b"PAR1"));
+    for (path, status) in [
+        (format!("{path}?format=xls"), 400),
+        (format!("{path}?is_completed=perhaps"), 400),
+        ("/v6/batches/99999999/export/".to_owned(), 404),
+    ] {
+        assert_eq!(calls.0.get(&path).await.unwrap().status, status, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn batches_run_and_are_done_again_over_http() {
     let fleet = Fleet::start(FleetOptions::workers(1)).await.unwrap();
@@ -73,6 +125,8 @@ async fn batches_run_and_are_done_again_over_http() {
         (3..10).map(|x| (f64::from(2 * x), f64::from(2 * x + more))).collect()
     };
     assert_eq!(values(&calls, &first, "add").await, added(10));
+    assert_exported(&exported(&calls, &first, "&is_superseded=false").await, 10.0);
+    assert_export_formats(&calls, &first).await;
 
     // A new revision of one node: the other is not done again.
     calls
@@ -88,6 +142,10 @@ async fn batches_run_and_are_done_again_over_http() {
     assert_eq!(counters(&second), [all, 0, 0, 0, 0, 0, all, 0]);
     assert_eq!(values(&calls, &second, "double").await, []);
     assert_eq!(values(&calls, &second, "add").await, added(20));
+    // What was copied from the batch before is in both.
+    assert_exported(&exported(&calls, &second, "").await, 20.0);
+    assert_exported(&exported(&calls, &first, "&is_superseded=true").await, 10.0);
+    assert_eq!(exported(&calls, &first, "&is_superseded=false").await, Vec::<Value>::new());
     let recipes = calls.get(&format!("/v6/recipes/?batch_id={}", second["id"])).await;
     assert_eq!(recipes["count"], json!(MEMBERS));
     for recipe in recipes["results"].as_array().unwrap() {

@@ -93,6 +93,12 @@ impl Client {
         self.send_for(&Call::json(Method::PATCH, path, &json!({ "batch_status": status }))?).await
     }
 
+    /// The results of a batch as JSON Lines, to be read as they come; with `partial` what is still there.
+    pub async fn export(&self, batch: &str, partial: bool) -> Result<reqwest::Response, ClientError> {
+        let rest = format!("/{}/export?format=jsonl&partial={partial}", segment(batch));
+        self.send_streamed(&Call::get(self.batch_path(&rest))).await
+    }
+
     /// One page of a batch's failures behind the cursor `after`, which is empty for the first.
     pub async fn failures(
         &self,

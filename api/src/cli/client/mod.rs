@@ -256,13 +256,31 @@ impl Client {
 
     /// Sends a call until it succeeds or its outcome is final, and gives the answer's body.
     async fn send(&self, call: &Call) -> Result<Bytes, ClientError> {
+        Ok(self.until_final(call, true).await?.1)
+    }
+
+    /// As [`Client::send`], with a body that is read by whoever called.
+    async fn send_streamed(&self, call: &Call) -> Result<reqwest::Response, ClientError> {
+        let (answer, _) = self.until_final(call, false).await?;
+        answer.ok_or_else(|| ClientError::Answer {
+            path: call.path.clone(),
+            reason: "it has no body".to_owned(),
+        })
+    }
+
+    /// The answer with its body read, if that is wanted (`whole`); or the one with its body still to come.
+    async fn until_final(
+        &self,
+        call: &Call,
+        whole: bool,
+    ) -> Result<(Option<reqwest::Response>, Bytes), ClientError> {
         // The same id for every try, so that the server's log shows them as one.
         let request_id = uuid::Uuid::new_v4().to_string();
         let started = Instant::now();
         let mut schedule = Schedule::new(self.patience, call.repeatable);
         loop {
-            let (outcome, error) = match self.attempt(call, &request_id).await {
-                Ok(body) => return Ok(body),
+            let (outcome, error) = match self.attempt(call, &request_id, whole).await {
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             match schedule.next_wait(outcome, started.elapsed(), rand::random()) {
@@ -275,22 +293,42 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, call: &Call, request_id: &str) -> Result<Bytes, (Outcome, ClientError)> {
-        let unreachable = |outcome: Outcome, error: reqwest::Error| {
-            (outcome, ClientError::Unreachable { url: self.connection.url.clone(), reason: deepest(&error) })
-        };
+    async fn attempt(
+        &self,
+        call: &Call,
+        request_id: &str,
+        whole: bool,
+    ) -> Result<(Option<reqwest::Response>, Bytes), (Outcome, ClientError)> {
+        let answer = self.answer(call, request_id).await?;
+        if !whole {
+            return Ok((Some(answer), Bytes::new()));
+        }
+        let body = answer.bytes().await.map_err(|error| self.unreachable(Outcome::NoAnswer, &error))?;
+        Ok((None, body))
+    }
+
+    fn unreachable(&self, outcome: Outcome, error: &reqwest::Error) -> (Outcome, ClientError) {
+        (outcome, ClientError::Unreachable { url: self.connection.url.clone(), reason: deepest(error) })
+    }
+
+    /// The answer of a call that succeeds.
+    async fn answer(
+        &self,
+        call: &Call,
+        request_id: &str,
+    ) -> Result<reqwest::Response, (Outcome, ClientError)> {
         let lost = |error: reqwest::Error| {
             let outcome = if error.is_connect() { Outcome::NotSent } else { Outcome::NoAnswer };
-            unreachable(outcome, error)
+            self.unreachable(outcome, &error)
         };
         let request = self.request(call, request_id).map_err(lost)?;
         let answer = request.send().await.map_err(lost)?;
         let status = answer.status();
-        let asked = asked_wait(answer.headers(), chrono::Utc::now());
-        let body = answer.bytes().await.map_err(|error| unreachable(Outcome::NoAnswer, error))?;
         if status.is_success() {
-            return Ok(body);
+            return Ok(answer);
         }
+        let asked = asked_wait(answer.headers(), chrono::Utc::now());
+        let body = answer.bytes().await.map_err(|error| self.unreachable(Outcome::NoAnswer, &error))?;
         let refusal = refusal(status, &body, request_id);
         Err((Outcome::Status(status, asked), ClientError::Refused(Box::new(refusal))))
     }

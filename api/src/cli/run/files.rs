@@ -28,10 +28,15 @@ impl Target {
     /// The file with this ending next to the output.
     pub fn beside(&self, ending: &str) -> Option<PathBuf> {
         let Self::File(path) = self else { return None };
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        Some(PathBuf::from(name))
+        Some(beside(path, ending))
     }
+}
+
+/// The file with this ending next to another.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 /// A file that only grows, or standard output.

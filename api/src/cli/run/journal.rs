@@ -38,6 +38,17 @@ pub struct Plan {
     pub unordered: bool,
     /// Where failed records are listed.
     pub errors: Option<PathBuf>,
+    /// How the input is written: `csv`, `jsonl` or `parquet`.
+    #[serde(default = "csv")]
+    pub input_format: String,
+    /// How the output is written.
+    #[serde(default = "csv")]
+    pub output_format: String,
+}
+
+/// What there was before formats were written down.
+fn csv() -> String {
+    "csv".to_owned()
 }
 
 impl Plan {
@@ -59,6 +70,8 @@ impl Plan {
         compare(self.delimiter == other.delimiter, "--delimiter");
         compare(self.unordered == other.unordered, "--unordered");
         compare(self.errors == other.errors, "--errors");
+        compare(self.input_format == other.input_format, "--input-format");
+        compare(self.output_format == other.output_format, "--result-format");
         found
     }
 }
@@ -299,6 +312,8 @@ mod tests {
             delimiter: b',',
             unordered: false,
             errors: None,
+            input_format: csv(),
+            output_format: csv(),
         }
     }
 

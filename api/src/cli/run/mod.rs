@@ -1,9 +1,10 @@
-//! `millrace batch run`: a CSV file in, a CSV file out, through one batch (or, after trouble, several).
+//! `millrace batch run`: a file in, a file out, through one batch (or, after trouble, several).
 
 mod drive;
-mod files;
+pub mod files;
 mod journal;
 mod order;
+pub mod parquet;
 mod progress;
 mod pull;
 mod push;
@@ -25,6 +26,7 @@ use super::client::{Client, NewBatch, Patience};
 use super::error::CliError;
 use super::table::count;
 use super::{Globals, OutputFormat, print_out, say};
+use crate::table::Format;
 use drive::{Finished, Job};
 use files::Target;
 use journal::Plan;
@@ -34,18 +36,22 @@ use reader::{Chunks, Cut, Fingerprint, Source};
 
 /// Help under `millrace batch run --help`.
 pub const HELP: &str = "\
-The input is a CSV file with a heading; columns named like inputs of the service (in any case) are its inputs. Cells are \
-sent as the text that they are, an empty cell as a blank. The output has the key columns, then the service's outputs, one \
+The input is CSV with a heading, JSON Lines or Parquet, as the ending of its name says (.csv, .jsonl, .parquet) or \
+--input-format; columns named like inputs of the service (in any case) are its inputs. Cells of CSV are sent as the text that \
+they are, an empty cell as a blank; the others have values. Every line of JSON Lines has the columns of the first one, or fewer. \
+The output has the key columns, then the service's outputs, one \
 row a record in the order of the input; Excel errors appear as their text. Records of failed chunks have no row; --errors \
 lists them.
 
 Full buffers make the run wait, not fail. After Ctrl-C, a crash or an outage, the same command with --resume goes on: \
 which results are in the output is kept in OUTPUT.millrace until the run is complete. No row is lost or doubled: results \
-leave the server only once they are in the files. With `-` for input or output a run cannot be resumed.
+leave the server only once they are in the files. With `-` for input or output a run cannot be resumed. A Parquet file is \
+written when every row is there; until then rows are in OUTPUT.millrace.rows, and a run goes on from there.
 
 Examples:
   millrace batch run demo/sales --input sales.csv --output totals.csv --key sales_id
   millrace batch run demo/sales[1.2] --input sales.csv --output totals.csv --key region --key sales_id --param tax=0.19
+  millrace batch run demo/sales --input sales.parquet --output totals.jsonl --key sales_id
   millrace batch run demo/sales --input sales.csv --output totals.csv --output-names 'total,value_*' --errors bad.csv
   zcat sales.csv.gz | millrace batch run demo/sales --input - --output - | gzip > totals.csv.gz";
 
@@ -76,6 +82,12 @@ pub struct RunArgs {
     /// Percentage of chunks that may fail before the batch counts as failed
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percentage)]
     acceptable_errors: f64,
+    /// How the input is written [default: what the ending of its name says, else csv]
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    input_format: Option<Format>,
+    /// How the output is to be written [default: what the ending of its name says, else csv]
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    result_format: Option<Format>,
     /// Pushes under way at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     in_flight: u16,
@@ -88,7 +100,7 @@ pub struct RunArgs {
     /// List failed records, with the reason, in this file
     #[arg(long, value_name = "FILE")]
     errors: Option<PathBuf>,
-    /// The character between cells, in input and output
+    /// The character between cells of CSV, in input and output
     #[arg(long, value_name = "CHARACTER", default_value = ",", value_parser = delimiter)]
     delimiter: u8,
     /// Input buffer of the batch, in MB [default: the server's]
@@ -121,6 +133,11 @@ pub fn parameter(text: &str) -> Result<(String, Value), String> {
     } else {
         Ok((name.to_owned(), value))
     }
+}
+
+/// Reads the name of a format.
+pub fn format(text: &str) -> Result<Format, String> {
+    Format::named(text).ok_or_else(|| "a format is csv, jsonl or parquet".to_owned())
 }
 
 fn number_within(text: &str, valid: impl Fn(f64) -> bool, expected: &str) -> Result<f64, String> {
@@ -219,8 +236,17 @@ async fn run_until(
         return Err(CliError::Usage("--resume needs files: a run with - cannot be resumed".to_owned()));
     }
 
-    let cut =
-        Cut { chunk_records: args.chunk_records, parameters: args.parameters()?, delimiter: args.delimiter };
+    let input_format = args.input_format.or_else(|| Format::of_path(&args.input)).unwrap_or(Format::Csv);
+    let output_format = args.result_format.or_else(|| Format::of_path(&args.output)).unwrap_or(Format::Csv);
+    if input_format == Format::Parquet && source == Source::Stdin {
+        return Err(CliError::Usage("Parquet is read from files only: name one with --input".to_owned()));
+    }
+    let cut = Cut {
+        chunk_records: args.chunk_records,
+        parameters: args.parameters()?,
+        delimiter: args.delimiter,
+        format: input_format,
+    };
     let input = match &source {
         Source::File(path) => Fingerprint::of(path)?,
         Source::Stdin => Fingerprint { bytes: 0, hash: String::new() },
@@ -240,6 +266,8 @@ async fn run_until(
         delimiter: args.delimiter,
         unordered: args.unordered,
         errors: args.errors.clone(),
+        input_format: input_format.as_str().to_owned(),
+        output_format: output_format.as_str().to_owned(),
     };
     let prepared = writer::prepare(&target, plan, can_resume, args.resume)?;
 

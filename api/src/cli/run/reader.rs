@@ -1,7 +1,7 @@
-//! Cuts a CSV table into chunks, one at a time: the table is never in memory as a whole.
+//! Cuts a table into chunks, one at a time: the table is never in memory as a whole.
 //!
-//! Cells stay text exactly as in the file, so that the server's coercion decides what they mean; an empty cell is `null`, a
-//! blank cell. The same table and settings always give the same chunks, byte for byte, which is what makes a repeated push
+//! Cells of CSV stay text exactly as in the file, so that the server's coercion decides what they mean; an empty cell is
+//! `null`, a blank cell. JSON Lines and Parquet have values. The same table and settings always give the same chunks, byte for byte, which is what makes a repeated push
 //! harmless.
 
 use std::fs::File;
@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::error::CliError;
+use crate::table::chunks::Pieces;
+use crate::table::{self, Format, Options, Reader, TableError};
 
 /// How much of either end of a file is hashed.
 const SAMPLE: u64 = 65_536;
@@ -80,8 +82,10 @@ pub struct Cut {
     pub chunk_records: u32,
     /// Common inputs of every chunk.
     pub parameters: Map<String, Value>,
-    /// Between cells.
+    /// Between cells of CSV.
     pub delimiter: u8,
+    /// How the table is written.
+    pub format: Format,
 }
 
 /// One chunk, ready to be pushed.
@@ -116,12 +120,19 @@ impl<R: Read> Read for Counting<R> {
 
 /// A table that is being cut.
 pub struct Chunks {
-    reader: csv::Reader<Box<dyn Read + Send>>,
+    rows: Rows,
     source: Source,
     columns: Vec<String>,
     cut: Cut,
     next: u64,
-    record: ByteRecord,
+}
+
+/// What stands in a table.
+enum Rows {
+    /// Texts, which go to the server as they are.
+    Csv(csv::Reader<Box<dyn Read + Send>>, ByteRecord),
+    /// Values.
+    Pieces(Pieces),
 }
 
 impl std::fmt::Debug for Chunks {
@@ -137,13 +148,29 @@ impl Chunks {
     /// Opens a table and reads its heading. `bytes` counts what is read.
     pub fn open(source: &Source, cut: Cut, bytes: Arc<AtomicU64>) -> Result<Self, CliError> {
         let input: Box<dyn Read + Send> = match source {
-            Source::File(path) => Box::new(Counting {
-                inner: File::open(path).map_err(|error| CliError::file(path, error))?,
-                count: bytes,
-            }),
+            Source::File(path) => {
+                let file = File::open(path).map_err(|error| CliError::file(path, error))?;
+                if cut.format == Format::Parquet {
+                    return Self::values(table::Source::File(file), source.clone(), cut);
+                }
+                Box::new(Counting { inner: file, count: bytes })
+            }
             Source::Stdin => Box::new(Counting { inner: std::io::stdin(), count: bytes }),
         };
-        Self::read(input, source.clone(), cut)
+        match cut.format {
+            Format::Csv => Self::read(input, source.clone(), cut),
+            _ => Self::values(table::Source::Stream(input), source.clone(), cut),
+        }
+    }
+
+    /// A table that is not of texts.
+    fn values(input: table::Source, source: Source, cut: Cut) -> Result<Self, CliError> {
+        let refused = |error: TableError| refused(&source, &error);
+        let reader = Reader::open(input, cut.format, Options::default()).map_err(refused)?;
+        let columns = reader.columns().to_vec();
+        check_columns(&source, &columns)?;
+        let pieces = Pieces::new(reader, cut.chunk_records, usize::MAX, cut.parameters.clone());
+        Ok(Self { rows: Rows::Pieces(pieces), source, columns, cut, next: 0 })
     }
 
     fn read(input: Box<dyn Read + Send>, source: Source, cut: Cut) -> Result<Self, CliError> {
@@ -151,16 +178,8 @@ impl Chunks {
             csv::ReaderBuilder::new().delimiter(cut.delimiter).buffer_capacity(1 << 16).from_reader(input);
         let heading = reader.headers().map_err(|error| broken(&source, &error))?;
         let columns: Vec<String> = heading.iter().map(str::to_owned).collect();
-        let refused = |text: String| CliError::Input(format!("{}: {text}", source.name()));
-        if columns.is_empty() {
-            return Err(refused("there is no heading: the first line must name the columns".to_owned()));
-        }
-        for (index, column) in columns.iter().enumerate() {
-            if columns[..index].iter().any(|other| other.eq_ignore_ascii_case(column)) {
-                return Err(refused(format!("the column {column:?} appears twice in the heading")));
-            }
-        }
-        Ok(Self { reader, source, columns, cut, next: 0, record: ByteRecord::new() })
+        check_columns(&source, &columns)?;
+        Ok(Self { rows: Rows::Csv(reader, ByteRecord::new()), source, columns, cut, next: 0 })
     }
 
     /// Names of the columns.
@@ -168,29 +187,22 @@ impl Chunks {
         &self.columns
     }
 
-    /// Takes the next chunk's records out of the table, handing each to `each`; `None` at the end.
-    fn take_chunk(
-        &mut self,
-        mut each: impl FnMut(&Source, &ByteRecord) -> Result<(), CliError>,
-    ) -> Result<Option<(u64, u32)>, CliError> {
-        let mut records = 0;
-        while records < self.cut.chunk_records {
-            let more = self
-                .reader
-                .read_byte_record(&mut self.record)
-                .map_err(|error| broken(&self.source, &error))?;
-            if !more {
-                break;
+    /// Passes over the next chunk; its place and records, or `None` at the end.
+    fn skip_chunk(&mut self) -> Result<Option<(u64, u32)>, CliError> {
+        let records = match &mut self.rows {
+            Rows::Csv(reader, record) => {
+                Some(take(reader, record, &self.source, self.cut.chunk_records, |_| Ok(()))?)
             }
-            each(&self.source, &self.record)?;
-            records += 1;
-        }
-        if records == 0 {
-            return Ok(None);
-        }
+            Rows::Pieces(pieces) => pieces.skip_piece().map_err(|error| refused(&self.source, &error))?,
+        };
+        Ok(records.filter(|records| *records > 0).map(|records| (self.place(), records)))
+    }
+
+    /// The place of the chunk that was taken.
+    fn place(&mut self) -> u64 {
         let index = self.next;
         self.next += 1;
-        Ok(Some((index, records)))
+        index
     }
 
     /// The next chunk for which `wanted` holds; hands the sizes of the others to `skipped`.
@@ -201,7 +213,7 @@ impl Chunks {
     ) -> Result<Option<Chunk>, CliError> {
         loop {
             if !wanted(self.next) {
-                match self.take_chunk(|_, _| Ok(()))? {
+                match self.skip_chunk()? {
                     Some((_, records)) => skipped(records),
                     None => return Ok(None),
                 }
@@ -210,16 +222,66 @@ impl Chunks {
             let mut body = Vec::with_capacity(64 * self.cut.chunk_records as usize);
             body.extend_from_slice(b"{\"chunks\":[{\"id\":");
             append(&mut body, &chunk_id(self.next));
-            body.extend_from_slice(b",\"data\":{\"inputs\":[");
-            append(&mut body, &self.columns);
-            let taken = self.take_chunk(|source, record| append_record(&mut body, source, record))?;
-            let Some((index, records)) = taken else { return Ok(None) };
-            body.extend_from_slice(b"],\"parameters\":");
-            append(&mut body, &self.cut.parameters);
-            body.extend_from_slice(b"}}]}");
-            return Ok(Some(Chunk { index, records, body: body.into() }));
+            body.extend_from_slice(b",\"data\":");
+            let records = match &mut self.rows {
+                Rows::Csv(reader, record) => {
+                    body.extend_from_slice(b"{\"inputs\":[");
+                    append(&mut body, &self.columns);
+                    let source = &self.source;
+                    let each = |record: &ByteRecord| append_record(&mut body, source, record);
+                    let records = take(reader, record, source, self.cut.chunk_records, each)?;
+                    body.extend_from_slice(b"],\"parameters\":");
+                    append(&mut body, &self.cut.parameters);
+                    body.push(b'}');
+                    records
+                }
+                Rows::Pieces(pieces) => {
+                    let piece = pieces.next_piece().map_err(|error| refused(&self.source, &error))?;
+                    let Some(piece) = piece else { return Ok(None) };
+                    body.extend_from_slice(&piece.data);
+                    piece.records
+                }
+            };
+            if records == 0 {
+                return Ok(None);
+            }
+            body.extend_from_slice(b"}]}");
+            return Ok(Some(Chunk { index: self.place(), records, body: body.into() }));
         }
     }
+}
+
+/// Takes a chunk's records out of a table of texts, handing each to `each`; how many there were.
+fn take(
+    reader: &mut csv::Reader<Box<dyn Read + Send>>,
+    record: &mut ByteRecord,
+    source: &Source,
+    most: u32,
+    mut each: impl FnMut(&ByteRecord) -> Result<(), CliError>,
+) -> Result<u32, CliError> {
+    let mut records = 0;
+    while records < most && reader.read_byte_record(record).map_err(|error| broken(source, &error))? {
+        each(record)?;
+        records += 1;
+    }
+    Ok(records)
+}
+
+fn check_columns(source: &Source, columns: &[String]) -> Result<(), CliError> {
+    let refused = |text: String| CliError::Input(format!("{}: {text}", source.name()));
+    if columns.is_empty() {
+        return Err(refused("there is no heading: the first line must name the columns".to_owned()));
+    }
+    for (index, column) in columns.iter().enumerate() {
+        if columns[..index].iter().any(|other| other.eq_ignore_ascii_case(column)) {
+            return Err(refused(format!("the column {column:?} appears twice in the heading")));
+        }
+    }
+    Ok(())
+}
+
+fn refused(source: &Source, error: &TableError) -> CliError {
+    CliError::Input(format!("{}: {error}", source.name()))
 }
 
 /// Appends a value as JSON; writing into memory cannot fail.
@@ -282,7 +344,7 @@ pub struct Extent {
 /// Reads a table once to measure it.
 pub fn measure(mut chunks: Chunks, wanted: impl Fn(u64) -> bool) -> Result<Extent, CliError> {
     let mut extent = Extent::default();
-    while let Some((index, records)) = chunks.take_chunk(|_, _| Ok(()))? {
+    while let Some((index, records)) = chunks.skip_chunk()? {
         extent.chunks += 1;
         extent.records += u64::from(records);
         extent.wanted += u64::from(wanted(index));
@@ -300,7 +362,7 @@ mod tests {
     use super::*;
 
     fn cut(chunk_records: u32) -> Cut {
-        Cut { chunk_records, parameters: Map::new(), delimiter: b',' }
+        Cut { chunk_records, parameters: Map::new(), delimiter: b',', format: Format::Csv }
     }
 
     fn open(text: &[u8], cut: Cut) -> Result<Chunks, CliError> {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::super::client::ChunkResult;
 use super::super::error::CliError;
+use crate::table::{Encoder, Format, text_of};
 
 /// A record that has no good result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +48,10 @@ pub struct Layout {
     pub chunk_records: u32,
     /// Number of key columns, which come first.
     pub keys: usize,
-    /// Between cells.
+    /// Between cells of CSV.
     pub delimiter: u8,
+    /// How rows are encoded: CSV, or JSON Lines for the others. Failures are always listed as CSV.
+    pub format: Format,
 }
 
 impl Layout {
@@ -95,8 +98,12 @@ impl Layout {
             None => return Err(refused("has no heading".to_owned())),
         };
         let mut encoded = Vec::with_capacity(result.outputs.len() * 16);
-        let mut writer = csv::WriterBuilder::new().delimiter(self.delimiter).from_writer(&mut encoded);
-        for (number, row) in rows.clone().enumerate() {
+        let names = columns.iter().cloned().collect();
+        let encoder = match self.format {
+            Format::Csv => Encoder::csv(names, self.delimiter),
+            Format::JsonLines | Format::Parquet => Encoder::json_lines(names),
+        };
+        for (number, row) in rows.enumerate() {
             if row.len() != columns.len() {
                 return Err(refused(format!(
                     "has {} cells in row {}, but {} columns",
@@ -105,16 +112,8 @@ impl Layout {
                     columns.len()
                 )));
             }
-            for value in row {
-                writer
-                    .write_field(cell(value).as_bytes())
-                    .map_err(|error| refused(format!("cannot be written: {error}")))?;
-            }
-            writer
-                .write_record(None::<&[u8]>)
-                .map_err(|error| refused(format!("cannot be written: {error}")))?;
+            encoder.record(&mut encoded, row.iter().map(|value| value.get()));
         }
-        drop(writer);
         let records = result.outputs.len() as u64 - 1;
 
         let mut failures = Vec::new();
@@ -170,17 +169,9 @@ impl Layout {
     }
 }
 
-/// The text of a cell: strings as they are, `null` empty, everything else as the server wrote it.
+/// The text of a cell.
 fn cell(value: &RawValue) -> Cow<'_, str> {
-    let raw = value.get();
-    match raw.as_bytes().first() {
-        Some(b'"') => match serde_json::from_str::<String>(raw) {
-            Ok(text) => Cow::Owned(text),
-            Err(_) => Cow::Borrowed(raw),
-        },
-        Some(b'n') => Cow::Borrowed(""),
-        _ => Cow::Borrowed(raw),
-    }
+    text_of(value.get())
 }
 
 /// The first message of an entry of `errors` or `warnings`: `null`, a text, an object, or a list of those.
@@ -203,7 +194,7 @@ mod tests {
     use super::*;
 
     fn rows(json: &str) -> Result<Rows, CliError> {
-        let layout = Layout { chunk_records: 10, keys: 1, delimiter: b',' };
+        let layout = Layout { chunk_records: 10, keys: 1, delimiter: b',', format: Format::Csv };
         layout.rows(&serde_json::from_str(json).unwrap())
     }
 

@@ -12,7 +12,9 @@ use super::super::error::CliError;
 use super::files::{Appender, Target};
 use super::journal::{Journal, Lengths, Line, Place, Plan, Pulled, Replay, replay};
 use super::order::{Order, Turn};
+use super::parquet::Conversion;
 use super::rows::{Layout, Rows};
+use crate::table::Format;
 
 /// How many failures and warnings are shown at the end.
 const EXAMPLES: usize = 5;
@@ -46,6 +48,7 @@ impl Totals {
 #[derive(Debug)]
 pub struct Prepared {
     output: Appender,
+    conversion: Option<Conversion>,
     errors: Option<Appender>,
     journal_path: Option<PathBuf>,
     spill_path: Option<PathBuf>,
@@ -56,9 +59,11 @@ pub struct Prepared {
 
 /// Opens the files of a run. `can_resume` says whether a later run could go on (the input can be read again).
 pub fn prepare(target: &Target, plan: Plan, can_resume: bool, resume: bool) -> Result<Prepared, CliError> {
-    let output = match target {
-        Target::File(path) => Appender::open(path)?,
-        Target::Stdout => Appender::stdout(),
+    let conversion = Conversion::of(target, &plan)?;
+    let output = match (target, &conversion) {
+        (_, Some(conversion)) => Appender::open(conversion.rows())?,
+        (Target::File(path), None) => Appender::open(path)?,
+        (Target::Stdout, None) => Appender::stdout(),
     };
     let journal_path = target.beside(".millrace");
     let spill_path = target.beside(".millrace.spill").filter(|_| can_resume);
@@ -109,7 +114,7 @@ pub fn prepare(target: &Target, plan: Plan, can_resume: bool, resume: bool) -> R
     };
     let errors = plan.errors.as_deref().map(Appender::open).transpose()?;
     let journal_path = journal_path.filter(|_| can_resume);
-    Ok(Prepared { output, errors, journal_path, spill_path, spill_folder, replay, plan })
+    Ok(Prepared { output, conversion, errors, journal_path, spill_path, spill_folder, replay, plan })
 }
 
 /// Length of a file; 0 when there is none.
@@ -133,13 +138,26 @@ impl Prepared {
     /// Begins to write: empties the files, or cuts them off where the interrupted run vouched for them. `batch` is the one
     /// that was opened for a new run.
     pub fn start(self, batch: Option<&str>) -> Result<Writer, CliError> {
-        let Self { mut output, mut errors, journal_path, spill_path, spill_folder, mut replay, plan } = self;
+        let Self {
+            mut output,
+            conversion,
+            mut errors,
+            journal_path,
+            spill_path,
+            spill_folder,
+            mut replay,
+            plan,
+        } = self;
         let mut spill = match &spill_path {
             Some(path) => Appender::open(path)?,
             None => Appender::unnamed(&spill_folder)?,
         };
-        let layout =
-            Layout { chunk_records: plan.chunk_records, keys: plan.key.len(), delimiter: plan.delimiter };
+        let layout = Layout {
+            chunk_records: plan.chunk_records,
+            keys: plan.key.len(),
+            delimiter: plan.delimiter,
+            format: Format::named(&plan.output_format).unwrap_or(Format::Csv),
+        };
         let mut opening = vec![Line::Plan(plan.clone())];
         opening.extend(batch.map(|id| Line::Batch { id: id.to_owned() }));
         let mut totals = Totals::default();
@@ -193,6 +211,7 @@ impl Prepared {
         });
         let mut writer = Writer {
             output,
+            conversion,
             spill,
             errors,
             journal,
@@ -223,6 +242,7 @@ impl Prepared {
 #[derive(Debug)]
 pub struct Writer {
     output: Appender,
+    conversion: Option<Conversion>,
     spill: Appender,
     errors: Option<Appender>,
     journal: Option<Journal>,
@@ -369,9 +389,11 @@ impl Writer {
                 known.join(", ")
             ))),
             None => {
-                let mut heading = Vec::new();
-                self.layout.encode(&mut heading, columns.iter().map(|name| Cow::Borrowed(name.as_str())));
-                self.output.push(&heading)?;
+                if self.layout.format == Format::Csv {
+                    let mut heading = Vec::new();
+                    self.layout.encode(&mut heading, columns.iter().map(|name| Cow::Borrowed(name.as_str())));
+                    self.output.push(&heading)?;
+                }
                 lines.push(Line::Columns { columns: columns.to_vec(), end: self.output.end() });
                 self.columns = Some(columns.to_vec());
                 Ok(())
@@ -381,13 +403,18 @@ impl Writer {
 
     /// The run is over: everything is in the output, and nothing else stays behind.
     pub fn finish(self) -> Result<(), CliError> {
+        // Before the journal goes: until the file is there, a run can go on from the rows.
+        if let Some(conversion) = &self.conversion {
+            conversion.write(self.columns)?;
+        }
         if let Some(journal) = self.journal {
             journal.remove()?;
         }
-        match self.spill_path {
-            Some(path) => std::fs::remove_file(&path).map_err(|error| CliError::file(&path, error)),
-            None => Ok(()),
+        let rows = self.conversion.map(|conversion| conversion.rows().to_path_buf());
+        for path in self.spill_path.into_iter().chain(rows) {
+            std::fs::remove_file(&path).map_err(|error| CliError::file(&path, error))?;
         }
+        Ok(())
     }
 }
 

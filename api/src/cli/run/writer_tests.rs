@@ -20,6 +20,8 @@ fn plan(folder: &Path, unordered: bool) -> Plan {
         delimiter: b',',
         unordered,
         errors: Some(folder.join("errors.csv")),
+        input_format: "csv".to_owned(),
+        output_format: "csv".to_owned(),
     }
 }
 

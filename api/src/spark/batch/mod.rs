@@ -7,6 +7,7 @@ mod create;
 mod cursor;
 mod deliveries;
 mod events;
+mod export;
 mod failures;
 mod fields;
 mod overview;
@@ -16,6 +17,7 @@ mod read;
 mod reconciliation;
 mod redrive;
 mod totals;
+mod upload;
 pub mod wire;
 
 use std::sync::Arc;
@@ -81,6 +83,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pull::chunk))
         .routes(routes!(pull::results::results))
         .routes(routes!(pull::results::acknowledge))
+        .routes(routes!(export::export))
+        .routes(routes!(upload::upload))
         .routes(routes!(failures::failures))
         .routes(routes!(redrive::redrive))
         .routes(routes!(reconciliation::reconciliation))

@@ -89,7 +89,7 @@ async fn take(
 }
 
 /// The answer to a push that failed.
-fn refuse(error: PushError, target: Target) -> ApiError {
+pub(super) fn refuse(error: PushError, target: Target) -> ApiError {
     let message = error.to_string();
     match error {
         PushError::Decode(DecodeError::Malformed { path, .. }) => {

@@ -3,6 +3,7 @@
 mod compare;
 mod create;
 mod edit;
+mod export;
 mod read;
 mod wire;
 
@@ -23,6 +24,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(create::validate))
         .routes(routes!(compare::compare))
         .routes(routes!(read::show, edit::edit))
+        .routes(routes!(export::export))
 }
 
 /// The 400 for these findings.

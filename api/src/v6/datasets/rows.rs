@@ -1,201 +1,84 @@
 //! Rows of files as members of a dataset: the types are those of the dataset's parameters.
 
-use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader, Read};
-
-use millrace_common::model::recipe::{Data, DataValue, DatasetDefinition, JsonType, ParameterKind, Place};
-use serde_json::{Map, Number, Value};
+use millrace_common::model::recipe::{
+    Data, DataValue, DatasetDefinition, JsonType, ParameterKind, Place as Within,
+};
+use serde_json::{Number, Value};
 
 use super::members::Member;
-
-/// The longest row, in bytes.
-pub(super) const ROW_BYTES: usize = 1_048_576;
-
-/// How a file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    /// Comma-separated values with a heading: the names of parameters.
-    Csv,
-    /// An object on each line, by the names of parameters.
-    JsonLines,
-}
-
-impl Format {
-    /// The format of a name, or of a media type.
-    pub(super) fn named(text: &str) -> Option<Self> {
-        let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match essence.as_str() {
-            "csv" | "text/csv" | "application/csv" => Some(Self::Csv),
-            "jsonl"
-            | "ndjson"
-            | "application/jsonl"
-            | "application/x-jsonlines"
-            | "application/x-ndjson"
-            | "application/ndjson" => Some(Self::JsonLines),
-            _ => None,
-        }
-    }
-}
-
-/// Why a file was given up.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RowError {
-    /// A row is wrong; the text begins with the line.
-    #[error("line {line}{}: {text}", .column.as_ref().map(|column| format!(", column {column}")).unwrap_or_default())]
-    Row {
-        /// The line that the row begins on, from 1.
-        line: u64,
-        /// The column: its name.
-        column: Option<String>,
-        /// What is wrong.
-        text: String,
-    },
-    /// The file broke off.
-    #[error("the file broke off: {0}")]
-    Broken(String),
-    /// Whoever takes the members takes no more.
-    #[error("nobody takes the members")]
-    Stopped,
-}
-
-impl RowError {
-    fn at(line: u64, text: impl Into<String>) -> Self {
-        Self::Row { line, column: None, text: text.into() }
-    }
-
-    fn in_column(line: u64, column: &str, text: impl Into<String>) -> Self {
-        Self::Row { line, column: Some(format!("{column:?}")), text: text.into() }
-    }
-}
-
-/// Refuses to read on when a row does not end.
-struct Bounded<R> {
-    inner: R,
-    left: usize,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Err(io::Error::other(TooLong));
-        }
-        let most = buffer.len().min(self.left);
-        let read = self.inner.read(&mut buffer[..most])?;
-        self.left -= read;
-        Ok(read)
-    }
-}
-
-/// A row is longer than [`ROW_BYTES`].
-#[derive(Debug, thiserror::Error)]
-#[error("a row has more than {} bytes", ROW_BYTES)]
-struct TooLong;
+use crate::table::{Cell, Place, Reader, Record, TableError};
 
 /// Reads a file row by row and hands each member on, until `take` says that nobody wants more.
 pub(super) fn read(
-    file: impl Read,
-    format: Format,
+    mut reader: Reader,
     definition: &DatasetDefinition,
     mut take: impl FnMut(Member) -> bool,
-) -> Result<(), RowError> {
-    let mut take = |data: &Data, line: u64| -> Result<(), RowError> {
-        check(data, definition, line)?;
-        let member = Member::of(data).map_err(|error| RowError::at(line, error.message()))?;
-        if take(member) { Ok(()) } else { Err(RowError::Stopped) }
-    };
-    match format {
-        Format::Csv => read_csv(file, definition, &mut take),
-        Format::JsonLines => read_lines(file, definition, &mut take),
-    }
-}
-
-fn check(data: &Data, definition: &DatasetDefinition, line: u64) -> Result<(), RowError> {
-    match data.check(&definition.parameters, Place::root("")).first() {
-        None => Ok(()),
-        Some(finding) => {
-            Err(RowError::in_column(line, &finding.place, format!("{} ({})", finding.text, finding.name)))
+) -> Result<(), TableError> {
+    while let Some(record) = reader.next_record()? {
+        let member = member_of(&record, definition)?;
+        if !take(member) {
+            return Err(TableError::Stopped);
         }
-    }
-}
-
-type Take<'t> = &'t mut dyn FnMut(&Data, u64) -> Result<(), RowError>;
-
-fn read_csv(file: impl Read, definition: &DatasetDefinition, take: Take<'_>) -> Result<(), RowError> {
-    let bounded = Bounded { inner: file, left: ROW_BYTES };
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bounded);
-    let mut record = csv::StringRecord::new();
-    let mut headings: Option<Vec<String>> = None;
-    loop {
-        let line = reader.position().line();
-        match reader.read_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) => return Err(csv_error(&error, line)),
-        }
-        // What is in the reader's buffer was counted already.
-        reader.get_mut().left = ROW_BYTES;
-        let line = record.position().map_or(line, csv::Position::line);
-        if record.as_slice().len() > ROW_BYTES {
-            return Err(RowError::at(line, TooLong.to_string()));
-        }
-        let Some(names) = &headings else {
-            headings = Some(read_headings(&record, line)?);
-            continue;
-        };
-        if record.len() != names.len() {
-            let text = format!("the row has {} values, the heading {}", record.len(), names.len());
-            return Err(RowError::at(line, text));
-        }
-        let mut data = Data::default();
-        for (name, cell) in names.iter().zip(&record) {
-            let Some(parameter) = definition.parameters.get(name) else { continue };
-            let wrong = |text: String| RowError::in_column(line, name, text);
-            match &parameter.kind {
-                ParameterKind::File { .. } if cell.trim().is_empty() => {}
-                ParameterKind::File { .. } => {
-                    data.set(name, DataValue::Files(&files_of_text(cell).map_err(wrong)?))
-                }
-                // A text that must be there may be empty; anything else that is empty is not there.
-                ParameterKind::Json(JsonType::String) if !cell.is_empty() || parameter.required => {
-                    data.set(name, DataValue::Json(&Value::from(cell)));
-                }
-                ParameterKind::Json(_) if cell.trim().is_empty() => {}
-                ParameterKind::Json(json_type) => {
-                    data.set(name, DataValue::Json(&typed(cell.trim(), *json_type).map_err(wrong)?));
-                }
-            }
-        }
-        take(&data, line)?;
-    }
-    if headings.is_none() {
-        return Err(RowError::at(1, "the file has no heading"));
     }
     Ok(())
 }
 
-fn read_headings(record: &csv::StringRecord, line: u64) -> Result<Vec<String>, RowError> {
-    let mut seen = BTreeSet::new();
-    let mut names = Vec::with_capacity(record.len());
-    for name in record {
-        let name = name.trim_start_matches('\u{feff}').trim();
-        if !seen.insert(name) {
-            return Err(RowError::in_column(line, name, "the heading stands twice"));
+/// The member that a row is. Columns that are no parameters are ignored.
+fn member_of(record: &Record, definition: &DatasetDefinition) -> Result<Member, TableError> {
+    let place = record.place;
+    let mut data = Data::default();
+    for (name, cell) in record.columns.iter().zip(&record.cells) {
+        let Some(parameter) = definition.parameters.get(name) else { continue };
+        let wrong = |text: String| TableError::in_column(place, name, text);
+        match (&parameter.kind, cell) {
+            (ParameterKind::File { .. }, Cell::Text(cell)) if cell.trim().is_empty() => {}
+            (ParameterKind::File { .. }, Cell::Text(cell)) => {
+                data.set(name, DataValue::Files(&files_of_text(cell).map_err(wrong)?));
+            }
+            (_, Cell::Value(Value::Null)) => {}
+            (ParameterKind::File { .. }, Cell::Value(value)) => {
+                data.set(name, DataValue::Files(&files_of(value).map_err(wrong)?));
+            }
+            // A text that must be there may be empty; anything else that is empty is not there.
+            (ParameterKind::Json(JsonType::String), Cell::Text(cell))
+                if !cell.is_empty() || parameter.required =>
+            {
+                data.set(name, DataValue::Json(&Value::from(cell.as_str())));
+            }
+            (ParameterKind::Json(_), Cell::Text(cell)) if cell.trim().is_empty() => {}
+            (ParameterKind::Json(json_type), Cell::Text(cell)) => {
+                data.set(name, DataValue::Json(&typed(cell.trim(), *json_type).map_err(wrong)?));
+            }
+            // Parquet has neither lists nor objects here, but texts of them; and JSON Lines of it would be no such type.
+            (
+                ParameterKind::Json(json_type @ (JsonType::Array | JsonType::Object)),
+                Cell::Value(Value::String(text)),
+            ) if matches!(place, Place::Row(_)) => {
+                data.set(name, DataValue::Json(&typed(text.trim(), *json_type).map_err(wrong)?));
+            }
+            (ParameterKind::Json(JsonType::Integer), Cell::Value(value))
+                if matches!(place, Place::Row(_)) =>
+            {
+                data.set(name, DataValue::Json(&whole(value)));
+            }
+            (ParameterKind::Json(_), Cell::Value(value)) => data.set(name, DataValue::Json(value)),
         }
-        names.push(name.to_owned());
     }
-    Ok(names)
+    if let Some(finding) = data.check(&definition.parameters, Within::root("")).first() {
+        let text = format!("{} ({})", finding.text, finding.name);
+        return Err(TableError::in_column(place, &finding.place, text));
+    }
+    Member::of(&data).map_err(|error| TableError::at(place, error.message()))
 }
 
-fn csv_error(error: &csv::Error, line: u64) -> RowError {
-    match error.kind() {
-        csv::ErrorKind::Io(cause) if cause.get_ref().is_some_and(|cause| cause.is::<TooLong>()) => {
-            RowError::at(line, TooLong.to_string())
+/// Integers with blanks among them are doubles in data frames.
+fn whole(value: &Value) -> Value {
+    match value.as_f64() {
+        #[expect(clippy::cast_possible_truncation, reason = "below 2^53 it is exact")]
+        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() < 9e15 => {
+            Value::from(number as i64)
         }
-        csv::ErrorKind::Io(cause) => RowError::Broken(cause.to_string()),
-        csv::ErrorKind::Utf8 { pos, .. } => {
-            RowError::at(pos.as_ref().map_or(line, csv::Position::line), "the row is not UTF-8")
-        }
-        _ => RowError::at(line, error.to_string()),
+        _ => value.clone(),
     }
 }
 
@@ -230,49 +113,16 @@ fn typed(cell: &str, json_type: JsonType) -> Result<Value, String> {
     value.ok_or_else(|| format!("takes {json_type} and is given something else"))
 }
 
-fn read_lines(file: impl Read, definition: &DatasetDefinition, take: Take<'_>) -> Result<(), RowError> {
-    let mut reader = BufReader::new(file);
-    let mut text = Vec::new();
-    let mut line = 0;
-    loop {
-        text.clear();
-        line += 1;
-        let most = ROW_BYTES as u64 + 1;
-        let read = reader.by_ref().take(most).read_until(b'\n', &mut text);
-        match read {
-            Ok(0) => return Ok(()),
-            Ok(read) if read > ROW_BYTES => return Err(RowError::at(line, TooLong.to_string())),
-            Ok(_) => {}
-            Err(error) => return Err(RowError::Broken(error.to_string())),
-        }
-        if text.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        let row: Map<String, Value> = serde_json::from_slice(&text)
-            .map_err(|error| RowError::at(line, format!("is no JSON object: {error}")))?;
-        let mut data = Data::default();
-        for (name, value) in &row {
-            let Some(parameter) = definition.parameters.get(name) else { continue };
-            match &parameter.kind {
-                _ if value.is_null() => {}
-                ParameterKind::File { .. } => {
-                    let ids = files_of(value).map_err(|text| RowError::in_column(line, name, text))?;
-                    data.set(name, DataValue::Files(&ids));
-                }
-                ParameterKind::Json(_) => data.set(name, DataValue::Json(value)),
-            }
-        }
-        take(&data, line)?;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+    use std::io::Cursor;
+
     use serde_json::json;
 
     use super::*;
+    use crate::table::{Format, Options, ROW_BYTES, Source};
 
     fn definition() -> DatasetDefinition {
         let document = json!({"parameters": {
@@ -283,7 +133,12 @@ mod tests {
                 {"name": "o", "type": "object", "required": false},
             ],
         }});
-        DatasetDefinition::parse(&document, Place::root("definition")).unwrap()
+        DatasetDefinition::parse(&document, Within::root("definition")).unwrap()
+    }
+
+    fn open(text: &str, format: Format) -> Result<Reader, TableError> {
+        let source = Source::Stream(Box::new(Cursor::new(text.as_bytes().to_vec())));
+        Reader::open(source, format, Options::default())
     }
 
     fn all(text: &str, format: Format) -> Result<Vec<Value>, String> {
@@ -292,7 +147,8 @@ mod tests {
             members.push(serde_json::from_str(&member.text).unwrap());
             true
         };
-        read(text.as_bytes(), format, &definition(), take)
+        open(text, format)
+            .and_then(|reader| read(reader, &definition(), take))
             .map(|()| members)
             .map_err(|error| error.to_string())
     }
@@ -338,6 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn values_of_parquet_fit_parameters() {
+        let columns = ["i", "n", "s", "o", "f", "other"].map(str::to_owned);
+        let cells = json!([3.0, 2, "x", "{\"k\": 1}", null, true]);
+        let record = |cells: &Value| Record {
+            place: Place::Row(7),
+            columns: columns.to_vec().into(),
+            cells: cells.as_array().unwrap().iter().cloned().map(Cell::Value).collect(),
+        };
+        let member = member_of(&record(&cells), &definition()).unwrap();
+        let wanted = json!({"files": {}, "json": {"i": 3, "n": 2, "s": "x", "o": {"k": 1}}});
+        assert_eq!(serde_json::from_str::<Value>(&member.text).unwrap(), wanted);
+        let refused = member_of(&record(&json!([3.5, 2, "x", null, null, null])), &definition()).unwrap_err();
+        assert!(refused.to_string().starts_with("row 7, column \"i\": "), "{refused}");
+    }
+
+    #[test]
     fn a_row_without_end_is_refused() {
         let long = "x".repeat(ROW_BYTES + 10);
         for (text, format) in [
@@ -354,7 +226,7 @@ mod tests {
 
     #[test]
     fn reading_ends_when_nobody_takes_more() {
-        let stopped = read("i\n1\n2\n".as_bytes(), Format::Csv, &definition(), |_| false);
-        assert_eq!(stopped, Err(RowError::Stopped));
+        let stopped = read(open("i\n1\n2\n", Format::Csv).unwrap(), &definition(), |_| false);
+        assert_eq!(stopped, Err(TableError::Stopped));
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Method;
+use millrace_api::table::ParquetRows;
 use serde_json::{Value, json};
 
 use super::refusal;
@@ -218,5 +219,87 @@ async fn a_file_becomes_members_or_nothing() {
     assert_eq!(upload("", "text/plain", String::new()).await.status, 415);
     assert_eq!(upload("?format=xml", "text/plain", String::new()).await.status, 400);
     assert_eq!(server.get(&format!("{path}uploads/0/")).await.status, 404);
+    server.stop().await;
+}
+
+/// A Parquet file with these columns; cells are JSON texts.
+fn parquet(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
+    let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+    let mut file = ParquetRows::new(columns, &std::env::temp_dir(), 1 << 30).unwrap();
+    for row in rows {
+        file.push(row.iter().map(String::as_str)).unwrap();
+    }
+    let mut bytes = Vec::new();
+    file.write_to(&mut bytes).unwrap();
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parquet_file_becomes_members_or_nothing() {
+    let Some(server) = Server::start().await else { return };
+    let made = server.dataset(&json!({"definition": definition()})).await;
+    let path = format!("/v6/datasets/{}/", made["id"]);
+    let upload = |body: Vec<u8>| {
+        let request = server
+            .request(Method::POST, &format!("{path}upload/"))
+            .header("content-type", "application/vnd.apache.parquet");
+        server.send(request.body(Body::from(body)).unwrap())
+    };
+    let columns = ["x", "f", "other"];
+    let row = |row: i32| vec![format!("{row}.5"), format!("{}", row % 3), "\"ü\"".to_owned()];
+    let file = parquet(&columns, (0..5_000).map(row));
+    let done = upload(file.clone()).await;
+    assert_eq!(done.status, 201, "{}", String::from_utf8_lossy(&done.bytes));
+    let done = done.json();
+    assert_eq!((&done["members"], &done["bytes"]), (&json!(5_000), &json!(file.len())));
+    let last = server.get(&format!("{path}members/?page=last&page_size=1")).await.ok();
+    assert_eq!(last["results"][0]["data"], json!({"files": {"f": [1]}, "json": {"x": 4_999.5}}));
+
+    let wrong = (0..5_000).map(row).chain([vec!["null".to_owned(), "0".to_owned(), "null".to_owned()]]);
+    let (status, detail, name) = refusal(&upload(parquet(&columns, wrong)).await);
+    assert_eq!((status, name.as_str()), (400, "INVALID_ROW"));
+    assert!(detail.starts_with("row 5001, column \"x\": "), "{detail}");
+    for broken in [file[..file.len() / 2].to_vec(), b"x,f\n1,2\n".to_vec(), Vec::new()] {
+        let (status, _, name) = refusal(&upload(broken).await);
+        assert_eq!((status, name.as_str()), (400, "INVALID_FILE"));
+    }
+    assert_eq!(server.get(&format!("{path}members/")).await.ok()["count"], 5_000);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_process_died_does_not_run() {
+    let Some(server) = Server::start().await else { return };
+    let made = server.dataset(&json!({"definition": definition()})).await;
+    let (path, id) = (format!("/v6/datasets/{}/", made["id"]), made["id"].as_i64().unwrap());
+    let insert = format!(
+        "INSERT INTO dataset_uploads (tenant_id, dataset_id, bytes) SELECT tenant_id, id, 7 FROM datasets WHERE id = {id}"
+    );
+    server.sql(&insert).await;
+    let found = server.get(&format!("{path}uploads/")).await.ok()["results"][0].clone();
+    assert_eq!((&found["state"], &found["reason"]), (&json!("failed"), &json!("the upload broke off")));
+    assert!(found["finished"].is_string());
+
+    // One that is at it runs, however often somebody looks.
+    let (frames, body) = tokio::sync::mpsc::channel::<Result<&'static str, std::io::Error>>(1);
+    let body = Body::from_stream(futures_util::stream::unfold(body, |mut body| async move {
+        body.recv().await.map(|frame| (frame, body))
+    }));
+    let request = server.request(Method::POST, &format!("{path}upload/")).header("content-type", "text/csv");
+    let upload = server.send(request.body(body).unwrap());
+    let looks = async {
+        frames.send(Ok("x\n1\n")).await.unwrap();
+        let newest = async || server.get(&format!("{path}uploads/")).await.ok()["results"][0].clone();
+        server.until(async || newest().await["state"] == "running").await;
+        let running = newest().await;
+        assert_eq!((&running["state"], &running["finished"]), (&json!("running"), &Value::Null));
+        frames.send(Ok("2\n")).await.unwrap();
+        drop(frames);
+        running["id"].clone()
+    };
+    let (done, running) = tokio::join!(upload, looks);
+    assert_eq!((done.status, &done.json()["id"]), (201, &running));
+    let shown = server.get(&format!("{path}uploads/{running}/")).await.ok();
+    assert_eq!((&shown["state"], &shown["members"]), (&json!("done"), &json!(2)));
     server.stop().await;
 }

@@ -53,6 +53,22 @@ impl Graphs {
         Ok(graphs)
     }
 
+    /// Loads and compiles those of these revisions that are not here.
+    pub(super) async fn load_more(
+        &mut self,
+        connection: &mut PgConnection,
+        revisions: &[i64],
+    ) -> Result<(), StoreError> {
+        let missing: Vec<i64> =
+            revisions.iter().copied().filter(|id| !self.revisions.contains_key(id)).collect();
+        if !missing.is_empty() {
+            let more = Self::load(connection, &missing).await?;
+            self.revisions.extend(more.revisions);
+            self.types.extend(more.types);
+        }
+        Ok(())
+    }
+
     /// A revision that was asked for.
     pub(super) fn revision(&self, id: i64) -> Result<&Arc<Graph>, StoreError> {
         self.revisions.get(&id).ok_or(StoreError::NotFound("recipe type revision"))

@@ -6,6 +6,7 @@ mod bundles;
 mod commit;
 mod creation;
 mod datasets;
+mod exports;
 mod families;
 mod graphs;
 mod job_types;
@@ -36,6 +37,9 @@ pub use bundles::{Bundle, BundleJob, FinishedBundle, Foreseen, JobOutcome, JobRe
 pub use commit::Settled;
 pub use creation::CreationStep;
 pub use datasets::{Dataset, DatasetFilter, DatasetMember, DatasetSort, NewDataset, NewMember};
+pub use exports::{
+    ExportError, ExportFilter, ExportedNode, ExportedRecipe, NodeColumns, RecipeColumns, RecipeExport,
+};
 pub use job_types::{
     JobType, JobTypeFilter, JobTypeRevisionRow, JobTypeSettings, NewJobTypeRevision, Program,
 };

@@ -56,6 +56,13 @@ impl Store {
         if !lock_dataset(&mut tx, tenant_id, dataset_id).await? {
             return Ok(None);
         }
+        // Whoever looks whether this upload still runs looks for this lock (see `mend_dataset_uploads`).
+        sqlx::query!(
+            "SELECT pg_advisory_xact_lock(hashtextextended('millrace.dataset_uploads', $1))",
+            dataset_id
+        )
+        .execute(&mut *tx)
+        .await?;
         // Nobody else is at it: what still runs by its row was left by a process that died.
         sqlx::query!(
             "UPDATE dataset_uploads SET state = 'failed', reason = 'the upload broke off', finished = clock_timestamp()
@@ -75,6 +82,21 @@ impl Store {
         Ok(Some(OpenUpload { store: self.clone(), tenant_id, id, dataset_id, tx, members: 0 }))
     }
 
+    /// Uploads whose process died are said to have failed. An upload holds a lock of its dataset as long as its transaction
+    /// lasts, and writes its end down in it; so where the lock is free, what is `running` by its row is not. The row is read
+    /// again under the lock, should it have ended meanwhile.
+    async fn mend_dataset_uploads(&self, dataset_id: i64) -> Result<(), StoreError> {
+        sqlx::query!(
+            "UPDATE dataset_uploads SET state = 'failed', reason = 'the upload broke off', finished = clock_timestamp()
+             WHERE dataset_id = $1 AND state = 'running'
+               AND pg_try_advisory_xact_lock(hashtextextended('millrace.dataset_uploads', $1))",
+            dataset_id
+        )
+        .execute(&self.control)
+        .await?;
+        Ok(())
+    }
+
     /// Uploads to a dataset of the tenant, newest first.
     pub async fn dataset_uploads(
         &self,
@@ -82,6 +104,7 @@ impl Store {
         dataset_id: i64,
         window: Window,
     ) -> Result<Vec<DatasetUpload>, StoreError> {
+        self.mend_dataset_uploads(dataset_id).await?;
         Ok(sqlx::query_as!(
             DatasetUpload,
             "SELECT id, dataset_id, state, reason, bytes, members, created, finished FROM dataset_uploads
@@ -113,6 +136,7 @@ impl Store {
         dataset_id: i64,
         id: i64,
     ) -> Result<Option<DatasetUpload>, StoreError> {
+        self.mend_dataset_uploads(dataset_id).await?;
         Ok(sqlx::query_as!(
             DatasetUpload,
             "SELECT id, dataset_id, state, reason, bytes, members, created, finished FROM dataset_uploads
@@ -140,8 +164,12 @@ impl Store {
 }
 
 impl OpenUpload {
-    /// Takes more members, as JSON texts, and says how many bytes of the file were read for all so far.
+    /// Takes more members, as JSON texts, and says how many bytes of the file were read for all so far. Without members it keeps
+    /// the transaction alive.
     pub async fn add(&mut self, members: &[String], bytes: i64) -> Result<(), StoreError> {
+        if members.is_empty() {
+            sqlx::query_scalar!("SELECT 1").fetch_one(&mut *self.tx).await?;
+        }
         insert_members(&mut self.tx, self.dataset_id, members).await?;
         self.members += i64::try_from(members.len()).unwrap_or(i64::MAX);
         sqlx::query!(

@@ -187,7 +187,7 @@ pub(super) fn cancelled() -> ApiError {
 }
 
 /// The results of a reading, and whether there are more.
-fn page_of(reading: Reading, id: Uuid) -> Result<(Vec<StoredResult>, bool), ApiError> {
+pub(super) fn page_of(reading: Reading, id: Uuid) -> Result<(Vec<StoredResult>, bool), ApiError> {
     match reading {
         Reading::Page { results, has_more } => Ok((results, has_more)),
         Reading::Cancelled => Err(cancelled()),
