@@ -19,8 +19,8 @@ use super::{DatasetId, found};
 /// Help under `millrace dataset upload --help`.
 pub const HELP: &str = "\
 The heading of a CSV file has the names of parameters, in any order; other columns are ignored. JSON Lines have an object by these \
-names on each line. A wrong row is told with its line and column, and nothing is added then. An upload whose answer was lost is not \
-sent again: `millrace dataset uploads ID` shows what became of it.
+names on each line, Parquet has columns by these names. A wrong row is told with its line and column, and nothing is added then. An \
+upload whose answer was lost is not sent again: `millrace dataset uploads ID` shows what became of it.
 
 Examples:
   millrace dataset upload 7 applications.csv
@@ -55,6 +55,8 @@ enum Format {
     Csv,
     /// A JSON object on each line.
     Jsonl,
+    /// Apache Parquet with flat columns.
+    Parquet,
 }
 
 impl Format {
@@ -62,6 +64,7 @@ impl Format {
         match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "csv" => Some(Self::Csv),
             "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "parquet" => Some(Self::Parquet),
             _ => None,
         }
     }
@@ -70,6 +73,7 @@ impl Format {
         match self {
             Self::Csv => "text/csv",
             Self::Jsonl => "application/x-ndjson",
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
 }
@@ -78,7 +82,7 @@ impl Format {
 pub async fn run(globals: &Globals, args: UploadArgs) -> Result<(), CliError> {
     let format = args.format.or_else(|| Format::of(&args.file)).ok_or_else(|| {
         CliError::Usage(format!(
-            "{}: say how it is written: --format csv or --format jsonl",
+            "{}: say how it is written: --format csv, jsonl or parquet",
             args.file.display()
         ))
     })?;
