@@ -158,7 +158,11 @@ async fn read(state: &AppState) -> Result<Vec<Sample>, StoreError> {
     let lanes = state.store.lane_gauges().await?;
     let tenants = state.store.tenant_gauges().await?;
     let fleet = state.store.worker_gauges(silent).await?;
+    let webhooks = state.store.webhook_gauges().await?;
     let mut samples = of_database(&state.measured, &lanes, &tenants, fleet);
+    #[expect(clippy::cast_precision_loss, reason = "a count is far below 2^53")]
+    samples.push(metrics::WEBHOOK_MESSAGES_WAITING.sample(&[], webhooks.waiting as f64));
+    samples.push(metrics::WEBHOOK_OLDEST_MESSAGE.sample(&[], webhooks.oldest_seconds));
     match state.topology.dead_depth().await {
         Ok(depth) => samples.push(metrics::DEAD_LETTERS_WAITING.sample(&[], depth.ready.into())),
         Err(error) => tracing::warn!(%error, "dead letters cannot be counted"),

@@ -20,8 +20,8 @@ use super::admission::{Admit, MarkQueued};
 use super::decode::{Chunk, DecodeError, DecodedPush, decode};
 use super::group::Group;
 
-/// Work on more bytes than this leaves the threads of the asynchronous runtime.
-const INLINE_BYTES: usize = 256_000;
+/// Work on more bytes than this leaves the threads of the asynchronous runtime, so that small pushes do not wait for it.
+const INLINE_BYTES: usize = 32_000;
 /// The fastest level that still halves typical records.
 const ZSTD_LEVEL: i32 = 1;
 

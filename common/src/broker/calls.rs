@@ -1,6 +1,7 @@
 //! The calls of a publisher, and which of them go into a round together.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lapin::types::ShortString;
 use parking_lot::Mutex;
@@ -37,10 +38,12 @@ pub(super) struct Calls {
     places: Arc<Semaphore>,
     /// Bytes of one round.
     round_bytes: u64,
-    /// There may be light calls, for the channel that takes nothing else.
+    /// Channels that take light calls alone and are open.
+    light_channels: AtomicUsize,
+    /// There may be calls for the channels that take light ones alone.
     light: Notify,
-    /// There may be calls.
-    any: Notify,
+    /// There may be calls for the others.
+    heavy: Notify,
 }
 
 impl Calls {
@@ -51,8 +54,9 @@ impl Calls {
             waiting: Mutex::new(FairQueue::new(round_bytes / LIGHT_PART)),
             places: Arc::new(Semaphore::new(WAITING_CALLS)),
             round_bytes,
+            light_channels: AtomicUsize::new(0),
             light: Notify::new(),
-            any: Notify::new(),
+            heavy: Notify::new(),
         }
     }
 
@@ -103,20 +107,22 @@ impl Calls {
                 let mut waiting = self.waiting.lock();
                 let taken = match takes {
                     Takes::Light => waiting.take(Class::Light, self.round_bytes),
-                    Takes::All => match waiting.take(Class::Heavy, self.round_bytes) {
-                        none if none.is_empty() => waiting.take(Class::Light, self.round_bytes),
+                    Takes::Heavy => match waiting.take(Class::Heavy, self.round_bytes) {
+                        none if none.is_empty() && self.light_channels.load(Ordering::Relaxed) == 0 => {
+                            waiting.take(Class::Light, self.round_bytes)
+                        }
                         heavy => heavy,
                     },
                 };
                 (taken, !waiting.is_empty())
             };
-            if more {
-                self.any.notify_one();
+            if more && !taken.is_empty() {
+                self.wake();
             }
             if taken.is_empty() {
                 match takes {
                     Takes::Light => self.light.notified().await,
-                    Takes::All => self.any.notified().await,
+                    Takes::Heavy => self.heavy.notified().await,
                 }
                 continue;
             }
@@ -149,7 +155,7 @@ impl Calls {
     /// Has channels look: a call may make its lane a heavy one, or leave it a light one.
     fn wake(&self) {
         self.light.notify_one();
-        self.any.notify_one();
+        self.heavy.notify_one();
     }
 }
 
@@ -158,8 +164,26 @@ impl Calls {
 pub(super) enum Takes {
     /// Only calls of light lanes.
     Light,
-    /// Heavy lanes first, then light ones.
-    All,
+    /// Calls of heavy lanes, and those of light ones while no channel takes these alone.
+    Heavy,
+}
+
+/// A channel that takes light calls alone is open.
+#[derive(Debug)]
+pub(super) struct ServesLight(Arc<Calls>);
+
+impl ServesLight {
+    pub(super) fn new(calls: &Arc<Calls>) -> Self {
+        calls.light_channels.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(calls))
+    }
+}
+
+impl Drop for ServesLight {
+    fn drop(&mut self) {
+        self.0.light_channels.fetch_sub(1, Ordering::Relaxed);
+        self.0.wake();
+    }
 }
 
 /// The calls that a channel publishes at once.
@@ -228,16 +252,16 @@ mod tests {
             .map(|(lane, bytes)| add(&calls, lane, bytes));
         assert_eq!(queues(&take(&calls, Takes::Light).unwrap()), ["2", "3"]);
         assert!(take(&calls, Takes::Light).is_none());
-        assert_eq!(queues(&take(&calls, Takes::All).unwrap()), ["1", "1"]);
-        assert_eq!(queues(&take(&calls, Takes::All).unwrap()), ["1"]);
-        assert!(take(&calls, Takes::All).is_none());
+        assert_eq!(queues(&take(&calls, Takes::Heavy).unwrap()), ["1", "1"]);
+        assert_eq!(queues(&take(&calls, Takes::Heavy).unwrap()), ["1"]);
+        assert!(take(&calls, Takes::Heavy).is_none());
     }
 
     #[test]
     fn a_lane_with_a_round_under_way_stays_heavy_until_that_ended() {
         let calls = Calls::new(ROUND);
         let _first = add(&calls, 1, 40_000);
-        let round = take(&calls, Takes::All).unwrap();
+        let round = take(&calls, Takes::Heavy).unwrap();
         let _second = add(&calls, 1, 10);
         assert!(take(&calls, Takes::Light).is_none());
         calls.ended(round.charges);
@@ -245,13 +269,24 @@ mod tests {
     }
 
     #[test]
+    fn light_calls_are_left_to_their_own_channels_while_these_are_open() {
+        let calls = Arc::new(Calls::new(ROUND));
+        let _outcomes = [add(&calls, 1, 10), add(&calls, 2, 40_000)];
+        let serves = ServesLight::new(&calls);
+        assert_eq!(queues(&take(&calls, Takes::Heavy).unwrap()), ["2"]);
+        assert!(take(&calls, Takes::Heavy).is_none());
+        drop(serves);
+        assert_eq!(queues(&take(&calls, Takes::Heavy).unwrap()), ["1"]);
+    }
+
+    #[test]
     fn calls_that_were_given_up_are_passed_over() {
         let calls = Calls::new(ROUND);
         drop(add(&calls, 1, 10));
-        assert!(take(&calls, Takes::All).is_none());
+        assert!(take(&calls, Takes::Heavy).is_none());
         drop(add(&calls, 1, 10));
         let _kept = add(&calls, 1, 10);
-        assert_eq!(take(&calls, Takes::All).unwrap().calls.len(), 1);
+        assert_eq!(take(&calls, Takes::Heavy).unwrap().calls.len(), 1);
         assert_eq!(calls.places.available_permits(), WAITING_CALLS);
     }
 

@@ -2,10 +2,13 @@
 //!
 //! Calls go into one queue, from which a few channels take them in *rounds*: a channel takes what is waiting (up to a
 //! share of the window), publishes all of it, waits for every confirm, and answers the calls. Lanes with much to publish
-//! and lanes with little are never in one round, and one channel is kept free for the latter, so that these do not wait for
-//! the confirms of a lane that is flooded. One channel never has two rounds under way. That is what makes a returned message attributable: RabbitMQ returns a message before it confirms
-//! it, but the client library hands the return to whichever confirm comes next on the channel. When a round is over,
-//! every return that belongs to it has been seen, and its routing key tells which calls it concerns.
+//! and lanes with little are never in one round, and the latter have channels on a connection of their own: they wait neither
+//! for the confirms of a lane that is flooded, nor behind its messages in the socket, nor with its connection when the broker
+//! slows that down.
+//!
+//! One channel never has two rounds under way. That is what makes a returned message attributable: RabbitMQ returns a
+//! message before it confirms it, but the client library hands the return to whichever confirm comes next on the channel.
+//! When a round is over, every return that belongs to it has been seen, and its routing key tells which calls it concerns.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,17 +26,24 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::calls::{Call, Calls, Forget, Outcome, Round, Takes};
+use super::calls::{Call, Calls, Forget, Outcome, Round, ServesLight, Takes};
 use super::error::BrokerError;
-use super::link::{Backoff, CLOSE_DEADLINE, CurrentLink, Link, LinkOptions, next_link, supervise, within};
+use super::link::{
+    Backoff, CLOSE_DEADLINE, CurrentLink, Link, LinkOptions, SMALL_FRAMES, next_link, supervise, within,
+};
 use super::message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES};
 use super::names::{LaneId, Names};
 use crate::config::BrokerConfig;
 use crate::failpoint;
 use crate::metrics::{CONFIRM_SECONDS, PUBLICATIONS};
 
-/// Rounds at a time, beside those of one more channel that takes light calls alone.
+/// Rounds of lanes with much to publish at a time.
 const CHANNELS: usize = 4;
+/// Rounds of lanes with little at a time.
+const LIGHT_CHANNELS: usize = 3;
+/// Of the window, one byte in so many is kept for these.
+const LIGHT_WINDOW: usize = 8;
+
 /// Puts chunks on lanes, persistent, mandatory and confirmed. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Publisher {
@@ -44,6 +54,7 @@ pub struct Publisher {
 struct Shared {
     calls: Arc<Calls>,
     link: CurrentLink,
+    light_link: CurrentLink,
     names: Names,
     deadline: Duration,
     shutdown: CancellationToken,
@@ -58,30 +69,40 @@ impl Publisher {
         // The connection must outlive the rounds under way.
         let close_link = CancellationToken::new();
         let (link, supervisor) = supervise(options, close_link.clone());
+        let light_options = LinkOptions::new(config, "light_publisher").frame_max(SMALL_FRAMES);
+        let (light_link, light_supervisor) = supervise(light_options, close_link.clone());
         let calls = Arc::new(Calls::new(config.window_bytes.min(u32::MAX as usize) / CHANNELS));
         let stopped = CancellationToken::new();
-        let rounds = Rounds {
+        let light_bytes = config.window_bytes / LIGHT_WINDOW;
+        let rounds = |bytes: usize| Rounds {
             calls: Arc::clone(&calls),
-            window: Arc::new(Semaphore::new(config.window_bytes.max(1))),
-            window_bytes: config.window_bytes.clamp(1, u32::MAX as usize),
+            window: Arc::new(Semaphore::new(bytes.max(1))),
+            window_bytes: bytes.clamp(1, u32::MAX as usize),
             setup,
             deadline: Duration::from_millis(config.confirm_timeout_ms),
         };
         let mut tasks = JoinSet::new();
-        for takes in std::iter::once(Takes::Light).chain([Takes::All; CHANNELS]) {
-            tasks.spawn(rounds.clone().run(takes, link.clone(), shutdown.clone()));
+        for (takes, link, channels, bytes) in [
+            (Takes::Light, &light_link, LIGHT_CHANNELS, light_bytes),
+            (Takes::Heavy, &link, CHANNELS, config.window_bytes - light_bytes),
+        ] {
+            let rounds = rounds(bytes);
+            for _ in 0..channels {
+                tasks.spawn(rounds.clone().run(takes, link.clone(), shutdown.clone()));
+            }
         }
         let (done, closing) = (stopped.clone(), Arc::clone(&calls));
         tokio::spawn(async move {
             tasks.join_all().await;
             closing.close();
             close_link.cancel();
-            let _ = supervisor.await;
+            let _ = tokio::join!(supervisor, light_supervisor);
             done.cancel();
         });
         let shared = Shared {
             calls,
             link,
+            light_link,
             names: Names::new(&config.prefix),
             deadline: Duration::from_millis(config.confirm_timeout_ms),
             shutdown,
@@ -154,7 +175,8 @@ impl Publisher {
 
     /// Whether the broker has stopped accepting messages because of an alarm.
     pub fn is_blocked(&self) -> bool {
-        self.shared.link.borrow().as_ref().is_some_and(|link| link.is_blocked())
+        let blocked = |link: &CurrentLink| link.borrow().as_ref().is_some_and(|link| link.is_blocked());
+        blocked(&self.shared.link) || blocked(&self.shared.light_link)
     }
 
     fn is_connected(&self) -> bool {
@@ -218,6 +240,7 @@ impl Rounds {
             match within(self.setup, confirming_channel(&link)).await {
                 Ok(channel) => {
                     backoff.succeeded();
+                    let _serves = (takes == Takes::Light).then(|| ServesLight::new(&self.calls));
                     loop {
                         let next = async {
                             match held.take() {

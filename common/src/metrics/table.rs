@@ -84,6 +84,13 @@ metrics! {
     PULLED_BYTES = Counter("millrace_pulled_bytes_total", Kind::Counter, Bytes, Api, &[]);
     /// Batches that were opened.
     BATCHES_CREATED = Counter("millrace_batches_created_total", Kind::Counter, Count, Api, &[]);
+    /// Portions of redrives that were pushed.
+    REDRIVEN_PORTIONS = Counter("millrace_redriven_portions_total", Kind::Counter, Count, Api, &[]);
+    /// Chunks of these portions. They count as pushed chunks as well.
+    REDRIVEN_CHUNKS = Counter("millrace_redriven_chunks_total", Kind::Counter, Count, Api, &[]);
+    /// Redrives that ended: everything that could be done again was pushed, or its batch took no more.
+    REDRIVES_ENDED = Counter("millrace_redrives_ended_total", Kind::Counter, Count, Api,
+        &[fixed("outcome", &["done", "stopped"])]);
 
     // Workers.
 
@@ -130,6 +137,10 @@ metrics! {
         "records_failed", "chunks_pulled", "records_pulled", "input_bytes", "output_bytes",
     ])]);
 
+    /// Attempts to deliver a webhook message, by outcome: delivered, failed and tried again later, or failed and given up.
+    WEBHOOK_ATTEMPTS = Counter("millrace_webhook_attempts_total", Kind::Counter, Count, Worker,
+        &[fixed("outcome", &["delivered", "failed", "dead"])]);
+
     // Both.
 
     /// The version of the binary, as a label; the value is 1.
@@ -147,15 +158,17 @@ metrics! {
     LANES_REDECLARED = Counter("millrace_lanes_redeclared_total", Kind::Counter, Count, Both, &[]);
     /// Whether there is a connection to the broker, 1 or 0, by what it is for.
     BROKER_CONNECTED = Gauge("millrace_broker_connected", Kind::Gauge, Count, Both,
-        &[fixed("connection", &["publisher", "consumers", "control"])]);
+        &[fixed("connection", &["publisher", "light_publisher", "consumers", "control"])]);
     /// Whether the broker blocks this connection because of an alarm (memory, disk), 1 or 0.
     BROKER_BLOCKED = Gauge("millrace_broker_blocked", Kind::Gauge, Count, Both,
-        &[fixed("connection", &["publisher", "consumers", "control"])]);
+        &[fixed("connection", &["publisher", "light_publisher", "consumers", "control"])]);
     /// Connections to the broker that were lost.
     BROKER_CONNECTIONS_LOST = Counter("millrace_broker_connections_lost_total", Kind::Counter, Count, Both,
-        &[fixed("connection", &["publisher", "consumers", "control"])]);
-    /// Time that a transaction of the data plane (admission, commits, pulls) waited for a connection to the database.
-    POOL_WAIT_SECONDS = Histogram("millrace_database_pool_wait_seconds", DURATIONS, Seconds, Both, &[]);
+        &[fixed("connection", &["publisher", "light_publisher", "consumers", "control"])]);
+    /// Time that work waited for a connection to the database: transactions of the data plane (admission, commits, pulls), or
+    /// everything else.
+    POOL_WAIT_SECONDS = Histogram("millrace_database_pool_wait_seconds", DURATIONS, Seconds, Both,
+        &[fixed("pool", &["control", "data"])]);
     /// Open connections to the database.
     POOL_CONNECTIONS = Gauge("millrace_database_connections", Kind::Gauge, Count, Both,
         &[fixed("pool", &["control", "data"])]);
@@ -194,4 +207,8 @@ metrics! {
     LIVE_SLOTS = Reading("millrace_live_slots", Kind::Gauge, Count, Installation, &[]);
     /// Dead letters that wait for a worker to judge them.
     DEAD_LETTERS_WAITING = Reading("millrace_dead_letters_waiting", Kind::Gauge, Count, Installation, &[]);
+    /// Webhook messages that wait to be delivered, for the first time or again.
+    WEBHOOK_MESSAGES_WAITING = Reading("millrace_webhook_messages_waiting", Kind::Gauge, Count, Installation, &[]);
+    /// For how long the oldest of these messages has been due since it was written or asked for again.
+    WEBHOOK_OLDEST_MESSAGE = Reading("millrace_webhook_oldest_message_age_seconds", Kind::Gauge, Seconds, Installation, &[]);
 }

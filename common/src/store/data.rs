@@ -28,7 +28,7 @@ impl Store {
     pub(super) async fn data_client(&self) -> Result<DataClient, StoreError> {
         let began = Instant::now();
         let object = Some(self.data.get().await?);
-        POOL_WAIT_SECONDS.record(began.elapsed().as_secs_f64());
+        POOL_WAIT_SECONDS.with("data").record(began.elapsed().as_secs_f64());
         Ok(DataClient { object, deadline: self.deadline, abandoned: AtomicBool::new(false) })
     }
 }

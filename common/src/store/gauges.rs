@@ -44,6 +44,15 @@ pub struct WorkerGauges {
     pub slots: i64,
 }
 
+/// Webhook messages that are to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WebhookGauges {
+    /// Messages that wait, for their first or for another attempt.
+    pub waiting: i64,
+    /// Seconds since the first attempt of the oldest of them was due; 0 when none waits.
+    pub oldest_seconds: f64,
+}
+
 impl Store {
     /// Every live batch.
     pub async fn lane_gauges(&self) -> Result<Vec<LaneGauges>, StoreError> {
@@ -103,6 +112,22 @@ impl Store {
             r#"SELECT count(*) AS "workers!", coalesce(sum(slots) FILTER (WHERE NOT draining), 0)::bigint AS "slots!"
                FROM workers WHERE seen_at > clock_timestamp() - make_interval(secs => $1)"#,
             silent_seconds
+        )
+        .fetch_one(&self.control)
+        .await?)
+    }
+
+    /// Webhook messages that are neither delivered nor given up.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`], or what the database says.
+    pub async fn webhook_gauges(&self) -> Result<WebhookGauges, StoreError> {
+        Ok(sqlx::query_as!(
+            WebhookGauges,
+            r#"SELECT count(*) AS "waiting!",
+                   coalesce(extract(epoch FROM clock_timestamp() - min(retry_from)), 0)::float8 AS "oldest_seconds!"
+               FROM webhook_deliveries WHERE state = 'pending'"#
         )
         .fetch_one(&self.control)
         .await?)

@@ -10,6 +10,7 @@ mod batches;
 mod claims;
 mod commit;
 mod connect;
+mod control;
 mod data;
 mod documents;
 mod error;
@@ -41,8 +42,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use parking_lot::Mutex;
-use sqlx::Connection;
-use sqlx::postgres::PgPoolOptions;
 
 pub use admission::{Admission, Push, PushedChunk, QueuedPush};
 pub use audit::{AuditEntry, AuditFilter};
@@ -54,7 +53,7 @@ pub use error::StoreError;
 pub use failures::{FailedChunk, FailureKinds};
 pub use fleet::{FleetSnapshot, FleetTenant, FleetWorker, Heartbeat};
 pub use folders::{Folder, FolderFilter, FolderUpdate, NewFolder};
-pub use gauges::{LaneGauges, TenantGauges, WorkerGauges};
+pub use gauges::{LaneGauges, TenantGauges, WebhookGauges, WorkerGauges};
 pub use keys::{ApiKey, CreateKeyError, KeyOwner, KeyTerms, NewKey, hash_key, is_key};
 pub use lifecycle::{AlterError, Consequence, TermsChange};
 pub use lost::Suspect;
@@ -71,6 +70,8 @@ pub use webhooks::{
     Attempt, AttemptResult, ClaimLimits, Deliveries, Delivery, DeliveryState, NewWebhook, RetryRules,
     Webhook, WebhookScope, WebhookUpdate,
 };
+
+use control::ControlPool;
 
 use crate::config::DatabaseConfig;
 use crate::metrics::{POOL_CONNECTIONS, POOL_IN_USE};
@@ -90,7 +91,7 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// The database, with one pool for each plane. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    control: sqlx::PgPool,
+    control: ControlPool,
     data: deadpool_postgres::Pool,
     /// In whose name changes are made.
     actor: Arc<Actor>,
@@ -115,19 +116,7 @@ impl Store {
             ("idle_in_transaction_session_timeout", "60000"),
         ]);
         let acquire = Duration::from_millis(config.acquire_timeout_ms);
-        let control = PgPoolOptions::new()
-            .max_connections(config.control_connections)
-            .acquire_timeout(acquire)
-            // The pool itself would wait for such an answer without end, and run out of connections.
-            .after_release(move |connection, _| {
-                Box::pin(async move {
-                    match tokio::time::timeout(acquire, connection.ping()).await {
-                        Ok(alive) => alive.map(|()| true),
-                        Err(_) => Err(sqlx::Error::WorkerCrashed),
-                    }
-                })
-            })
-            .connect_lazy_with(options);
+        let control = ControlPool::new(config, options);
 
         let mut options = connecting.data;
         // A peer that is gone without a word is noticed by the kernel, also in between.
@@ -164,7 +153,7 @@ impl Store {
 
     /// Brings the schema up to this binary's version. Safe to run from several processes at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(MIGRATIONS.run(&self.control).await?)
+        Ok(self.control.migrate(&MIGRATIONS).await?)
     }
 
     /// Whether the schema is at least as new as this binary's and nothing in it was changed after the fact.
@@ -225,11 +214,12 @@ impl Store {
     /// Records how many connections of each pool there are and how many are in use.
     #[expect(clippy::cast_precision_loss, reason = "a pool has few connections")]
     pub fn record_pools(&self) {
-        let (open, idle) = (self.control.size() as usize, self.control.num_idle());
+        let (open, in_use) = self.control.connections();
         let data = self.data.status();
-        for (pool, open, idle) in [("control", open, idle), ("data", data.size, data.available)] {
+        let of_data = (data.size, data.size.saturating_sub(data.available));
+        for (pool, (open, in_use)) in [("control", (open, in_use)), ("data", of_data)] {
             POOL_CONNECTIONS.with(pool).set(open as f64);
-            POOL_IN_USE.with(pool).set(open.saturating_sub(idle) as f64);
+            POOL_IN_USE.with(pool).set(in_use as f64);
         }
     }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::audit::Change;
 use super::failures::FailureKinds;
 use super::{CreateBatchError, CreatedBatch, NewBatch, Store, StoreError};
-use crate::metrics::BATCHES_CREATED;
+use crate::metrics::{BATCHES_CREATED, REDRIVEN_CHUNKS, REDRIVEN_PORTIONS, REDRIVES_ENDED};
 use crate::model::Action;
 
 /// Ids that are listed of work that cannot be done again.
@@ -342,7 +342,7 @@ impl Store {
         next_no: i64,
         chunks: i64,
     ) -> Result<(), StoreError> {
-        sqlx::query!(
+        let noted = sqlx::query!(
             "UPDATE redrives SET next_no = $3, chunks_done = chunks_done + $4, leased_until = clock_timestamp(),
                  updated_at = clock_timestamp()
              WHERE batch_id = $1 AND next_no = $2 AND state = 'running'",
@@ -353,6 +353,10 @@ impl Store {
         )
         .execute(&self.control)
         .await?;
+        if noted.rows_affected() == 1 {
+            REDRIVEN_PORTIONS.add(1);
+            REDRIVEN_CHUNKS.add(chunks.unsigned_abs());
+        }
         Ok(())
     }
 
@@ -384,15 +388,17 @@ impl Store {
         is_done: bool,
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
-        sqlx::query!(
+        let state = if is_done { "done" } else { "stopped" };
+        let ended = sqlx::query!(
             "UPDATE redrives SET state = $2, reason = $3, updated_at = clock_timestamp()
              WHERE batch_id = $1 AND state = 'running'",
             batch_id,
-            if is_done { "done" } else { "stopped" },
+            state,
             reason
         )
         .execute(&self.control)
         .await?;
+        REDRIVES_ENDED.with(state).add(ended.rows_affected());
         Ok(())
     }
 }

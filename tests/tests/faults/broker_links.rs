@@ -83,7 +83,7 @@ async fn f12_a_balancer_without_a_broker_is_not_stormed() {
     until_worker_ready(&mut fleet, 0, 503).await;
     let (before, began) = (broker.accepted(), Instant::now());
     tokio::time::sleep(Duration::from_secs(4)).await;
-    // Six connections in two processes, with pauses that grow from 0.1 s by 1.6: about seven attempts each in four seconds.
+    // Eight connections in two processes, with pauses that grow from 0.1 s by 1.6: about seven attempts each in four seconds.
     let attempts = broker.accepted() - before;
     let seconds = began.elapsed().as_secs() + 1;
     assert!(attempts <= 6 * 3 * seconds, "{attempts} attempts in {seconds} s");

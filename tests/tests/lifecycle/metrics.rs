@@ -69,7 +69,8 @@ async fn api_and_workers_show_what_they_do() {
         ("millrace_confirm_seconds_count", 1.0),
         ("millrace_publications_total{outcome=\"confirmed\"}", 1.0),
         ("millrace_broker_connected{connection=\"publisher\"}", 1.0),
-        ("millrace_database_pool_wait_seconds_count", 1.0),
+        ("millrace_database_pool_wait_seconds_count{pool=\"control\"}", 1.0),
+        ("millrace_database_pool_wait_seconds_count{pool=\"data\"}", 1.0),
         ("millrace_database_connections{pool=\"data\"}", 1.0),
     ] {
         assert!(api.value(series) >= least, "{series} is {} in\n{}", api.value(series), api.text());

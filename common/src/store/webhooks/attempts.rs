@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 use super::super::audit::Change;
 use super::super::{Store, StoreError};
+use super::deliveries::DeliveryState;
+use crate::metrics::WEBHOOK_ATTEMPTS;
 use crate::model::Action;
 use crate::model::webhook::TEST_EVENT;
 
@@ -154,7 +156,7 @@ impl Store {
                     .await?
             }
         };
-        let recorded = sqlx::query!(
+        let state = sqlx::query_scalar!(
             "UPDATE webhook_deliveries SET last_attempt_at = clock_timestamp(), last_status = $3, last_error = $4,
                  next_attempt_at = clock_timestamp() + make_interval(secs => $5),
                  state = CASE WHEN $4::text IS NULL THEN 'delivered'
@@ -163,7 +165,8 @@ impl Store {
                  finished_at = CASE WHEN $4 IS NULL
                      OR clock_timestamp() + make_interval(secs => $5) > retry_from + make_interval(secs => $6)
                      THEN clock_timestamp() END
-             WHERE id = $1 AND attempts = $2 AND state = 'pending'",
+             WHERE id = $1 AND attempts = $2 AND state = 'pending'
+             RETURNING state",
             attempt.delivery_id,
             attempt.number,
             result.status.map(i32::from),
@@ -171,9 +174,9 @@ impl Store {
             rules.delay_seconds,
             rules.give_up_seconds
         )
-        .execute(&mut *tx)
+        .fetch_optional(&mut *tx)
         .await?;
-        let counts = recorded.rows_affected() == 1;
+        let counts = state.is_some();
         let switched_off = match (attempt.webhook_id, on) {
             (Some(webhook), Some(on)) if counts => {
                 self.note_health(&mut tx, attempt, webhook, on, result, rules).await?
@@ -181,6 +184,14 @@ impl Store {
             _ => false,
         };
         tx.commit().await?;
+        if let Some(state) = state {
+            let outcome = match DeliveryState::read(&state) {
+                Some(DeliveryState::Delivered) => "delivered",
+                Some(DeliveryState::Dead) => "dead",
+                Some(DeliveryState::Pending) | None => "failed",
+            };
+            WEBHOOK_ATTEMPTS.with(outcome).add(1);
+        }
         Ok(switched_off)
     }
 
