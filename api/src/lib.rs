@@ -5,6 +5,7 @@ pub mod auth;
 pub mod body;
 pub mod cli;
 pub mod dashboard;
+pub mod docs;
 pub mod error;
 pub mod extract;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -89,7 +90,11 @@ fn guarded_routes() -> OpenApiRouter<AppState> {
 
 /// The routes that serve everybody, even before the database is ready.
 fn open_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().merge(health::routes()).merge(openapi::routes()).merge(dashboard::routes())
+    OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(openapi::routes())
+        .merge(dashboard::routes())
+        .merge(docs::routes())
 }
 
 /// All routes with everything around them.

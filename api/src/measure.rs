@@ -103,9 +103,14 @@ impl Drop for InFlight<'_> {
 pub async fn around(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str);
     let route = state.measured.route(path);
+    let matched = millrace_common::trace::is_on().then(|| request.extensions().get::<MatchedPath>().cloned());
     let in_flight = state.measured.enter();
     let began = Instant::now();
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    if let Some(matched) = matched.flatten() {
+        // Its span is named after the route.
+        response.extensions_mut().insert(matched);
+    }
     route.answered(response.status(), began.elapsed().as_secs_f64());
     drop(in_flight);
     response

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, BodyDataStream, Bytes};
+use axum::extract::MatchedPath;
 use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
@@ -16,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
 use millrace_common::config::Config;
+use millrace_common::trace::{Span, SpanKind, TRACEPARENT, TraceContext};
 use parking_lot::Mutex;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -26,6 +28,9 @@ use crate::state::AppState;
 
 /// Identifies a request in answers and logs; the same on a client's retries.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Tells callers which trace their request is in (W3C Trace Context, level 2).
+const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 /// A refused request's body is read and thrown away up to this size, and for this long: the SDK shows the refusal only
 /// when it could send everything (contract 0.4).
@@ -48,6 +53,8 @@ pub struct RequestContext {
     pub source: Option<IpAddr>,
     /// Whether it came encrypted to this process.
     pub encrypted: bool,
+    /// Its span, where traces are on.
+    pub trace: Option<TraceContext>,
 }
 
 /// The protocol that a path belongs to, as far as errors differ.
@@ -86,6 +93,7 @@ impl Default for RequestContext {
             dialect: Dialect::default(),
             source: None,
             encrypted: false,
+            trace: None,
         }
     }
 }
@@ -99,6 +107,11 @@ pub fn current() -> RequestContext {
     CURRENT.try_with(Clone::clone).unwrap_or_default()
 }
 
+/// The span of the request that the current task answers, where traces are on.
+pub fn trace() -> Option<TraceContext> {
+    CURRENT.try_with(|request| request.trace).ok().flatten()
+}
+
 /// Runs `future` as the answer to a request.
 pub async fn scope<F: Future>(context: RequestContext, future: F) -> F::Output {
     CURRENT.scope(context, future).await
@@ -108,17 +121,20 @@ pub async fn scope<F: Future>(context: RequestContext, future: F) -> F::Output {
 pub async fn around(State(trust_forwarded_for): State<bool>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let path = request.uri().path().to_owned();
+    let mut traced = trace_request(&request, &path);
     let context = RequestContext {
         id: request_id(request.headers()),
         received_at: Utc::now(),
         dialect: Dialect::of(&path),
         source: source(&request, trust_forwarded_for),
         encrypted: request.extensions().get::<Peer>().is_some_and(|peer| peer.encrypted),
+        trace: traced.as_ref().map(Span::context),
     };
     let span = tracing::info_span!(
         "request", request.id = %context.id, method = %request.method(), path, tenant = tenant_of(&path).unwrap_or(""),
     );
     let id = context.id.clone();
+    let method = traced.is_some().then(|| request.method().clone());
     let future = async move {
         let (parts, body) = request.into_parts();
         let rest = Rest::new(body);
@@ -135,10 +151,39 @@ pub async fn around(State(trust_forwarded_for): State<bool>, request: Request, n
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
+    if let (Some(span), Some(method)) = (&mut traced, method) {
+        if let Some(route) = response.extensions().get::<MatchedPath>() {
+            span.rename(|| format!("{method} {}", route.as_str()));
+            span.set("http.route", route.as_str());
+        }
+        span.set("http.response.status_code", response.status().as_u16());
+        if response.status().is_server_error() {
+            span.fail();
+        }
+        if let Ok(value) = HeaderValue::from_str(&span.context().to_string()) {
+            response.headers_mut().insert(TRACERESPONSE, value);
+        }
+    }
     for (name, value) in BROWSERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+/// The span of a request, below the caller's where it sent one; none while traces are off.
+fn trace_request(request: &Request, path: &str) -> Option<Span> {
+    if !millrace_common::trace::is_on() {
+        return None;
+    }
+    let parent =
+        request.headers().get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
+    let mut span = Span::root(request.method().as_str(), SpanKind::Server, parent)?;
+    span.set("http.request.method", request.method().as_str());
+    span.set("url.path", path);
+    if let Some(tenant) = tenant_of(path) {
+        span.set("millrace.tenant", tenant);
+    }
+    Some(span)
 }
 
 /// What browsers must not do with answers, unless a route says otherwise: guess types, run or embed what was uploaded, keep

@@ -8,6 +8,7 @@ use crate::broker::{ChunkMessage, LaneId, Publisher, Topology};
 use crate::failpoint;
 use crate::store::Store;
 use crate::store::recipes::BundleRef;
+use crate::trace::{Span, SpanKind, TraceContext};
 
 /// Where bundles went, as far as the fleet should hear of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,11 +21,14 @@ pub struct Published {
 
 /// Publishes bundles, and notes those that the broker confirmed. What goes wrong is mended by the reaper: the bundles are in the
 /// database.
+///
+/// They go on in the trace of what they follow from; those that begin something begin a trace.
 pub async fn publish(
     store: &Store,
     topology: &Topology,
     publisher: &Publisher,
     bundles: &[BundleRef],
+    trace: Option<TraceContext>,
 ) -> Published {
     let mut published = Published::default();
     if bundles.is_empty() {
@@ -55,10 +59,23 @@ pub async fn publish(
             }
             published.is_new = true;
         }
+        let mut span = match trace {
+            Some(_) => Span::child("publish", SpanKind::Producer, trace),
+            None => Span::root("publish", SpanKind::Producer, None),
+        };
+        if let Some(span) = &mut span {
+            span.set("messaging.system", "rabbitmq");
+            span.set("messaging.batch.message_count", bundles.len());
+            span.set("millrace.workload.id", lane.workload_id.to_string());
+        }
+        let carried = span.as_ref().map(Span::context).or(trace);
         failpoint::reach("bundles.publish", "");
         let messages = bundles
             .iter()
-            .map(|bundle| ChunkMessage::bundle(lane.workload_id, *bundle, lane.epoch))
+            .map(|bundle| ChunkMessage {
+                trace: carried,
+                ..ChunkMessage::bundle(lane.workload_id, *bundle, lane.epoch)
+            })
             .collect();
         match publisher.publish(id, messages).await {
             Ok(()) => {

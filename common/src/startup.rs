@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, ConfigError};
 use crate::shutdown;
 use crate::telemetry::{self, TelemetryError};
+use crate::trace::{self, TraceError};
 
 /// Options that every server binary has.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,6 +32,9 @@ pub enum StartupError {
     /// Logging could not start.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// Traces could not start.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The configuration cannot be shown.
     #[error("configuration: {0}")]
     Show(#[from] toml::ser::Error),
@@ -65,16 +69,29 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         let shutdown = shutdown::on_signal()?;
-        Ok::<_, StartupError>(match body(config, shutdown).await {
+        let traces = trace::start(&config.telemetry.otlp, &program())?;
+        let code = match body(config, shutdown).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!(%error, "ended by an error");
                 ExitCode::FAILURE
             }
-        })
+        };
+        if let Some(traces) = traces {
+            traces.end().await;
+        }
+        Ok::<_, StartupError>(code)
     })?;
     runtime.shutdown_timeout(Duration::from_secs(5));
     Ok(code)
+}
+
+/// The name of the program that runs.
+pub fn program() -> String {
+    let path = std::env::current_exe().ok();
+    path.as_deref()
+        .and_then(std::path::Path::file_stem)
+        .map_or_else(|| "millrace".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 /// Waiting times that double up to a cap, with jitter, so that many processes do not come back at the same instant.

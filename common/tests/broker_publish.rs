@@ -13,6 +13,7 @@ use lapin::options::BasicGetOptions;
 use millrace_common::broker::{
     BrokerError, ChunkMessage, LaneId, MAX_MESSAGE_BYTES, Publisher, Queue, Topology,
 };
+use millrace_common::trace::TraceContext;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -44,6 +45,7 @@ async fn a_chunk_goes_through_a_lane_unchanged() {
                 records: u32::MAX,
                 charged_bytes: 1 << 40,
                 scan: millrace_calc::scan(b"{\"inputs\":[{}]}").ok(),
+                trace: Some(TraceContext { trace_id: 5, span_id: 6, sampled: true }),
                 compressed: true,
                 body: Bytes::from((0..=255).collect::<Vec<u8>>()),
             },

@@ -308,8 +308,8 @@ def test_only_what_is_needed_passes_the_network_policies(resources):
     assert reached(resources, worker, "ingress") <= {8081}
     assert reached(resources, job, "ingress") == set()
     assert reached(resources, job, "egress") == {53, 5432}
-    assert reached(resources, worker, "egress") == {53, 80, 443, 5432, 5671, 5672}
-    assert reached(resources, api, "egress") == {53, 443, 5432, 5671, 5672}
+    assert reached(resources, worker, "egress") == {53, 80, 443, 4318, 5432, 5671, 5672}
+    assert reached(resources, api, "egress") == {53, 443, 4318, 5432, 5671, 5672}
 
 
 def test_webhooks_reach_no_private_address(resources):

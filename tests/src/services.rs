@@ -213,6 +213,31 @@ impl PrivateServices {
     ///
     /// When they do not start; the text has what `deploy/services` said.
     pub async fn start() -> Result<Self> {
+        Self::start_as(&[]).await
+    }
+
+    /// As [`PrivateServices::start`], with the broker's management API at [`PrivateServices::management_url`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PrivateServices::start`].
+    pub async fn start_with_management() -> Result<Self> {
+        Self::start_as(&["--dashboard"]).await
+    }
+
+    /// Where the broker's management API is.
+    ///
+    /// # Errors
+    ///
+    /// When it was not asked for.
+    pub async fn management_url(&self) -> Result<String> {
+        let status = self.services.script(&["status"], &[]).await?;
+        let line = status.lines().find_map(|line| line.strip_prefix("dashboard"));
+        let url = line.and_then(|line| line.split_whitespace().next()).context("no management API runs")?;
+        Ok(url.to_owned())
+    }
+
+    async fn start_as(options: &[&str]) -> Result<Self> {
         let shared = Services::from_env()?;
         let name = uuid::Uuid::new_v4().simple().to_string();
         let mut services = Services { dir: shared.dir.join("private").join(name), ..shared };
@@ -220,7 +245,7 @@ impl PrivateServices {
             .with_context(|| format!("creating {}", services.dir.display()))?;
         // Made before the start, so that a failed start is cleared away too.
         let mut private = Self { services: services.clone() };
-        services.script(&["start"], &[]).await?;
+        services.script(&["start"], options).await?;
         let variables = services.script(&["env"], &[]).await?;
         let value = |name: &str| {
             let prefix = format!("export {name}='");

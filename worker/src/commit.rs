@@ -13,6 +13,7 @@ use millrace_common::metrics::{
 };
 use millrace_common::startup::Backoff;
 use millrace_common::store::{Committed, Consequence, FinishedChunk, Outcome, StoreError};
+use millrace_common::trace::{Span, TraceContext};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use crate::Worker;
 use crate::groups::{Group, Groups};
 use crate::held::Held;
 use crate::quarantine::Presence;
+use crate::traced;
 
 /// A chunk that was evaluated.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Finished {
     pub presence: Option<Presence>,
     /// Counts it as held until it is settled.
     pub held: Held,
+    /// The span of its evaluation, when its trace is sampled.
+    pub trace: Option<TraceContext>,
 }
 
 /// Where evaluation threads put finished chunks.
@@ -93,15 +97,21 @@ pub async fn run(worker: Arc<Worker>, mut finished: mpsc::Receiver<Finished>) {
 /// Stores a group, acknowledges it, and passes on what the database said of its batches.
 async fn commit_group(worker: &Worker, group: Vec<Finished>) {
     let (mut chunks, mut receipts, mut settled) = (Vec::new(), Vec::new(), Vec::new());
+    let mut traces = Vec::new();
     for finished in group {
+        traces.extend(finished.trace);
         chunks.push(finished.chunk);
         receipts.push(finished.receipt);
         settled.push((finished.presence, finished.held));
     }
+    let mut spans = traced::commits(&traces, chunks.len());
     failpoint::reach("commit.begin", "");
     match store(worker, &chunks).await {
         Ok(committed) => settle_and_ack(worker, &committed, &receipts).await,
-        Err(error) if chunks.len() == 1 => give_back(worker, &chunks[0], &receipts, &error).await,
+        Err(error) if chunks.len() == 1 => {
+            spans.iter_mut().for_each(Span::fail);
+            give_back(worker, &chunks[0], &receipts, &error).await;
+        }
         // Something in the group cannot be stored: each on its own, so that only that one is affected.
         Err(_) => {
             for (chunk, receipt) in chunks.iter().zip(receipts) {
@@ -113,6 +123,7 @@ async fn commit_group(worker: &Worker, group: Vec<Finished>) {
             }
         }
     }
+    drop(spans);
     // Now a suspect may start, and the deliveries are held no longer.
     drop(settled);
 }

@@ -20,7 +20,7 @@ pub async fn handle(worker: Arc<Worker>, delivery: Delivery, finished: Sender) {
     if delivery.message.kind == MessageKind::Bundle {
         // Its starts were counted when it was delivered again; one that was committed is gone when somebody takes it.
         let (workload_id, bundle_id) = (delivery.message.batch_id, delivery.message.chunk_no);
-        publish(&worker, &[BundleRef { workload_id, bundle_id }]).await;
+        publish(&worker, &[BundleRef { workload_id, bundle_id }], delivery.message.trace).await;
         DEAD_LETTERS.with("returned").add(1);
         worker.consumers.ack(&[delivery.receipt]).await;
         return;
@@ -50,7 +50,9 @@ pub async fn handle(worker: Arc<Worker>, delivery: Delivery, finished: Sender) {
             let chunk = failed_chunk(&worker, day, &delivery.message, &reason);
             // A closed channel means that the worker stops; the broker delivers the letter again.
             let receipt = delivery.receipt;
-            let _ = finished.send(Finished { chunk, receipt, presence: None, held: Held::default() }).await;
+            let _ = finished
+                .send(Finished { chunk, receipt, presence: None, held: Held::default(), trace: None })
+                .await;
         }
         Err(error) => {
             tracing::warn!(%error, "a dead letter stays where it is");

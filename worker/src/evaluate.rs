@@ -13,6 +13,7 @@ use millrace_common::broker::{ChunkMessage, MessageKind};
 use millrace_common::failpoint;
 use millrace_common::metrics::{EVALUATION_SECONDS, REDELIVERIES};
 use millrace_common::store::{FailedWork, FinishedChunk, Outcome, StoreError};
+use millrace_common::trace::Span;
 use tokio::runtime::Handle;
 
 use crate::Worker;
@@ -21,6 +22,7 @@ use crate::dispatch::{Calculation, Task};
 use crate::failed_work;
 use crate::quarantine::{Presence, is_suspect};
 use crate::recipes;
+use crate::traced;
 
 /// Results smaller than this are stored as they are: compressing them saves nothing.
 const COMPRESS_FROM: usize = 512;
@@ -69,6 +71,7 @@ fn evaluate(
                 took += began.elapsed();
                 continue;
             }
+            let mut span = traced::evaluation(&task.message, task.redelivered);
             let (chunk, presence) = match claim(worker, turn.day, &task, runtime) {
                 Claimed::Start(presence) => {
                     failpoint::reach("evaluate", &task.message.chunk_id);
@@ -82,7 +85,12 @@ fn evaluate(
                 Claimed::GiveUp(reason) => (failed_chunk(worker, turn.day, &task.message, &reason), None),
                 Claimed::Settled => continue,
             };
-            let done = Finished { chunk, receipt: task.receipt, presence, held: task.held };
+            if let Some(span) = span.as_mut().filter(|_| chunk.outcome == Outcome::Failed) {
+                span.fail();
+            }
+            let trace = span.as_ref().map(Span::context);
+            drop(span);
+            let done = Finished { chunk, receipt: task.receipt, presence, held: task.held, trace };
             if finished.blocking_send(done).is_err() {
                 return;
             }

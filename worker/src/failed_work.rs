@@ -57,6 +57,7 @@ mod tests {
             records: 3,
             charged_bytes: i64::try_from(DATA.len()).unwrap(),
             scan: None,
+            trace: None,
             compressed,
             body,
         }

@@ -11,7 +11,9 @@ use chrono::{DateTime, Utc};
 use millrace_calc::program::Volatile;
 use millrace_calc::service::Options;
 use millrace_common::broker::{LaneId, Queue, Subscription};
-use millrace_common::model::{PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby, standby_for};
+use millrace_common::model::{
+    PlanBatch, PlanInput, PlanTenant, PlanWorker, Protocol, plan, standby, standby_for,
+};
 use millrace_common::programs::ProgramError;
 use millrace_common::store::recipes::WorkloadView;
 use millrace_common::store::{BatchView, FleetSnapshot, Heartbeat};
@@ -70,6 +72,7 @@ async fn heartbeat(worker: &Worker, draining: bool) {
         draining,
         busy: busy.map(|(id, load)| (*id, load.running)).collect(),
         held: held.map(|(id, load)| (*id, load.held)).collect(),
+        clock: Utc::now(),
     };
     if let Err(error) = worker.store.in_time(worker.store.heartbeat(&beat)).await {
         tracing::warn!(%error, "heartbeat failed");
@@ -183,9 +186,10 @@ impl Round {
         input.batches.extend(workloads.iter().map(|view| recipes::planned(view, here(view.id))));
         let planned = plan(&input);
         let mut consumed: BTreeMap<Uuid, u32> = planned.share(worker.id).collect();
-        for id in standby_for(&input, &planned, worker.id, here) {
-            if standby(id, &input.workers) == Some(worker.id) {
-                consumed.entry(id).or_insert(1);
+        let waiting: BTreeSet<Uuid> = standby_for(&input, &planned, worker.id, here).into_iter().collect();
+        for batch in input.batches.iter().filter(|batch| waiting.contains(&batch.id)) {
+            if standby(batch, &input.workers) == Some(worker.id) {
+                consumed.entry(batch.id).or_insert(1);
             }
         }
         // Chunks may be on their way here of batches that are consumed here no more: they run as soon as they come.
@@ -310,7 +314,7 @@ fn plan_input(snapshot: &FleetSnapshot, here: impl Fn(Uuid) -> usize) -> PlanInp
             .workers
             .iter()
             .filter(|worker| !worker.draining)
-            .map(|worker| PlanWorker { id: worker.id, slots: worker.slots })
+            .map(|worker| PlanWorker { id: worker.id, slots: worker.slots, knows: worker.protocol })
             .collect(),
         tenants: snapshot
             .tenants
@@ -336,6 +340,7 @@ fn plan_input(snapshot: &FleetSnapshot, here: impl Fn(Uuid) -> usize) -> PlanInp
                     max_workers: view.batch.max_workers.unsigned_abs(),
                     waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
                     blocked: view.is_held_back(),
+                    needs: Protocol::Chunks,
                 }
             })
             .collect(),

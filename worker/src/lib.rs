@@ -21,7 +21,8 @@ pub mod quarantine;
 pub mod reaper;
 pub mod recipes;
 pub mod recount;
-pub mod turns;
+pub mod traced;
+mod turns;
 pub mod webhooks;
 
 use std::sync::Arc;

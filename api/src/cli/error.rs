@@ -32,6 +32,9 @@ pub enum CliError {
     /// The command ran and its outcome is a failure, which has been told already or is in the text.
     #[error("{0}")]
     Failed(String),
+    /// The command looked for faults and found some, which it has told; the exit code says how bad they are.
+    #[error("faults were found")]
+    Found(u8),
 }
 
 impl CliError {
@@ -42,7 +45,11 @@ impl CliError {
 
     /// 2 for a command line to be corrected, 1 for everything else.
     pub const fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+        match self {
+            Self::Usage(_) => 2,
+            Self::Found(code) => *code,
+            _ => 1,
+        }
     }
 
     /// What the reader can do about it, when that is not obvious from the message.

@@ -1,7 +1,7 @@
 //! The `millrace` command line: sign in, services, batches, recipes, tenants and keys.
 //!
 //! Results go to standard output, everything said along the way to standard error. Exit codes: 0 done, 1 failed, 2 the command
-//! line is wrong.
+//! line is wrong; those of `doctor` say what it found.
 
 #![expect(clippy::print_stderr, reason = "a command talks to whoever called it")]
 
@@ -10,6 +10,7 @@ mod audit;
 mod batch;
 mod client;
 mod dataset;
+mod doctor;
 mod error;
 mod export;
 mod failed;
@@ -43,7 +44,7 @@ Examples:
 
 The API key comes from MILLRACE_API_KEY or from the profile that `millrace login` wrote; it is no option, because \
 command lines are visible to other users of a machine. `millrace tenant`, `millrace key` and `millrace audit` talk to the database \
-instead and read the server's configuration.
+instead and read the server's configuration, as does `millrace doctor`.
 
 Exit codes: 0 done, 1 failed, 2 the command line is wrong.";
 
@@ -126,6 +127,9 @@ enum Command {
     /// Ask a server or a worker whether it works
     #[command(after_help = health::HELP)]
     Health(health::HealthArgs),
+    /// Look for what is wrong with an installation, and say what to do
+    #[command(after_help = doctor::HELP)]
+    Doctor(doctor::DoctorArgs),
 }
 
 /// `millrace login`.
@@ -169,6 +173,8 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // What was found has been told.
+        Err(CliError::Found(code)) => ExitCode::from(code),
         Err(error) => {
             say(&format!("error: {error}"));
             if let Some(advice) = error.advice() {
@@ -194,6 +200,7 @@ async fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Key(command) => admin::key(&globals, command).await,
         Command::Audit(args) => audit::show(&globals, &args).await,
         Command::Health(args) => health::ask(&globals, &args).await,
+        Command::Doctor(args) => doctor::examine(&globals, &args).await,
     }
 }
 

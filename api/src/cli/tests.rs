@@ -45,6 +45,7 @@ fn the_help_is_complete() {
 fn commands_parse_as_documented() {
     let parse = |line: &str| Cli::try_parse_from(line.split_whitespace());
     for line in [
+        "millrace doctor --config a.toml --json --management-url http://127.0.0.1:15672",
         "millrace login --url http://127.0.0.1:8080 --tenant acme",
         "millrace service upload sales.xlsx demo/sales --version-difference patch --label a --note b",
         "millrace service list",

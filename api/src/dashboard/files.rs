@@ -55,14 +55,17 @@ const CONTENTS: &[(&str, &[u8])] = files![
     "theme.js"
 ];
 
-static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
+static FILES: LazyLock<Vec<File>> = LazyLock::new(|| load(CONTENTS));
+
+/// Files of these names and contents.
+pub fn load(contents: &[(&'static str, &'static [u8])]) -> Vec<File> {
     let file = |&(name, bytes): &(&'static str, &'static [u8])| {
         let hash: String = blake3::hash(bytes).to_hex().chars().take(20).collect();
         let tag = HeaderValue::from_str(&format!("W/\"{hash}\""));
         File { name, media: media(name), bytes, tag: tag.unwrap_or(HeaderValue::from_static("W/\"\"")) }
     };
-    CONTENTS.iter().map(file).collect()
-});
+    contents.iter().map(file).collect()
+}
 
 /// All of them.
 #[cfg(test)]

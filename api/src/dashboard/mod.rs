@@ -21,7 +21,7 @@ use crate::error::ApiError;
 use crate::extract::Path;
 use crate::state::AppState;
 
-use files::File;
+pub(crate) use files::{File, find, load};
 
 /// The page itself.
 const PAGE: &str = "index.html";
@@ -101,28 +101,33 @@ async fn file(
 
 fn serve(config: &DashboardConfig, name: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
     let file = files::find(name).filter(|_| config.enabled).ok_or_else(|| missing(name))?;
+    Ok(answer(file, policy(config), headers))
+}
+
+/// A file with what browsers may do with it.
+pub(crate) fn answer(file: &'static File, policy: HeaderValue, headers: &HeaderMap) -> Response {
     // A 304 brings all of them as well: browsers put its headers in place of those that they have kept.
     let about = [
         (header::ETAG, file.tag.clone()),
         // Kept, but asked for each time: an upgrade never leaves old scripts beside new ones.
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (header::CONTENT_TYPE, HeaderValue::from_static(file.media)),
-        (header::CONTENT_SECURITY_POLICY, policy(config)),
+        (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
         (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
         (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(POWERS)),
     ];
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| names(known, file)) {
-        return Ok((StatusCode::NOT_MODIFIED, about).into_response());
+        return (StatusCode::NOT_MODIFIED, about).into_response();
     }
-    Ok((about, file.bytes).into_response())
+    (about, file.bytes).into_response()
 }
 
 /// What the page needs of the browser's powers: nothing.
 const POWERS: &str = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
 
 /// Scripts, styles and requests of this server alone, no markup from text; and the token endpoint, where there is one.
-fn policy(config: &DashboardConfig) -> HeaderValue {
+pub(crate) fn policy(config: &DashboardConfig) -> HeaderValue {
     let token = config.token_origin().filter(|_| config.has_oidc()).unwrap_or_default();
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {token}; \

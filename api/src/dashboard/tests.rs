@@ -30,7 +30,8 @@ fn every_file_of_the_folder_is_served_and_every_reference_is_a_file() {
     for file in files::all() {
         let text = text(file.name);
         for before in ["href=\"", "src=\"", "from \"", "import(\""] {
-            let given = quoted(&text, before).into_iter().filter(|reference| !reference.starts_with('#'));
+            let other = |reference: &String| reference.starts_with('#') || reference == "/docs";
+            let given = quoted(&text, before).into_iter().filter(|reference| !other(reference));
             for reference in given {
                 let local = reference.strip_prefix("/dashboard/").or(reference.strip_prefix("./"));
                 let local = local.unwrap_or_else(|| panic!("{} leads to {reference}", file.name));

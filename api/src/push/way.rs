@@ -11,6 +11,7 @@ use millrace_common::failpoint;
 use millrace_common::metrics::{LANES_REDECLARED, PUSHED_BYTES, PUSHED_CHUNKS, PUSHED_RECORDS};
 use millrace_common::model::BatchState;
 use millrace_common::store::{Admission, Push, PushedChunk, QueuedPush, Store, StoreError};
+use millrace_common::trace::{Span, SpanKind, TraceContext};
 use thiserror::Error;
 use tracing::warn;
 use uuid::Uuid;
@@ -19,6 +20,7 @@ use super::Format;
 use super::admission::{Admit, MarkQueued};
 use super::decode::{Chunk, DecodeError, DecodedPush, decode};
 use super::group::Group;
+use crate::middleware;
 
 /// Work on more bytes than this leaves the threads of the asynchronous runtime, so that small pushes do not wait for it.
 const INLINE_BYTES: usize = 32_000;
@@ -150,8 +152,11 @@ impl Pushes {
 
     async fn carry(&self, target: Target, push: DecodedPush) -> Result<(), PushError> {
         let Target { owner_id, batch_id, day } = target;
+        let trace = middleware::trace();
         let rows = push.chunks.iter().map(row).collect();
+        let admitting = Span::child("admit", SpanKind::Internal, trace);
         let admission = self.admission.call(owner_id, Push { batch_id, day, chunks: rows }).await;
+        drop(admitting);
         let admission = admission.map_err(PushError::Store)?;
         let (lane_id, epoch, publish) = match admission {
             Admission::Admitted { lane_id, epoch, publish } => (lane_id, epoch, publish),
@@ -167,12 +172,27 @@ impl Pushes {
             return Ok(());
         }
         let chunks = publish.clone();
-        let messages = self.messages(batch_id, epoch, push.chunks, publish).await?;
+        let mut publishing = Span::child("publish", SpanKind::Producer, trace);
+        if let Some(span) = &mut publishing {
+            span.set("messaging.system", "rabbitmq");
+            span.set("messaging.batch.message_count", publish.len());
+            span.set("millrace.batch.id", batch_id.to_string());
+        }
+        // Workers go on from here; of a trace that is not sampled they hear that it is not.
+        let carried = publishing.as_ref().map(Span::context).or(trace);
+        let messages = self.messages(batch_id, epoch, push.chunks, publish, carried).await?;
         failpoint::reach("push.admitted", "");
-        self.publish(LaneId(lane_id), messages).await?;
+        let published = self.publish(LaneId(lane_id), messages).await;
+        if let (Some(span), Err(_)) = (&mut publishing, &published) {
+            span.fail();
+        }
+        drop(publishing);
+        published?;
         failpoint::reach("push.confirmed", "");
         let queued = QueuedPush { batch_id, day, chunks };
+        let marking = Span::child("mark queued", SpanKind::Internal, trace);
         let ids = self.queued.call(owner_id, queued).await.map_err(PushError::Store)?;
+        drop(marking);
         failpoint::reach("push.queued", "");
         if ids.is_empty() { Ok(()) } else { Err(PushError::Withdrawn { ids }) }
     }
@@ -199,6 +219,7 @@ impl Pushes {
         epoch: i64,
         chunks: Vec<Chunk>,
         publish: Vec<(String, i64)>,
+        trace: Option<TraceContext>,
     ) -> Result<Vec<ChunkMessage>, PushError> {
         let compress_bytes = self.compress_bytes;
         let large =
@@ -226,6 +247,7 @@ impl Pushes {
                     charged_bytes,
                     scan: Some(chunk.scan),
                     compressed: compressed.is_some(),
+                    trace,
                     body: compressed.unwrap_or(chunk.data),
                 });
             }

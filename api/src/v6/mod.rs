@@ -38,7 +38,8 @@ const PUBLISHING: Duration = Duration::from_secs(1);
 
 /// Publishes the first jobs of what was made, and tells the workers.
 async fn publish(state: &AppState, made: &Made) {
-    let publishing = bundles::publish(&state.store, &state.topology, &state.publisher, &made.bundles);
+    let trace = crate::middleware::trace();
+    let publishing = bundles::publish(&state.store, &state.topology, &state.publisher, &made.bundles, trace);
     if tokio::time::timeout(PUBLISHING, publishing).await.is_err() {
         tracing::warn!(bundles = made.bundles.len(), "jobs that were asked for are published later");
     }

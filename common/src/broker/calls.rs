@@ -224,6 +224,7 @@ mod tests {
             records: 1,
             charged_bytes: 1,
             scan: None,
+            trace: None,
             compressed: false,
             body: Bytes::from(vec![0; bytes]),
         }

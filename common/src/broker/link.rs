@@ -124,13 +124,20 @@ impl LinkOptions {
             uri.query.heartbeat = Some(config.heartbeat_seconds);
             uri
         });
-        let program = std::env::current_exe()
-            .ok()
-            .and_then(|path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
-            .unwrap_or_else(|| "millrace".to_owned());
+        let program = crate::startup::program();
         let name = format!("{program} {purpose} ({}, {})", config.prefix, std::process::id());
         let authorities = (!config.tls_ca.is_empty()).then(|| PathBuf::from(&config.tls_ca));
         Self { uri, authorities, name, purpose, setup: Duration::from_millis(config.connect_timeout_ms) }
+    }
+
+    /// Where the broker is.
+    pub(super) fn uri(&self) -> Result<&AMQPUri, BrokerError> {
+        self.uri.as_ref().map_err(Clone::clone)
+    }
+
+    /// The file with the authorities for amqps.
+    pub(super) fn authorities(&self) -> Option<&std::path::Path> {
+        self.authorities.as_deref()
     }
 
     /// How amqps is spoken. The file is read at each connection, so that a renewed one counts.

@@ -6,6 +6,8 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use millrace_calc::chunk::Scan;
 use uuid::Uuid;
 
+use crate::trace::{TRACEPARENT, TraceContext};
+
 /// Largest message body that is sent, in bytes: the default limit of RabbitMQ 4.x. The broker answers a larger one by
 /// closing the channel, which would take other callers' confirms along.
 pub const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -53,6 +55,8 @@ pub struct ChunkMessage {
     pub scan: Option<Scan>,
     /// Whether `body` is compressed (content encoding `zstd`).
     pub compressed: bool,
+    /// The span that published it, where traces are on.
+    pub trace: Option<TraceContext>,
     /// The chunk's `data` object, at most [`MAX_MESSAGE_BYTES`].
     pub body: Bytes,
 }
@@ -93,6 +97,7 @@ impl ChunkMessage {
             charged_bytes: 0,
             scan: None,
             compressed: false,
+            trace: None,
             body: Bytes::new(),
         }
     }
@@ -104,6 +109,9 @@ impl ChunkMessage {
             headers.insert(ShortString::from(name), value);
         };
         put(BATCH, AMQPValue::LongString(self.batch_id.to_string().into()));
+        if let Some(trace) = &self.trace {
+            put(TRACEPARENT, AMQPValue::LongString(trace.to_string().into()));
+        }
         if self.kind == MessageKind::Bundle {
             put(BUNDLE, AMQPValue::LongLongInt(self.chunk_no));
             put(EPOCH, AMQPValue::LongLongInt(self.epoch));
@@ -143,9 +151,12 @@ impl ChunkMessage {
             }
             _ => Err(Malformed::Header(name)),
         };
+        // Nothing of the chunk: whatever is there instead is as if it were not.
+        let trace = headers.get(TRACEPARENT).and_then(|_| TraceContext::parse(text(TRACEPARENT).ok()?));
         if headers.contains_key(BUNDLE) {
             let workload_id = Uuid::parse_str(text(BATCH)?).map_err(|_| Malformed::Header(BATCH))?;
-            return Ok(Self::bundle(workload_id, integer(BUNDLE)?, integer(EPOCH)?));
+            let bundle = Self::bundle(workload_id, integer(BUNDLE)?, integer(EPOCH)?);
+            return Ok(Self { trace, ..bundle });
         }
         Ok(Self {
             kind: MessageKind::Chunk,
@@ -160,6 +171,7 @@ impl ChunkMessage {
                 _ => None,
             },
             compressed,
+            trace,
             body: Bytes::from(body),
         })
     }
@@ -182,14 +194,16 @@ mod tests {
             charged_bytes: -1,
             scan: millrace_calc::scan(br#"{"inputs":[["a"],[1]],"parameters":{}}"#).ok(),
             compressed: true,
+            trace: None,
             body: Bytes::from_static(b"secret"),
         }
     }
 
     #[test]
     fn properties_carry_everything() {
-        for compressed in [true, false] {
-            let sent = ChunkMessage { compressed, ..message() };
+        let trace = TraceContext { trace_id: 3, span_id: 4, sampled: false };
+        for (compressed, trace) in [(true, None), (false, Some(trace))] {
+            let sent = ChunkMessage { compressed, trace, ..message() };
             let read = ChunkMessage::from_parts(&sent.properties(), sent.body.to_vec()).unwrap();
             assert_eq!(read, sent);
         }
@@ -197,7 +211,8 @@ mod tests {
 
     #[test]
     fn bundles_are_no_chunks() {
-        let sent = ChunkMessage::bundle(Uuid::from_u128(7), 9, 3);
+        let trace = Some(TraceContext { trace_id: 3, span_id: 4, sampled: true });
+        let sent = ChunkMessage { trace, ..ChunkMessage::bundle(Uuid::from_u128(7), 9, 3) };
         let properties = sent.properties();
         assert_eq!(ChunkMessage::from_parts(&properties, Vec::new()).unwrap(), sent);
         assert!(!properties.headers().as_ref().unwrap().inner().contains_key(CHUNK_NO));

@@ -9,6 +9,7 @@
 //! | [`Publisher`] | puts chunks on lanes, with confirms | its own |
 //! | [`Consumers`] | takes chunks from lanes and from the dead-letter queue | its own |
 //! | [`Control`] | tells every process what changed | its own |
+//! | [`Probe`] | looks without changing anything | one for each look |
 //!
 //! Only the arguments that RabbitMQ 3.10 and 4.x understand alike are used.
 
@@ -21,6 +22,7 @@ mod lane_channel;
 mod link;
 mod message;
 mod names;
+mod probe;
 mod publisher;
 mod receipt;
 mod topology;
@@ -30,6 +32,7 @@ pub use control::{Control, ControlEvent};
 pub use error::BrokerError;
 pub use message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES, MessageKind};
 pub use names::LaneId;
+pub use probe::{Greeting, ManagementAccess, Probe};
 pub use publisher::Publisher;
 pub use receipt::{Receipt, Settled};
 pub use topology::{LaneDepth, Topology};

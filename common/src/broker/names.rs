@@ -28,6 +28,11 @@ impl Names {
         format!("{}.lane.{lane}", self.prefix)
     }
 
+    /// What the names of all lanes' queues begin with.
+    pub(super) fn lane_prefix(&self) -> String {
+        format!("{}.lane.", self.prefix)
+    }
+
     /// The dead-letter queue of all lanes.
     pub(super) fn dead(&self) -> String {
         format!("{}.dead", self.prefix)

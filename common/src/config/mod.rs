@@ -8,6 +8,7 @@ mod dashboard;
 mod files;
 mod identity;
 mod notify;
+mod telemetry;
 mod worker;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use dashboard::DashboardConfig;
 pub use files::FilesConfig;
 pub use identity::{AuditConfig, AuthConfig, IssuerConfig, RateLimitsConfig};
 pub use notify::{EventsConfig, NoSealingKey, SealingKey, WebhooksConfig};
+pub use telemetry::{LogFormat, OtlpConfig, TelemetryConfig};
 pub use worker::{FallbackConfig, WorkerConfig};
 
 /// Variables that begin with `MILLRACE_` and are not configuration keys: the command line's own.
@@ -124,7 +126,7 @@ pub struct Config {
     pub dashboard: DashboardConfig,
     /// The audit trail.
     pub audit: AuditConfig,
-    /// Logs and metrics.
+    /// Logs, metrics and traces.
     pub telemetry: TelemetryConfig,
 }
 
@@ -361,35 +363,6 @@ impl Default for TenantsConfig {
     }
 }
 
-/// How logs look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// One readable line an event.
-    Text,
-    /// One JSON object an event.
-    Json,
-}
-
-/// Logs and metrics.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TelemetryConfig {
-    /// `text` or `json`.
-    pub format: LogFormat,
-    /// Which events are written, in the syntax of `tracing` filters, for example `info,millrace_worker=debug`.
-    pub filter: String,
-    /// What `/metrics` is asked with, as `Authorization: Bearer TOKEN`. Empty: nobody need ask with it, and the API shows nothing
-    /// there that names tenants.
-    pub metrics_token: Secret,
-}
-
-impl Default for TelemetryConfig {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned(), metrics_token: Secret::new("") }
-    }
-}
-
 impl Config {
     /// Reads defaults, file and environment, in this order, and checks values against each other.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
@@ -462,6 +435,7 @@ impl Config {
         self.auth.check()?;
         self.dashboard.check()?;
         self.files.check()?;
+        self.telemetry.otlp.check()?;
         if self.broker.prefix.is_empty() || self.broker.prefix.len() > 64 {
             return contradiction("broker.prefix must have 1 to 64 characters");
         }

@@ -165,6 +165,10 @@ metrics! {
     /// Connections to the broker that were lost.
     BROKER_CONNECTIONS_LOST = Counter("millrace_broker_connections_lost_total", Kind::Counter, Count, Both,
         &[fixed("connection", &["publisher", "light_publisher", "consumers", "control"])]);
+    /// Spans of sampled traces: sent to the collector, or dropped because too many waited, because it refused them, or because it
+    /// could not be reached.
+    TRACE_SPANS = Counter("millrace_trace_spans_total", Kind::Counter, Count, Both,
+        &[fixed("outcome", &["exported", "queue_full", "refused", "unreachable"])]);
     /// Time that work waited for a connection to the database: transactions of the data plane (admission, commits, pulls), or
     /// everything else.
     POOL_WAIT_SECONDS = Histogram("millrace_database_pool_wait_seconds", DURATIONS, Seconds, Both,

@@ -6,6 +6,7 @@ mod batch;
 mod drain;
 mod fair;
 pub mod plan;
+mod protocol;
 pub mod recipe;
 pub mod reconcile;
 mod scaling;
@@ -23,6 +24,7 @@ pub use batch::{
 pub use drain::{DrainRate, LONGEST_WAIT, SHORTEST_WAIT};
 pub use fair::{Charge, Class, FairQueue};
 pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby, standby_for};
+pub use protocol::Protocol;
 pub use scaling::{Backlog, BacklogBatch, BacklogTenant, backlog};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use tenant::{Caller, SUPERVISORS, TENANT_ADMINS};

@@ -28,11 +28,17 @@
 //! **Where the slots are.** Pairs of worker and batch are ranked by a hash of both ids (rendezvous hashing) and served from
 //! the highest down, each as far as the worker has room and the batch has slots left. A batch is therefore at home on few
 //! workers, which keeps consumers few and programs cached, and a change disturbs only pairs ranked below it.
+//!
+//! **While a fleet is upgraded** some workers may not know what a batch needs ([`Protocol`]): such pairs are left out, batches that
+//! not every worker knows are placed first, and get at least one slot on a worker that knows them, beyond its own if need be. Where
+//! everybody knows everything, nothing of this changes anything.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
 use uuid::Uuid;
+
+use super::Protocol;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +53,8 @@ pub struct PlanWorker {
     pub id: Uuid,
     /// Evaluations at a time; 0 for one that drains. At most [`MAX_WORKER_SLOTS`] count.
     pub slots: u32,
+    /// The newest kind of work that it knows.
+    pub knows: Protocol,
 }
 
 /// A tenant with live batches.
@@ -79,6 +87,8 @@ pub struct PlanBatch {
     pub waiting: u32,
     /// Whether its output buffer is full: it gets nothing until a pull makes room.
     pub blocked: bool,
+    /// What a worker must know to have a part in it.
+    pub needs: Protocol,
 }
 
 impl PlanBatch {
@@ -149,7 +159,10 @@ fn compute(input: &PlanInput) -> (Plan, Cost) {
         return (Plan::default(), Cost { handed_out: 0, pairs: 0 });
     }
 
-    let amounts = amounts(input, room);
+    let room_for = |needs: Protocol| -> u64 {
+        workers.iter().filter(|worker| worker.knows >= needs).map(|worker| u64::from(worker.slots)).sum()
+    };
+    let amounts = amounts(input, room, room_for);
     let planned: u64 = amounts.iter().map(|(_, slots)| u64::from(*slots)).sum();
     let loads = if planned <= room {
         workers.iter().map(|w| w.slots).collect()
@@ -157,13 +170,23 @@ fn compute(input: &PlanInput) -> (Plan, Cost) {
         hand_out(planned, workers.len(), |_| u32::MAX, |at, have| (Level::new(have, workers[at].slots), at))
     };
     let pairs = workers.len() * amounts.len();
-    (place(&workers, loads, &amounts), Cost { handed_out: planned, pairs })
+    let needs: HashMap<Uuid, Protocol> = input.batches.iter().map(|batch| (batch.id, batch.needs)).collect();
+    (place(&workers, loads, &amounts, &needs), Cost { handed_out: planned, pairs })
 }
 
 /// Slots for each batch that gets any, by batch id.
-fn amounts(input: &PlanInput, room: u64) -> Vec<(Uuid, u32)> {
+fn amounts(input: &PlanInput, room: u64, room_for: impl Fn(Protocol) -> u64) -> Vec<(Uuid, u32)> {
+    // A batch cannot use more slots than those who know it have.
+    let batches: Vec<PlanBatch> = input
+        .batches
+        .iter()
+        .map(|batch| {
+            let most = u32::try_from(room_for(batch.needs)).unwrap_or(u32::MAX);
+            PlanBatch { max_workers: batch.max_workers.min(most), ..*batch }
+        })
+        .collect();
     let mut owned: HashMap<Uuid, Vec<&PlanBatch>> = HashMap::new();
-    for batch in input.batches.iter().filter(|batch| batch.useful() > 0) {
+    for batch in batches.iter().filter(|batch| batch.useful() > 0) {
         owned.entry(batch.tenant_id).or_default().push(batch);
     }
     let mut claims: Vec<(&PlanTenant, Vec<&PlanBatch>)> = input
@@ -268,13 +291,27 @@ fn hand_out<K: Ord>(
 }
 
 /// Puts each batch's slots on workers. `loads` is the room of each worker; all of it together is enough for all `amounts`.
-fn place(workers: &[PlanWorker], mut loads: Vec<u32>, amounts: &[(Uuid, u32)]) -> Plan {
+///
+/// `needs` says what a worker must know for a batch.
+fn place(
+    workers: &[PlanWorker],
+    mut loads: Vec<u32>,
+    amounts: &[(Uuid, u32)],
+    needs: &HashMap<Uuid, Protocol>,
+) -> Plan {
     let worker_hashes: Vec<u64> = workers.iter().map(|worker| fold(worker.id)).collect();
-    let mut ranked: Vec<(u64, u32, u32)> = Vec::with_capacity(workers.len() * amounts.len());
+    // Whether not every worker knows the batch; its hash with the worker's; the two.
+    let mut ranked: Vec<(bool, u64, u32, u32)> = Vec::with_capacity(workers.len() * amounts.len());
     for (batch, (id, _)) in (0_u32..).zip(amounts) {
         let hash = fold(*id);
-        ranked
-            .extend((0_u32..).zip(&worker_hashes).map(|(worker, other)| (mix(hash ^ other), worker, batch)));
+        let needed = needs.get(id).copied().unwrap_or(Protocol::Chunks);
+        let first = workers.iter().any(|worker| worker.knows < needed);
+        let knowing = (0_u32..).zip(workers.iter().zip(&worker_hashes));
+        ranked.extend(
+            knowing
+                .filter(|(_, (worker, _))| worker.knows >= needed)
+                .map(|(worker, (_, other))| (first, mix(hash ^ other), worker, batch)),
+        );
     }
     ranked.sort_unstable_by_key(|pair| Reverse(*pair));
 
@@ -284,7 +321,7 @@ fn place(workers: &[PlanWorker], mut loads: Vec<u32>, amounts: &[(Uuid, u32)]) -
     // More slots of one batch than the worker has are of no use, so at first a pair is limited to that. Only on an
     // oversubscribed fleet can it be that the rest then finds no other room.
     for limited in [true, false] {
-        for (_, worker, batch) in &ranked {
+        for (_, _, worker, batch) in &ranked {
             if open == 0 {
                 break;
             }
@@ -297,6 +334,15 @@ fn place(workers: &[PlanWorker], mut loads: Vec<u32>, amounts: &[(Uuid, u32)]) -
                 open -= u64::from(slots);
                 shares[worker].push((amounts[batch].0, slots));
             }
+        }
+    }
+
+    // Those who know a batch may be full of others that they alone know.
+    for (first, _, worker, batch) in &ranked {
+        let (worker, batch) = (*worker as usize, *batch as usize);
+        if *first && left[batch] == amounts[batch].1 {
+            left[batch] -= 1;
+            shares[worker].push((amounts[batch].0, 1));
         }
     }
 
@@ -319,9 +365,10 @@ fn place(workers: &[PlanWorker], mut loads: Vec<u32>, amounts: &[(Uuid, u32)]) -
 
 /// The worker that waits on the lane of an idle batch, so that its first chunk does not wait for the next plan: the one that
 /// the plan would give its first slot to. Idle batches have no slots, so this is no part of the plan.
-pub fn standby(batch_id: Uuid, workers: &[PlanWorker]) -> Option<Uuid> {
-    let hash = fold(batch_id);
-    workers.iter().max_by_key(|worker| (mix(hash ^ fold(worker.id)), worker.id)).map(|worker| worker.id)
+pub fn standby(batch: &PlanBatch, workers: &[PlanWorker]) -> Option<Uuid> {
+    let hash = fold(batch.id);
+    let knowing = workers.iter().filter(|worker| worker.knows >= batch.needs);
+    knowing.max_by_key(|worker| (mix(hash ^ fold(worker.id)), worker.id)).map(|worker| worker.id)
 }
 
 /// The batches that this worker takes one slot of beside the plan: idle ones whose [`standby`] it is, and those of which it holds
@@ -360,7 +407,7 @@ pub fn standby_for(
         .batches
         .iter()
         .filter(|batch| {
-            let stands_by = standby(batch.id, &input.workers) == Some(worker_id);
+            let stands_by = standby(batch, &input.workers) == Some(worker_id);
             let holds = here(batch.id) > 0 && !mine.contains_key(&batch.id);
             (stands_by && batch.waiting == 0)
                 || (holds && ((stands_by && has_room(batch, 1)) || has_room(batch, everywhere)))

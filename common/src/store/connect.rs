@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::StoreError;
-use crate::config::DatabaseConfig;
+use super::{DatabaseDestination, StoreError};
+use crate::config::{DatabaseConfig, Secret};
 use crate::tls::{self, Verification};
 
 /// How to connect, for each plane.
@@ -87,6 +87,24 @@ pub(super) fn connecting(config: &DatabaseConfig) -> Result<Connecting, StoreErr
     let tls = tls::client_config(terms.authorities.as_deref(), terms.verification)
         .map_err(|error| StoreError::Unavailable(format!("TLS to the database: {error}")))?;
     Ok(Connecting { control, data, data_tls: MakeRustlsConnect::new(tls) })
+}
+
+/// Where `config` leads, without connecting.
+pub(super) fn destination(config: &DatabaseConfig) -> Result<DatabaseDestination, StoreError> {
+    let terms = read(config.url.expose(), &config.tls_ca)
+        .map_err(|error| StoreError::Unavailable(format!("database.url: {error}")))?;
+    let data = connecting(config)?.data;
+    let hosts = data.get_hosts().iter().filter_map(|host| match host {
+        Host::Tcp(name) => Some(name.clone()),
+        Host::Unix(_) => None,
+    });
+    let password = data.get_password().map(|text| Secret::new(String::from_utf8_lossy(text)));
+    Ok(DatabaseDestination {
+        hosts: hosts.collect(),
+        encrypted: terms.encrypt == SslMode::Require,
+        verified: terms.verification != Verification::Nothing,
+        password,
+    })
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::views::select_views;
 use super::{BatchView, Store, StoreError};
+use crate::model::Protocol;
 
 /// What a worker says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Heartbeat {
     pub busy: BTreeMap<Uuid, u32>,
     /// Deliveries that it holds per batch: waiting, being evaluated, or on their way into the database; none of them 0.
     pub held: BTreeMap<Uuid, u32>,
+    /// Its own clock.
+    pub clock: DateTime<Utc>,
 }
 
 /// A worker that lives.
@@ -35,6 +39,8 @@ pub struct FleetWorker {
     pub slots: u32,
     /// Whether it takes no new work.
     pub draining: bool,
+    /// The newest kind of work that it knows.
+    pub protocol: Protocol,
 }
 
 /// A tenant's share in the plan.
@@ -67,16 +73,19 @@ impl Store {
         let held =
             serde_json::to_value(&beat.held).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         sqlx::query!(
-            "INSERT INTO workers (id, name, version, slots, draining, busy, held) VALUES ($1, $2, $3, $4, $5, $6, $7)
+            "INSERT INTO workers (id, name, version, slots, draining, busy, held, protocol, clock_ahead_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (extract(epoch FROM $9 - clock_timestamp()) * 1000)::bigint)
              ON CONFLICT (id) DO UPDATE SET draining = excluded.draining, busy = excluded.busy, held = excluded.held,
-                 seen_at = clock_timestamp()",
+                 clock_ahead_ms = excluded.clock_ahead_ms, seen_at = clock_timestamp()",
             beat.worker_id,
             beat.name,
             beat.version,
             i32::try_from(beat.slots).unwrap_or(i32::MAX),
             beat.draining,
             busy,
-            held
+            held,
+            Protocol::CURRENT.number(),
+            beat.clock
         )
         .execute(&self.control)
         .await?;
@@ -92,13 +101,18 @@ impl Store {
     /// Workers seen within `silent_seconds`, live batches, and their tenants.
     pub async fn fleet_snapshot(&self, silent_seconds: f64) -> Result<FleetSnapshot, StoreError> {
         let workers = sqlx::query!(
-            "SELECT id, slots, draining FROM workers WHERE seen_at > clock_timestamp() - make_interval(secs => $1) ORDER BY id",
+            "SELECT id, slots, draining, protocol FROM workers WHERE seen_at > clock_timestamp() - make_interval(secs => $1) ORDER BY id",
             silent_seconds
         )
         .fetch_all(&self.control)
         .await?
         .into_iter()
-        .map(|row| FleetWorker { id: row.id, slots: row.slots.unsigned_abs(), draining: row.draining })
+        .map(|row| FleetWorker {
+            id: row.id,
+            slots: row.slots.unsigned_abs(),
+            draining: row.draining,
+            protocol: Protocol::announced(row.protocol),
+        })
         .collect();
         let tenants = sqlx::query!(
             "SELECT id, weight, max_workers FROM tenants

@@ -12,6 +12,7 @@ mod commit;
 mod connect;
 mod control;
 mod data;
+mod diagnosis;
 mod documents;
 mod error;
 mod failures;
@@ -48,6 +49,10 @@ pub use audit::{AuditEntry, AuditFilter};
 pub use batches::{CreateBatchError, CreatedBatch, NewBatch, TenantOverview};
 pub use claims::{ChunkClaim, Claim, StoredResult};
 pub use commit::{Committed, FailedWork, FinishedChunk, Outcome, WorkerSlot};
+pub use diagnosis::{
+    DatabaseDestination, DatabaseFacts, KnownLane, MigrationState, ServerSetting, SessionCount, WorkerFacts,
+    WorkerRow,
+};
 pub use documents::{Compilation, Document, NewUpload, ServiceSource};
 pub use error::StoreError;
 pub use failures::{FailedChunk, FailureKinds};

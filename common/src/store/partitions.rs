@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Postgres, Transaction};
 use super::{Store, StoreError};
 
 /// The partitioned tables.
-const PARTITIONED: [&str; 3] = ["chunks", "results", "failed_work"];
+pub(super) const PARTITIONED: [&str; 3] = ["chunks", "results", "failed_work"];
 
 /// How many days ahead partitions exist.
 const DAYS_AHEAD: u64 = 2;
@@ -141,6 +141,6 @@ async fn drop_day(tx: &mut Transaction<'_, Postgres>, day: NaiveDate) -> Result<
     Ok(true)
 }
 
-fn partition_name(table: &str, day: NaiveDate) -> String {
+pub(super) fn partition_name(table: &str, day: NaiveDate) -> String {
     format!("{table}_p{}", day.format("%Y%m%d"))
 }

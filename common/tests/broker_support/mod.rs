@@ -144,6 +144,7 @@ pub fn sized(chunk_no: i64, bytes: usize) -> ChunkMessage {
         records: 200,
         charged_bytes: 5_120,
         scan: None,
+        trace: None,
         compressed: false,
         body: Bytes::from(vec![u8::try_from(chunk_no.rem_euclid(251)).unwrap(); bytes]),
     }

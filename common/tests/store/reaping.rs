@@ -114,6 +114,7 @@ async fn silent_workers_are_removed_and_no_longer_count_as_busy() {
         draining: false,
         busy: [(batch.id, 2)].into(),
         held: [(batch.id, 3)].into(),
+        clock: chrono::Utc::now(),
     };
     database.store.heartbeat(&beat).await.unwrap();
     let view = database.view(&batch).await;

@@ -201,6 +201,7 @@ fn beat(worker_id: Uuid, held: &[(Uuid, u32)]) -> Heartbeat {
         draining: false,
         busy: [].into(),
         held: held.iter().copied().collect(),
+        clock: chrono::Utc::now(),
     }
 }
 

@@ -11,6 +11,7 @@ mod requests;
 mod setup;
 mod singles;
 mod table;
+mod upgrade;
 
 use millrace_tests::{Fleet, FleetOptions};
 use serde_json::json;

@@ -23,6 +23,7 @@ fn task(batch: u128, receipt: u32) -> Task<u32> {
         records: 1,
         charged_bytes: 1,
         scan: None,
+        trace: None,
         compressed: false,
         body: Bytes::new(),
     };

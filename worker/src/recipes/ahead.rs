@@ -63,7 +63,7 @@ pub async fn create(
         let (made, following) =
             tokio::join!(worker.store.create_ahead(worker.counter_slot, &page), following);
         let Some(step) = made? else { return Ok(Ahead::Ended) };
-        publish(worker, &step.settled.bundles).await;
+        publish(worker, &step.settled.bundles, None).await;
         if step.next.is_none() {
             tracing::info!(batch.id = batch_id, "all recipes of the batch exist");
         }

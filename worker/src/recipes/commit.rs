@@ -9,6 +9,7 @@ use millrace_common::metrics::COMMITS_HELD;
 use millrace_common::startup::Backoff;
 use millrace_common::store::StoreError;
 use millrace_common::store::recipes::{FinishedBundle, Settled};
+use millrace_common::trace::{Span, TraceContext};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +17,7 @@ use super::publish::publish;
 use crate::Worker;
 use crate::held::Held;
 use crate::quarantine::Presence;
+use crate::traced;
 
 /// The most bundles of one commit.
 const GROUP: usize = 4;
@@ -34,6 +36,8 @@ pub struct Done {
     pub presence: Presence,
     /// Counts it as held until it is settled.
     pub held: Held,
+    /// The span of its evaluation, when its trace is sampled.
+    pub trace: Option<TraceContext>,
 }
 
 /// Where evaluation threads put finished bundles.
@@ -66,24 +70,30 @@ pub async fn run(worker: Arc<Worker>, mut finished: mpsc::Receiver<Done>) {
 
 async fn commit_group(worker: &Worker, group: Vec<Done>) {
     let (mut bundles, mut receipts, mut settled) = (Vec::new(), Vec::new(), Vec::new());
+    let mut traces = Vec::new();
     for done in group {
+        traces.extend(done.trace);
         bundles.push(done.bundle);
         receipts.push(done.receipt);
         settled.push((done.presence, done.held));
     }
+    let mut spans = traced::commits(&traces, bundles.len());
     failpoint::reach("bundles.begin", "");
     match store(worker, &bundles).await {
         Ok(next) => {
-            publish(worker, &next.bundles).await;
+            // What follows belongs to the trace of what it follows from.
+            let trace = spans.first().map(Span::context);
+            publish(worker, &next.bundles, trace).await;
             failpoint::reach("bundles.committed", "");
             worker.consumers.ack(&receipts).await;
         }
         Err(error) => {
+            spans.iter_mut().for_each(Span::fail);
             tracing::error!(%error, bundles = bundles.len(), "results of jobs cannot be stored");
             worker.consumers.requeue(&receipts).await;
         }
     }
-    drop(settled);
+    drop((settled, spans));
 }
 
 /// Holds the group until the database is back. Only errors that waiting cannot mend are returned.

@@ -42,7 +42,7 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
         while events.try_recv().is_ok() {}
         while !shutdown.is_cancelled() {
             match worker.store.carry_out_requests(worker.counter_slot).await {
-                Ok(Some(settled)) => publish(&worker, &settled.bundles).await,
+                Ok(Some(settled)) => publish(&worker, &settled.bundles, None).await,
                 Ok(None) => break,
                 Err(error) => {
                     tracing::warn!(%error, "requests are carried out later");
@@ -53,7 +53,7 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             match worker.store.create_recipes(worker.counter_slot, PAGE).await {
                 Ok(Some(step)) => {
-                    publish(&worker, &step.settled.bundles).await;
+                    publish(&worker, &step.settled.bundles, None).await;
                     let Some(next) = step.next else {
                         tracing::info!(batch.id = step.batch_id, "all recipes of the batch exist");
                         continue;

@@ -22,6 +22,7 @@ use crate::Worker;
 use crate::dispatch::{Calculation, Task};
 use crate::fleet::worker_name;
 use crate::quarantine::{Presence, is_suspect};
+use crate::traced;
 
 /// Jobs of a bundle that takes longer are noted as RUNNING; the others go from QUEUED to their end, which saves a write.
 const RUNNING_AFTER: Duration = Duration::from_secs(1);
@@ -60,6 +61,7 @@ pub fn run(
             return true;
         }
     };
+    let span = traced::evaluation(&task.message, task.redelivered);
     let lost = bundle.attempts > worker.config.worker.max_attempts;
     if lost {
         // Whichever of its jobs kills workers stands alone in the end.
@@ -91,9 +93,13 @@ pub fn run(
     };
     EVALUATION_SECONDS.record(began.elapsed().as_secs_f64());
     drop(noting);
+    let trace = span.map(|mut span| {
+        span.set("millrace.jobs", results.len());
+        span.context()
+    });
     let bundle =
         FinishedBundle { id: bundle.id, worker: name(worker), started: bundle.at, results, foreseen };
-    finished.blocking_send(Done { bundle, receipt: task.receipt, presence, held: task.held }).is_ok()
+    finished.blocking_send(Done { bundle, receipt: task.receipt, presence, held: task.held, trace }).is_ok()
 }
 
 /// Lets a bundle in: beside others, or alone when starts of it were counted before. Like a chunk, it is counted when it is alone:

@@ -20,7 +20,7 @@ use chrono::NaiveDate;
 use millrace_calc::program::Volatile;
 use millrace_calc::service::{Options, Prepared};
 use millrace_common::broker::LaneId;
-use millrace_common::model::PlanBatch;
+use millrace_common::model::{PlanBatch, Protocol};
 use millrace_common::programs::ProgramError;
 use millrace_common::store::recipes::{JobProgram, WorkloadView};
 use parking_lot::Mutex;
@@ -107,5 +107,6 @@ pub fn planned(view: &WorkloadView, here: usize) -> PlanBatch {
         max_workers: view.max_workers,
         waiting: view.bundles.max(u32::try_from(here).unwrap_or(u32::MAX)),
         blocked: false,
+        needs: Protocol::Bundles,
     }
 }

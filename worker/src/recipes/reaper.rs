@@ -18,7 +18,7 @@ pub async fn publish_unconfirmed(worker: &Worker) -> Result<(), StoreError> {
     let bundles = worker.store.unpublished_bundles(patience).await?;
     if !bundles.is_empty() {
         REAPER_ACTIONS.with("bundle_published").add(bundles.len() as u64);
-        publish(worker, &bundles).await;
+        publish(worker, &bundles, None).await;
     }
     Ok(())
 }
@@ -40,7 +40,7 @@ pub async fn publish_lost(worker: &Worker, seconds: f64) -> Result<(), StoreErro
         if !lost.is_empty() {
             tracing::warn!(workload.id = %workload.id, bundles = lost.len(), "messages are gone: publishing them again");
             REAPER_ACTIONS.with("bundle_published").add(lost.len() as u64);
-            publish(worker, &lost).await;
+            publish(worker, &lost, None).await;
         }
     }
     Ok(())

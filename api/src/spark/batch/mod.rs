@@ -95,6 +95,6 @@ async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<T, ApiError> {
     use tracing::Instrument;
-    let task = tokio::spawn(work.in_current_span());
+    let task = tokio::spawn(crate::middleware::scope(crate::middleware::current(), work).in_current_span());
     task.await.map_err(|error| ApiError::internal(&error))?
 }

@@ -12,7 +12,11 @@ fn id(kind: u64, number: usize) -> Uuid {
 }
 
 fn fleet(slots: &[u32]) -> Vec<PlanWorker> {
-    slots.iter().enumerate().map(|(n, slots)| PlanWorker { id: id(1, n), slots: *slots }).collect()
+    slots
+        .iter()
+        .enumerate()
+        .map(|(n, slots)| PlanWorker { id: id(1, n), slots: *slots, knows: Protocol::CURRENT })
+        .collect()
 }
 
 prop_compose! {
@@ -21,7 +25,7 @@ prop_compose! {
         waiting in prop_oneof![1 => Just(0_u32), 4 => 1..6_u32, 5 => Just(1_000_u32)], blocked in prop::bool::weighted(0.1),
     ) -> PlanBatch {
         let tenant_id = id(2, tenant);
-        PlanBatch { id: Uuid::nil(), tenant_id, weight, priority, initial_workers, max_workers, waiting, blocked }
+        PlanBatch { id: Uuid::nil(), tenant_id, weight, priority, initial_workers, max_workers, waiting, blocked, needs: Protocol::Chunks }
     }
 }
 
@@ -260,7 +264,7 @@ proptest! {
             let (weight, priority, initial_workers, max_workers, waiting) = *numbers;
             // Every second batch belongs to nobody, and two have the same id.
             let tenant_id = id(2, n % 2);
-            PlanBatch { id: id(3, n / 2), tenant_id, weight, priority, initial_workers, max_workers, waiting, blocked: false }
+            PlanBatch { id: id(3, n / 2), tenant_id, weight, priority, initial_workers, max_workers, waiting, blocked: false, needs: Protocol::Chunks }
         });
         let input = PlanInput {
             workers: fleet(&slots),
@@ -285,6 +289,7 @@ fn busy(number: usize, tenant: usize) -> PlanBatch {
         max_workers: 3_000,
         waiting: 500,
         blocked: false,
+        needs: Protocol::Chunks,
     }
 }
 
@@ -359,7 +364,7 @@ fn workers_go_on_with_what_they_hold_when_the_plan_chose_another_worker() {
         let input = PlanInput { workers: fleet(&[2, 2]), tenants: tenants(10), batches };
         let planned = plan(&input);
         for batch in &input.batches {
-            let home = standby(batch.id, &input.workers).unwrap();
+            let home = standby(batch, &input.workers).unwrap();
             let here = |id| usize::from(id == batch.id);
             let has_share = planned.share(home).any(|(id, _)| id == batch.id);
             assert_eq!(standby_for(&input, &planned, home, here).contains(&batch.id), !has_share);
@@ -409,5 +414,69 @@ proptest! {
             let all: u32 = input.batches.iter().filter(|b| b.tenant_id == tenant.id).map(|b| batches[&b.id]).sum();
             prop_assert!(all <= tenant.max_workers);
         }
+    }
+}
+
+prop_compose! {
+    /// A fleet in the middle of an upgrade, with batches that its old workers do not know.
+    fn an_upgrade()(input in an_input())(
+        knows in prop::collection::vec(any::<bool>(), input.workers.len()),
+        needs in prop::collection::vec(any::<bool>(), input.batches.len()),
+        input in Just(input),
+    ) -> PlanInput {
+        let protocol = |new: bool| if new { Protocol::Bundles } else { Protocol::Chunks };
+        let mut input = input;
+        for (worker, new) in input.workers.iter_mut().zip(knows) {
+            worker.knows = protocol(new);
+        }
+        for (batch, new) in input.batches.iter_mut().zip(needs) {
+            batch.needs = protocol(new);
+        }
+        input
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::properties::config(512))]
+
+    #[test]
+    fn nobody_is_given_what_it_does_not_know_and_who_knows_it_starves_no_batch(input in an_upgrade()) {
+        let planned = plan(&input);
+        let needs = |id: Uuid| input.batches.iter().find(|batch| batch.id == id).unwrap();
+        for worker in &input.workers {
+            prop_assert!(planned.share(worker.id).all(|(id, _)| needs(id).needs <= worker.knows));
+            for id in standby_for(&input, &planned, worker.id, |_| 0) {
+                prop_assert!(needs(id).needs <= worker.knows);
+            }
+        }
+        let (batches, _) = sums(&input, &planned);
+        for batch in &input.batches {
+            prop_assert!(batches[&batch.id] <= batch.useful());
+        }
+        for tenant in &input.tenants {
+            let own = || input.batches.iter().filter(|batch| batch.tenant_id == tenant.id);
+            let all: u32 = own().map(|batch| batches[&batch.id]).sum();
+            prop_assert!(all <= tenant.max_workers);
+            // With room for each of its batches none is without a slot, wherever somebody knows it.
+            if own().count() <= tenant.max_workers as usize {
+                for batch in own().filter(|batch| batch.useful() > 0) {
+                    let known = input.workers.iter().any(|worker| worker.slots > 0 && worker.knows >= batch.needs);
+                    prop_assert!(batches[&batch.id] > 0 || !known, "{batch:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_fleet_that_knows_everything_plans_as_if_nothing_were_needed(input in an_upgrade()) {
+        let mut plain = input;
+        for worker in &mut plain.workers {
+            worker.knows = Protocol::CURRENT;
+        }
+        let mut needless = plain.clone();
+        for batch in &mut needless.batches {
+            batch.needs = Protocol::Chunks;
+        }
+        prop_assert_eq!(plan(&plain), plan(&needless));
     }
 }
