@@ -8,16 +8,18 @@ mod push;
 #[cfg(test)]
 mod replay;
 mod texts;
+mod v6;
 
 pub use encodings::encodings;
 pub use push::{push_bson, push_json};
 pub use texts::{credential, cursor, form, locator};
+pub use v6::{v6_definition, v6_document, v6_filter, v6_query, v6_rows};
 
 /// A function for any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target with its name, which is that of its corpus and of its program.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("push_json", push_json),
     ("push_bson", push_bson),
     ("encodings", encodings),
@@ -25,6 +27,11 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("credential", credential),
     ("form", form),
     ("cursor", cursor),
+    ("v6_definition", v6_definition),
+    ("v6_document", v6_document),
+    ("v6_filter", v6_filter),
+    ("v6_rows", v6_rows),
+    ("v6_query", v6_query),
 ];
 
 /// The reading of bodies waits for frames, and forms for their parts: both are there at once.

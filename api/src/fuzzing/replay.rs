@@ -22,7 +22,7 @@ const CASES: u32 = 20_000;
 const MOST_BYTES: usize = 8_192;
 
 /// Pieces that formats are made of.
-const PIECES: [&[u8]; 28] = [
+const PIECES: [&[u8]; 40] = [
     b"{\"chunks\":[",
     b"\"id\":",
     b"\"data\":{",
@@ -51,6 +51,18 @@ const PIECES: [&[u8]; 28] = [
     b"--",
     b"\xff\xff\xff\x7f",
     b"\x1f\x8b\x08",
+    b"\"dependencies\":[",
+    b"\"input\":{",
+    b"\"node_type\":{",
+    b"\"filters\":[",
+    b"\"type\":\"object\"",
+    b"\"fields\":[[",
+    b"\"version\":\"7\"",
+    b"\"json\":",
+    b"[[[[[[[[[[[[[[[[",
+    b"]]]]]]]]]]]]]]]]",
+    b"&page=",
+    b"P1DT2H",
 ];
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -154,4 +166,43 @@ fn form() {
 #[test]
 fn cursor() {
     replay("cursor");
+}
+
+#[test]
+fn v6_definition() {
+    replay("v6_definition");
+}
+
+#[test]
+fn v6_document() {
+    replay("v6_document");
+}
+
+#[test]
+fn v6_filter() {
+    replay("v6_filter");
+}
+
+#[test]
+fn v6_rows() {
+    replay("v6_rows");
+}
+
+#[test]
+fn v6_query() {
+    replay("v6_query");
+}
+
+/// A target without a test, a corpus or a program is easily forgotten.
+#[test]
+fn every_target_has_a_corpus_and_a_program() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let tests = include_str!("replay.rs");
+    for (name, _) in TARGETS {
+        assert!(!corpus(name).is_empty(), "{name} has no corpus");
+        assert!(folder.join(format!("fuzz_targets/{name}.rs")).exists(), "{name} has no program");
+        assert!(manifest.contains(&format!("name = \"{name}\"\n")), "{name} is not in the manifest");
+        assert!(tests.contains(&format!("replay(\"{name}\")")), "{name} has no test");
+    }
 }

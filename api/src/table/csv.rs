@@ -6,21 +6,39 @@ use std::sync::Arc;
 
 use super::{Cell, Columns, Place, ROW_BYTES, Record, TableError, TooLong, broken};
 
-/// Refuses to read on when a row does not end.
+/// Refuses to read on when a row does not end. It gives as much at once as there is: a reader of CSV that is given a byte order
+/// mark alone takes it for the end of the file.
 struct Bounded {
     inner: Box<dyn Read + Send>,
     left: usize,
+    /// What the file broke off with, after bytes that are still to be read.
+    broken: Option<io::Error>,
 }
 
 impl Read for Bounded {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
         if self.left == 0 {
             return Err(io::Error::other(TooLong));
         }
         let most = buffer.len().min(self.left);
-        let read = self.inner.read(&mut buffer[..most])?;
-        self.left -= read;
-        Ok(read)
+        let mut filled = 0;
+        while filled < most {
+            match self.inner.read(&mut buffer[filled..most]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if filled == 0 => return Err(error),
+                Err(error) => {
+                    self.broken = Some(error);
+                    break;
+                }
+            }
+        }
+        self.left -= filled;
+        Ok(filled)
     }
 }
 
@@ -34,7 +52,7 @@ pub(super) struct Rows {
 impl Rows {
     /// Reads the heading.
     pub(super) fn open(file: Box<dyn Read + Send>, delimiter: u8) -> Result<Self, TableError> {
-        let bounded = Bounded { inner: file, left: ROW_BYTES };
+        let bounded = Bounded { inner: file, left: ROW_BYTES, broken: None };
         let reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)

@@ -291,3 +291,40 @@ fn what_cannot_be_read_in_bounded_memory_is_refused() {
         assert!(error.to_string().contains(text), "{error}");
     }
 }
+
+/// Gives these pieces, and then ends or breaks off.
+struct Pieces {
+    pieces: Vec<&'static [u8]>,
+    breaks: bool,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.pieces.is_empty() {
+            return if self.breaks { Err(io::Error::other("cut")) } else { Ok(0) };
+        }
+        let piece = self.pieces.remove(0);
+        buffer[..piece.len()].copy_from_slice(piece);
+        Ok(piece.len())
+    }
+}
+
+#[test]
+fn a_byte_order_mark_that_comes_alone_is_not_the_end_of_a_csv_file() {
+    let pieces = |pieces: &[&'static [u8]], breaks: bool| {
+        let source = Source::Stream(Box::new(Pieces { pieces: pieces.to_vec(), breaks }));
+        let mut reader = Reader::open(source, Format::Csv, Options::default()).unwrap();
+        let mut records = 0;
+        loop {
+            match reader.next_record() {
+                Ok(Some(_)) => records += 1,
+                Ok(None) => return (records, None),
+                Err(error) => return (records, Some(error)),
+            }
+        }
+    };
+    let mark: &[u8] = b"\xef\xbb\xbf";
+    assert_eq!(pieces(&[mark, b"i\n1\n", b"2\n3"], false), (3, None));
+    // What came before a file broke off is read, and then it is said.
+    assert_eq!(pieces(&[mark, b"i\n1\n2\n3"], true), (2, Some(TableError::Broken("cut".to_owned()))));
+}

@@ -34,7 +34,7 @@ impl Engine {
         }
     }
 
-    /// Evaluates a block, as [`Program::run`]. Only the fallback looks at the deadline, and only it can fail.
+    /// Evaluates a block, as [`Program::run`], unless the deadline is over before its end. Apart from that only the fallback can fail.
     #[expect(clippy::too_many_arguments, reason = "a block with all that its evaluation depends on")]
     pub fn run(
         &self,
@@ -48,7 +48,13 @@ impl Engine {
     ) -> Result<(), FallbackError> {
         match self {
             Self::Program(program) => {
+                scratch.end_at(deadline);
                 program.run(inputs, rows, volatile, first_record, scratch, outputs);
+                let is_over = scratch.is_over();
+                scratch.end_at(None);
+                if is_over {
+                    return Err(FallbackError::Timeout);
+                }
             }
             Self::Fallback(Routed { fallback, definition, outputs: wanted }) => {
                 let block = Block { inputs, rows, volatile, first_record, outputs: wanted };

@@ -337,6 +337,37 @@ fn rule_2_5_no_match_gives_empty_rows_and_one_warning() {
     assert_eq!(objects["outputs"], json!([{}]));
 }
 
+/// One block of records takes seconds here, and far longer in the largest services.
+#[test]
+fn a_deadline_is_kept_within_a_block_of_records() {
+    let formula = |place: usize| format!(r#"LEN(SUBSTITUTE(REPT("ab",15000+a+{place}),"a","b"))"#);
+    let outputs: Vec<Value> =
+        (0..100).map(|place| json!({"name": format!("out_{place}"), "formula": formula(place)})).collect();
+    let service =
+        document(&json!({"inputs": [{"name": "a", "type": "number", "default": 1}], "outputs": outputs}));
+    let prepared = service.prepare(&Options::default());
+    let records: Vec<Value> = (0..100).map(|a| json!({"a": a})).collect();
+    let data = json!({"inputs": records}).to_string();
+    let mut scratch = Scratch::default();
+    let soon = Instant::now() + Duration::from_millis(10);
+    let error = prepared.evaluate(data.as_bytes(), Some(soon), &mut scratch).unwrap_err();
+    assert_eq!(error, ChunkError::Timeout { done: 0, records: 100 });
+    // The memory that it left is good for the next chunk.
+    let written = |scratch: &mut Scratch| {
+        let mut out = Vec::new();
+        prepared
+            .evaluate(br#"{"inputs":[{"a":7},{"a":8}]}"#, None, scratch)
+            .unwrap()
+            .write_json("c", &mut out);
+        let mut result: Value = serde_json::from_slice(&out).unwrap();
+        result["process_time"].take();
+        result
+    };
+    let (after, fresh) = (written(&mut scratch), written(&mut Scratch::default()));
+    assert_eq!(after, fresh);
+    assert_eq!(after["outputs"][0]["out_3"], json!(f64::from(2 * (15_000 + 7 + 3))));
+}
+
 #[test]
 fn a_deadline_that_has_passed_fails_the_chunk() {
     let past = Instant::now().checked_sub(Duration::from_secs(1));

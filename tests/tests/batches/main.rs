@@ -4,10 +4,7 @@
 
 mod broken;
 
-use std::time::Duration;
-
-use millrace_tests::proxy::Proxy;
-use millrace_tests::{Answer, Client, Fleet, FleetOptions, PATIENCE, SALES, Services, wait_until};
+use millrace_tests::{Answer, Client, Fleet, FleetOptions, PATIENCE, SALES, wait_until};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;

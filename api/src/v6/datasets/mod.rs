@@ -1,9 +1,14 @@
 //! `/v6/datasets/` (scale-v6 5.3): sets of inputs.
 
 mod answer;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzed;
 mod members;
 mod rows;
 mod upload;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzzed::check_rows;
 
 use axum::Json;
 use axum::extract::{Request, State};

@@ -8,6 +8,9 @@ use serde_json::{Number, Value};
 use super::members::Member;
 use crate::table::{Cell, Place, Reader, Record, TableError};
 
+/// Lists and objects of a value, one in another. Readers of JSON give up at 127, and what is stored has others around it.
+const DEPTH: usize = 100;
+
 /// Reads a file row by row and hands each member on, until `take` says that nobody wants more.
 pub(super) fn read(
     mut reader: Reader,
@@ -61,7 +64,10 @@ fn member_of(record: &Record, definition: &DatasetDefinition) -> Result<Member, 
             {
                 data.set(name, DataValue::Json(&whole(value)));
             }
-            (ParameterKind::Json(_), Cell::Value(value)) => data.set(name, DataValue::Json(value)),
+            (ParameterKind::Json(_), Cell::Value(value)) => {
+                shallow(value).map_err(wrong)?;
+                data.set(name, DataValue::Json(value));
+            }
         }
     }
     if let Some(finding) = data.check(&definition.parameters, Within::root("")).first() {
@@ -107,10 +113,27 @@ fn typed(cell: &str, json_type: JsonType) -> Result<Value, String> {
         }
         JsonType::Boolean => crate::v6::http::flag(cell).map(Value::Bool),
         JsonType::Array | JsonType::Object => {
-            serde_json::from_str(cell).ok().filter(|value| json_type.holds(value))
+            let value = serde_json::from_str(cell).ok().filter(|value| json_type.holds(value));
+            if let Some(value) = &value {
+                shallow(value)?;
+            }
+            value
         }
     };
     value.ok_or_else(|| format!("takes {json_type} and is given something else"))
+}
+
+/// Refuses a value that could be stored and not be read again.
+fn shallow(value: &Value) -> Result<(), String> {
+    fn within(value: &Value, depth: usize) -> bool {
+        match value {
+            Value::Array(items) => depth > 0 && items.iter().all(|item| within(item, depth - 1)),
+            Value::Object(map) => depth > 0 && map.values().all(|item| within(item, depth - 1)),
+            _ => true,
+        }
+    }
+    let message = || format!("has more than {DEPTH} lists and objects, one in another");
+    within(value, DEPTH).then_some(()).ok_or_else(message)
 }
 
 #[cfg(test)]
@@ -222,6 +245,27 @@ mod tests {
         // Many rows may be longer than one together.
         let many = format!("i,s\n{}", "1,abcdefghij\n".repeat(200_000));
         assert_eq!(all(&many, Format::Csv).unwrap().len(), 200_000);
+    }
+
+    #[test]
+    fn a_value_that_could_not_be_read_again_is_refused() {
+        let nested = |depth: usize| format!("{{\"k\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let rows = |depth: usize| {
+            let value = nested(depth);
+            let cell = value.replace('"', "\"\"");
+            [
+                all(&format!("i,o\n1,\"{cell}\"\n"), Format::Csv),
+                all(&format!("{{\"i\": 1, \"o\": {value}}}"), Format::JsonLines),
+            ]
+        };
+        for read in rows(DEPTH) {
+            assert_eq!(read.map(|members| members.len()), Ok(1));
+        }
+        for read in rows(DEPTH + 1) {
+            assert!(
+                read.is_err_and(|error| error.contains("column \"o\": has more than 100 lists and objects"))
+            );
+        }
     }
 
     #[test]

@@ -4,12 +4,16 @@
 
 mod answer;
 mod body;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzzed;
 mod page;
 mod query;
 mod time;
 
 pub use answer::{Told, created, refused, validated};
 pub use body::{Body, Fields};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzzed::check_query;
 pub use page::{Page, V6Page, Window};
 pub(in crate::v6) use query::read_flag as flag;
 pub use query::{Query, id};

@@ -8,6 +8,7 @@ use super::graph::{Graph, Src};
 use super::lanes::{Bank, Num, Splat, WIDTH};
 use super::schedule::{Rectangle, Schedule};
 use super::steps::{Argument, Kind, Many, One, Step, Two, Typed, Values};
+use super::watch::{STEPS, Watch};
 use super::{Volatile, kernels, repair, scalar};
 use crate::formula::Binary;
 use crate::functions::Env;
@@ -37,6 +38,7 @@ pub(super) struct State<'a> {
     pub store: &'a mut Vec<Value>,
     /// The records that do not fit the kinds of the program, a bit each.
     pub odd: u128,
+    pub watch: &'a mut Watch,
 }
 
 /// Loops over two sources, whatever they are.
@@ -166,7 +168,10 @@ impl Run<'_> {
     #[inline(always)]
     fn steps<const FMA: bool>(&self, state: &mut State<'_>) {
         let width = self.n.next_multiple_of(WIDTH);
-        for step in &self.typed.steps {
+        for (place, step) in self.typed.steps.iter().enumerate() {
+            if (place % STEPS == 0 && state.watch.look()) || state.watch.is_over() {
+                return;
+            }
             match *step {
                 Step::Two { op, a, b, target } => {
                     let mut out = state.bank.take(target);
@@ -334,7 +339,10 @@ impl Run<'_> {
                     }
                     state.bank.put(target, out);
                 }
-                ref other => self.rare(other, state, width),
+                ref other => {
+                    self.rare(other, state, width);
+                    state.watch.look();
+                }
             }
         }
     }

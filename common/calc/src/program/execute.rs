@@ -2,6 +2,7 @@
 //! records that do not fit it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::RwLock;
 
@@ -13,6 +14,7 @@ use super::records::{Census, Record};
 use super::schedule::Schedule;
 use super::steps::{Kind, Out, Typed, Values};
 use super::typing::typed;
+use super::watch::Watch;
 use super::{BLOCK, Volatile};
 use crate::number;
 use crate::value::Value;
@@ -27,6 +29,7 @@ pub struct Scratch {
     /// The typed program of the last run: the next one mostly takes it again, and need not ask for what threads share.
     last: Option<Arc<Typed>>,
     execution: Execution,
+    pub(super) watch: Watch,
 }
 
 /// Which of the executions a scratch uses. All give the same results, bit for bit: the differential tests hold them to it.
@@ -53,6 +56,16 @@ impl Scratch {
     /// A scratch whose runs use no instructions beyond those that every processor of this architecture has.
     pub fn portable() -> Self {
         Self { execution: Execution::Portable, ..Self::default() }
+    }
+
+    /// Lets the next runs end at a deadline, without results.
+    pub(crate) fn end_at(&mut self, deadline: Option<Instant>) {
+        self.watch.start(deadline);
+    }
+
+    /// Whether a run ended at its deadline since [`Self::end_at`].
+    pub(crate) const fn is_over(&self) -> bool {
+        self.watch.is_over()
     }
 
     /// Bytes that the registers take.
@@ -113,8 +126,14 @@ impl<'a> Block<'a> {
         while offset < self.rows {
             let n = typed.lanes.min(self.rows - offset);
             let odd = self.part(&typed, offset, n, scratch, outputs);
+            if scratch.watch.is_over() {
+                return;
+            }
             if odd != 0 {
                 self.patch(offset, odd, scratch, outputs);
+                if scratch.watch.is_over() {
+                    return;
+                }
                 if odd.count_ones() as usize * 4 > n {
                     typed = self.widen(&typed, offset, odd, scratch);
                 }
@@ -147,7 +166,10 @@ impl<'a> Block<'a> {
         let mut columns = vec![Vec::with_capacity(self.rows); outputs.len()];
         for place in 0..self.rows {
             let record = self.record(place);
-            record.evaluate(&mut scratch.registers, &mut scratch.store, |_, _| {});
+            record.evaluate(&mut scratch.registers, &mut scratch.store, &mut scratch.watch, |_, _| {});
+            if scratch.watch.is_over() {
+                return;
+            }
             for (src, column) in self.schedule.outputs.iter().zip(&mut columns) {
                 column.push(record.value(*src, &scratch.registers).clone());
             }
@@ -180,11 +202,15 @@ impl<'a> Block<'a> {
             return Arc::clone(typed);
         }
         let expected = self.observe(0, u128::MAX, scratch);
-        self.keep(typed(self.schedule, self.graph, &scratch.kinds, &expected))
+        self.keep(typed(self.schedule, self.graph, &scratch.kinds, &expected), scratch)
     }
 
-    fn keep(&self, typed: Typed) -> Arc<Typed> {
+    fn keep(&self, typed: Typed, scratch: &Scratch) -> Arc<Typed> {
         let typed = Arc::new(typed);
+        if scratch.watch.is_over() {
+            // It was made from half of what there is to see.
+            return typed;
+        }
         let mut known = self.schedule.typings.known.write();
         known.retain(|other| other.inputs != typed.inputs);
         if known.len() >= KEPT {
@@ -200,11 +226,16 @@ impl<'a> Block<'a> {
         let places = (0..self.rows - offset).filter(|i| among >> i & 1 == 1);
         for place in places.take(SAMPLE) {
             let record = self.record(offset + place);
-            record.evaluate(&mut scratch.registers, &mut scratch.store, |index, value| {
-                if let Some(census) = census.get_mut(index) {
-                    census.count(value);
-                }
-            });
+            record.evaluate(
+                &mut scratch.registers,
+                &mut scratch.store,
+                &mut scratch.watch,
+                |index, value| {
+                    if let Some(census) = census.get_mut(index) {
+                        census.count(value);
+                    }
+                },
+            );
         }
         census.into_iter().map(Census::kind).collect()
     }
@@ -219,7 +250,7 @@ impl<'a> Block<'a> {
             // The inputs are what does not fit: a new one would be the same.
             return Arc::clone(before);
         }
-        self.keep(typed(self.schedule, self.graph, &before.inputs, &expected))
+        self.keep(typed(self.schedule, self.graph, &before.inputs, &expected), scratch)
     }
 
     /// Run the typed program over a part of the block; answers which of its records do not fit.
@@ -242,7 +273,8 @@ impl<'a> Block<'a> {
             n,
             first_record: self.first_record.wrapping_add(offset as u64),
         };
-        let mut state = State { bank: &mut scratch.bank, store: &mut scratch.store, odd: 0 };
+        let mut state =
+            State { bank: &mut scratch.bank, store: &mut scratch.store, odd: 0, watch: &mut scratch.watch };
         let vectors = match scratch.execution {
             Execution::Portable => Vectors::Portable,
             Execution::Narrow => Vectors::Narrow,
@@ -250,6 +282,10 @@ impl<'a> Block<'a> {
         };
         run.all(vectors, &mut state);
         let odd = state.odd;
+        if scratch.watch.is_over() {
+            // Registers are as the last step left them.
+            return 0;
+        }
         for (out, column) in typed.outputs.iter().zip(outputs) {
             match *out {
                 Out::Constant(src) => append(column, offset, &Part::Constant(run.constant(src))),
@@ -281,7 +317,10 @@ impl<'a> Block<'a> {
     fn patch(&self, offset: usize, odd: u128, scratch: &mut Scratch, outputs: &mut [Column]) {
         for place in (0..BLOCK).filter(|i| odd >> i & 1 == 1).map(|i| offset + i) {
             let record = self.record(place);
-            record.evaluate(&mut scratch.registers, &mut scratch.store, |_, _| {});
+            record.evaluate(&mut scratch.registers, &mut scratch.store, &mut scratch.watch, |_, _| {});
+            if scratch.watch.is_over() {
+                return;
+            }
             for (src, column) in self.schedule.outputs.iter().zip(outputs.iter_mut()) {
                 if matches!(src, Src::Node(_)) {
                     column.set(place, record.value(*src, &scratch.registers));

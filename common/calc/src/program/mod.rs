@@ -37,6 +37,7 @@ pub(crate) mod table;
 mod texts;
 mod typing;
 mod varying;
+mod watch;
 
 pub use column::Column;
 pub use error::{CompileError, CompileErrorKind};

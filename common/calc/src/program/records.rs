@@ -6,6 +6,7 @@ use super::graph::{Graph, Op, Operand, Src};
 use super::lanes::Bank;
 use super::schedule::{Rectangle, Schedule};
 use super::steps::{Argument, Kind};
+use super::watch::{STEPS, Watch};
 use super::{Volatile, scalar};
 use crate::functions::{Arg, Env, Grid};
 use crate::number;
@@ -113,16 +114,20 @@ pub(super) struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Evaluate every instruction, with dynamic values. `seen` learns the result of each instruction.
+    /// Evaluate every instruction, with dynamic values, unless the time is over. `seen` learns the result of each instruction.
     pub fn evaluate(
         &self,
         registers: &mut Vec<Value>,
         store: &mut Vec<Value>,
+        watch: &mut Watch,
         mut seen: impl FnMut(usize, &Value),
     ) {
         registers.resize(self.schedule.registers, Value::Blank);
         let env = Env { now: self.volatile.now, seed: self.volatile.seed, record: self.number };
         for (index, instruction) in self.schedule.instructions.iter().enumerate() {
+            if index % STEPS == 0 && watch.look() {
+                return;
+            }
             let value = if let Op::Input(input) = instruction.op {
                 match self.inputs.get(input as usize).map_or(Value::Blank, |column| column.get(self.place)) {
                     Value::Number(x) => number::value(x),

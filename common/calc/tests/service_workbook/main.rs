@@ -9,10 +9,8 @@ mod refused;
 mod support;
 
 use millrace_calc::interface::DataType;
-use millrace_calc::limits::Limits;
 use millrace_calc::load::LoadError;
-use millrace_calc::service::{Options, Service, SourceKind};
-use proptest::prelude::*;
+use millrace_calc::service::{Options, Service};
 use raw::Parts;
 use rust_xlsxwriter::{
     DataValidation, DataValidationRule, DocProperties, Formula, Table, TableColumn, Workbook,

@@ -4,7 +4,6 @@ use millrace_calc::limits::Limits;
 use millrace_calc::load::LoadError;
 use millrace_calc::service::{Service, SourceKind};
 use proptest::prelude::*;
-use rust_xlsxwriter::Workbook;
 
 use super::raw::Parts;
 use super::support::{self, load, sales_workbook};

@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use super::operations::{Content, MAX_ATTEMPTS};
 use super::oracle::{name, number};
 use super::tenant::{Place, Tenant};
+use super::terms::Terms;
 use super::world::{Fault, Message, chunk_of, pushed, queued, same, slot};
 
 /// Rounds in the suite.
@@ -269,7 +270,8 @@ impl Race<'_> {
 
 async fn round(place: &Place, seed: u64) -> Result<(), Fault> {
     let mut tenant = place.tenant().await;
-    let row = tenant.create(6_000, 4_000, 100).await.map_err(|e| fault(&e))?.batch;
+    let row =
+        tenant.create(6_000, 4_000, Terms::tolerant(100, None, false)).await.map_err(|e| fault(&e))?.batch;
     let race = Race {
         tenant: &tenant,
         row,

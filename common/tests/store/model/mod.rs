@@ -13,13 +13,16 @@
 //! ```
 
 mod concurrent;
+mod lost;
 mod operations;
 mod oracle;
 mod pulls;
+mod redrives;
 mod regressions;
 mod rest;
 mod sabotage;
 mod tenant;
+mod terms;
 mod world;
 
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner, contextualize_config};

@@ -1,6 +1,9 @@
 //! What can happen: operations, and lists of them as proptest makes and shrinks them.
 
+use millrace_common::store::FailureKinds;
 use proptest::prelude::*;
+
+use super::terms::{Change, Terms};
 
 /// Ids that pushes choose from, few enough to meet again and again.
 pub const IDS: usize = 8;
@@ -13,6 +16,9 @@ pub const MAX_ATTEMPTS: i32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content(pub u8);
 
+/// The failed records of such a content are one as well, with this bit.
+const PART: u8 = 16;
+
 impl Content {
     pub fn digest(self, id: usize) -> [u8; 32] {
         let mut digest = [self.0; 32];
@@ -20,17 +26,37 @@ impl Content {
         digest
     }
 
+    const fn is_part(self) -> bool {
+        self.0 & PART != 0
+    }
+
     pub fn records(self) -> i32 {
-        i32::from(self.0) * 3
+        let one = i32::from(self.0 & !PART);
+        if self.is_part() { one } else { 3 * one }
+    }
+
+    /// Records that fail, though the chunk is completed.
+    pub fn bad_records(self) -> i32 {
+        if self.is_part() { 0 } else { self.records() / 3 }
     }
 
     pub fn bytes(self) -> i32 {
-        [100, 300, 700, 1_100][usize::from(self.0) % 4]
+        if self.is_part() { 40 * self.records() } else { [100, 300, 700, 1_100][usize::from(self.0) % 4] }
     }
 
     /// Bytes of the result that it becomes.
     pub fn output_bytes(self) -> i32 {
-        [80, 400, 250, 1_300][usize::from(self.0) % 4]
+        if self.is_part() { 30 * self.records() } else { [80, 400, 250, 1_300][usize::from(self.0) % 4] }
+    }
+
+    /// Whether the input is kept when the whole chunk fails.
+    pub const fn is_kept(self) -> bool {
+        self.0 != 2
+    }
+
+    /// Its failed records alone.
+    pub const fn part(self) -> Self {
+        Self(self.0 | PART)
     }
 }
 
@@ -88,7 +114,13 @@ pub enum Op {
     Create {
         input: i64,
         output: i64,
-        tolerance: u8,
+        terms: Terms,
+    },
+    /// The owner changes terms, and closes the batch with it.
+    Alter {
+        batch: usize,
+        change: Change,
+        close: bool,
     },
     /// Several pushes in one group of the admission.
     Push(Vec<PushOp>),
@@ -157,22 +189,89 @@ pub enum Op {
     FreeLanes {
         broker_away: bool,
     },
+    /// A message of a lane is gone, or all of them.
+    Lose {
+        batch: usize,
+        pick: usize,
+        all: bool,
+    },
+    /// The reaper looks for chunks whose messages are gone.
+    EndLost,
+    /// Failed work of a batch is to be done again by a new one.
+    Redrive {
+        source: usize,
+        kinds: FailureKinds,
+        close: bool,
+        input: i64,
+        output: i64,
+    },
+    /// A server takes a redrive a portion further.
+    Portion {
+        most: i64,
+        way: Way,
+        twice: bool,
+    },
 }
 
 /// Lists of operations; the first opens a batch.
 pub fn lists() -> impl Strategy<Value = Vec<Op>> {
-    let create = (1_000_i64..6_000, 500_i64..4_000, prop::sample::select(vec![0_u8, 0, 34, 50, 100]));
-    let first = create.prop_map(|(input, output, tolerance)| Op::Create { input, output, tolerance });
+    let create = (1_000_i64..6_000, 500_i64..4_000, terms());
+    let first = create.prop_map(|(input, output, terms)| Op::Create { input, output, terms });
     (first, prop::collection::vec(operation(), 20..60))
         .prop_map(|(first, rest)| [first].into_iter().chain(rest).collect())
 }
 
+fn sizes() -> impl Strategy<Value = i64> {
+    prop::sample::select(vec![200_i64, 1_000, 2_500, 5_000, 90_000])
+}
+
+fn percentage() -> impl Strategy<Value = u8> {
+    prop::sample::select(vec![0_u8, 0, 34, 50, 100])
+}
+
+fn records() -> impl Strategy<Value = Option<u8>> {
+    prop::sample::select(vec![None, None, Some(0), Some(40), Some(100)])
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    (percentage(), records(), any::<u8>())
+        .prop_map(|(chunks, records, stop)| Terms::tolerant(chunks, records, stop % 3 == 0))
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let rarely = prop::option::weighted(0.2, 1..13_i32);
+    let priority = prop::option::weighted(0.2, -2..3_i32);
+    let early_stop = prop::option::weighted(0.4, any::<bool>());
+    let (chunks, records) = (prop::option::of(percentage()), prop::option::weighted(0.3, records()));
+    (chunks, records, early_stop, rarely.clone(), rarely, priority).prop_map(
+        |(chunks, records, early_stop, max_workers, initial_workers, priority)| Change {
+            chunks,
+            records,
+            early_stop,
+            max_workers,
+            initial_workers,
+            priority,
+        },
+    )
+}
+
+fn kinds() -> impl Strategy<Value = FailureKinds> {
+    prop::sample::select(vec![
+        FailureKinds::ALL,
+        FailureKinds { chunks: true, records: false },
+        FailureKinds { chunks: false, records: true },
+    ])
+}
+
 fn operation() -> impl Strategy<Value = Op> {
+    prop_oneof![6 => usual(), 1 => unusual()]
+}
+
+/// What callers, workers and the reaper do all the time.
+fn usual() -> impl Strategy<Value = Op> {
     let batch = || 0..3_usize;
-    let sizes = || prop::sample::select(vec![200_i64, 1_000, 2_500, 5_000, 90_000]);
     prop_oneof![
-        2 => (sizes(), sizes(), prop::sample::select(vec![0_u8, 34, 50, 100]))
-            .prop_map(|(input, output, tolerance)| Op::Create { input, output, tolerance }),
+        2 => (sizes(), sizes(), terms()).prop_map(|(input, output, terms)| Op::Create { input, output, terms }),
         14 => prop::collection::vec(push(), 1..4).prop_map(Op::Push),
         4 => (0..9_usize).prop_map(Op::Answer),
         14 => (batch(), 0..WORKERS, 0..9_usize, 1..5_usize)
@@ -199,6 +298,21 @@ fn operation() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// What happens now and then: other terms, messages that are lost, redrives.
+fn unusual() -> impl Strategy<Value = Op> {
+    let batch = || 0..3_usize;
+    prop_oneof![
+        3 => (batch(), change(), any::<u8>())
+            .prop_map(|(batch, change, close)| Op::Alter { batch, change, close: close % 4 == 0 }),
+        1 => (batch(), 0..9_usize, any::<bool>()).prop_map(|(batch, pick, all)| Op::Lose { batch, pick, all }),
+        3 => Just(Op::EndLost),
+        2 => (batch(), kinds(), any::<bool>(), sizes(), sizes()).prop_map(|(source, kinds, close, input, output)| {
+            Op::Redrive { source, kinds, close, input, output }
+        }),
+        3 => (1..4_i64, way(), any::<bool>()).prop_map(|(most, way, twice)| Op::Portion { most, way, twice }),
+    ]
+}
+
 fn push() -> impl Strategy<Value = PushOp> {
     // Mostly the same content for the same id: a retry, not a conflict.
     let content = |id: usize| {
@@ -207,14 +321,17 @@ fn push() -> impl Strategy<Value = PushOp> {
     };
     let chunks = prop::sample::subsequence((0..IDS).collect::<Vec<_>>(), 1..4)
         .prop_flat_map(move |ids| ids.into_iter().map(|id| (Just(id), content(id))).collect::<Vec<_>>());
-    let way = prop_oneof![
+    (0..3_usize, chunks, way()).prop_map(|(batch, chunks, way)| PushOp { batch, chunks, way })
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop_oneof![
         8 => Just(Way::Confirmed),
         2 => Just(Way::Refused),
         2 => Just(Way::ConfirmLost),
         1 => Just(Way::HalfPublished),
         2 => Just(Way::Slow),
-    ];
-    (0..3_usize, chunks, way).prop_map(|(batch, chunks, way)| PushOp { batch, chunks, way })
+    ]
 }
 
 fn end() -> impl Strategy<Value = End> {

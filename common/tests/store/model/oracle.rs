@@ -6,6 +6,7 @@ use millrace_common::model::BatchState;
 use millrace_common::store::{Admission, Outcome};
 
 use super::operations::Content;
+use super::terms::Terms;
 
 /// Clocks of the reaper in seconds. Time goes by in hundreds, so that an operation that takes a while decides nothing.
 pub const INACTIVITY: i64 = 1_850;
@@ -20,7 +21,8 @@ pub struct Chunk {
     pub id: usize,
     pub content: Content,
     pub accepted_at: i64,
-    pub queued: bool,
+    /// When its confirm was in, as a number that grows with every operation.
+    pub queued: Option<u64>,
     /// A caller was told of its success.
     pub answered: bool,
     pub attempts: i32,
@@ -31,11 +33,14 @@ pub struct Chunk {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     Waiting,
-    /// `group` counts commits: results of an earlier group are pulled first. `pulled` is when that was.
+    /// `group` counts commits: results of an earlier group are pulled first. `bytes` is the size of the result, `work` what can be
+    /// done again of it, `pulled` when it was pulled.
     Finished {
         outcome: Outcome,
         group: u64,
         body: Vec<u8>,
+        bytes: i32,
+        work: Option<Content>,
         pulled: Option<i64>,
     },
     Withdrawn,
@@ -51,6 +56,14 @@ impl Chunk {
         match self.fate {
             Fate::Finished { group, .. } => Some(group),
             Fate::Waiting | Fate::Withdrawn => None,
+        }
+    }
+
+    /// The size of its result.
+    pub fn output_bytes(&self) -> i32 {
+        match self.fate {
+            Fate::Finished { bytes, .. } => bytes,
+            Fate::Waiting | Fate::Withdrawn => 0,
         }
     }
 
@@ -91,7 +104,11 @@ pub struct Batch {
     pub state: BatchState,
     pub input_allocated: i64,
     pub output_allocated: i64,
-    pub tolerance: u8,
+    pub terms: Terms,
+    /// It was stopped early.
+    pub stopped: bool,
+    /// When its lane was first seen empty while chunks of it waited: as [`Chunk::queued`], and in seconds.
+    pub empty_since: Option<(u64, i64)>,
     /// By number.
     pub chunks: BTreeMap<i64, Chunk>,
     /// Ids that are taken, and by which number.
@@ -108,7 +125,15 @@ pub struct Batch {
 
 /// Records with errors in a finished chunk.
 pub fn records_failed(content: Content, outcome: Outcome) -> i32 {
-    if outcome == Outcome::Failed { content.records() } else { content.records() / 3 }
+    if outcome == Outcome::Failed { content.records() } else { content.bad_records() }
+}
+
+/// What of a finished chunk can be done again.
+pub fn failed_work(content: Content, outcome: Outcome) -> Option<Content> {
+    match outcome {
+        Outcome::Failed => content.is_kept().then_some(content),
+        Outcome::Completed => (content.bad_records() > 0).then(|| content.part()),
+    }
 }
 
 impl Batch {
@@ -129,10 +154,10 @@ impl Batch {
             }
             sums.chunks_submitted += 1;
             sums.records_submitted += records;
-            sums.chunks_queued += i64::from(chunk.queued);
+            sums.chunks_queued += i64::from(chunk.queued.is_some());
             match &chunk.fate {
                 Fate::Finished { outcome, pulled, .. } => {
-                    let output = i64::from(chunk.content.output_bytes());
+                    let output = i64::from(chunk.output_bytes());
                     let one = i64::from(*outcome == Outcome::Completed);
                     sums.chunks_completed += one;
                     sums.chunks_failed += 1 - one;
@@ -180,8 +205,10 @@ impl Batch {
         if needed > free {
             return Judged::Refused(Admission::InputFull { needed, free });
         }
-        let publish =
-            chunks.iter().map(|(id, _)| *id).filter(|id| known(id).is_none_or(|chunk| !chunk.queued));
+        let publish = chunks
+            .iter()
+            .map(|(id, _)| *id)
+            .filter(|id| known(id).is_none_or(|chunk| chunk.queued.is_none()));
         Judged::Admitted { publish: publish.collect() }
     }
 
@@ -192,7 +219,7 @@ impl Batch {
                 continue;
             }
             let number = numbers[id];
-            let (queued, answered) = (false, false);
+            let (queued, answered) = (None, false);
             self.chunks.insert(
                 number,
                 Chunk {
@@ -221,11 +248,11 @@ impl Batch {
     }
 
     /// Confirms are in; gives the ids whose rows are no longer there.
-    pub fn mark_queued(&mut self, published: &[(usize, i64)]) -> Vec<usize> {
+    pub fn mark_queued(&mut self, published: &[(usize, i64)], sequence: u64) -> Vec<usize> {
         let mut gone = Vec::new();
         for (id, number) in published {
             if self.ids.get(id) == Some(number) {
-                self.chunks.get_mut(number).unwrap().queued = true;
+                self.chunks.get_mut(number).unwrap().queued.get_or_insert(sequence);
             } else {
                 gone.push(*id);
             }
@@ -255,14 +282,15 @@ impl Batch {
         }
         let Some(chunk) = self.chunks.get_mut(&number) else { return };
         if chunk.fate == Fate::Waiting {
-            chunk.fate = Fate::Finished { outcome, group, body: body.to_vec(), pulled: None };
+            let (bytes, work) = (chunk.content.output_bytes(), failed_work(chunk.content, outcome));
+            chunk.fate = Fate::Finished { outcome, group, body: body.to_vec(), bytes, work, pulled: None };
         }
     }
 
     pub fn close(&mut self, now: i64) {
         if self.state == BatchState::Open {
             self.become_state(BatchState::Closed, now);
-            self.settle(now);
+            self.reconsider(now);
         }
     }
 
@@ -276,22 +304,7 @@ impl Batch {
         self.dropped = true;
     }
 
-    pub fn settle(&mut self, now: i64) -> bool {
-        if !matches!(self.state, BatchState::Closed | BatchState::ClosedByTimeout) || !self.is_drained() {
-            return false;
-        }
-        let sums = self.sums();
-        let passes = sums.chunks_failed * 100 <= i64::from(self.tolerance) * sums.chunks_submitted;
-        let next = match self.state {
-            _ if !passes => BatchState::Failed,
-            BatchState::Closed => BatchState::Completed,
-            _ => BatchState::CompletedByTimeout,
-        };
-        self.become_state(next, now);
-        true
-    }
-
-    fn become_state(&mut self, state: BatchState, now: i64) {
+    pub fn become_state(&mut self, state: BatchState, now: i64) {
         self.state = state;
         self.updated_at = now;
         if !self.is_live() {
@@ -302,25 +315,25 @@ impl Batch {
     pub fn time_out(&mut self, now: i64) -> bool {
         let idle = now - self.updated_at.max(self.touched_at) > INACTIVITY;
         // A closed batch that waits for a pull is timed out as well.
-        let used = self.sums().output_bytes;
-        let held_back = used > 0 && used >= self.output_allocated && !self.is_drained();
+        let held_back = self.is_held_back() && !self.is_drained();
         let due = self.state == BatchState::Open || (self.state == BatchState::Closed && held_back);
         if !due || !idle {
             return false;
         }
         self.become_state(BatchState::ClosedByTimeout, now);
-        self.settle(now);
+        self.reconsider(now);
         true
     }
 
     /// Withdraws stale chunks; a stale one that has a result was delivered after all.
-    pub fn withdraw(&mut self, now: i64) -> u64 {
+    pub fn withdraw(&mut self, now: i64, sequence: u64) -> u64 {
         if !self.is_live() {
             return 0;
         }
         let mut withdrawn = 0;
         for chunk in self.chunks.values_mut() {
-            if chunk.queued || chunk.fate == Fate::Withdrawn || now - chunk.accepted_at <= ACCEPTED {
+            if chunk.queued.is_some() || chunk.fate == Fate::Withdrawn || now - chunk.accepted_at <= ACCEPTED
+            {
                 continue;
             }
             if chunk.fate == Fate::Waiting {
@@ -328,7 +341,7 @@ impl Batch {
                 self.ids.remove(&chunk.id);
                 withdrawn += 1;
             } else {
-                chunk.queued = true;
+                chunk.queued = Some(sequence);
             }
         }
         withdrawn

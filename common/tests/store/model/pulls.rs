@@ -49,14 +49,13 @@ impl World<'_> {
             };
             let chunk = oracle.chunks.get_mut(&no).ok_or("a chunk")?;
             same("the id of a result", &result.chunk_id, &name(chunk.id))?;
-            same("the size of a result", &result.bytes, &chunk.content.output_bytes())?;
+            same("the size of a result", &result.bytes, &chunk.output_bytes())?;
             same("the order of results", &chunk.group(), &earliest)?;
             chunk.pull(now);
         }
         // Fewer than asked for only where the next one would go beyond the bytes.
         let most = usize::try_from(max).unwrap_or(0).min(available.len());
-        let left =
-            oracle.unpulled().into_iter().map(|no| i64::from(oracle.chunks[&no].content.output_bytes()));
+        let left = oracle.unpulled().into_iter().map(|no| i64::from(oracle.chunks[&no].output_bytes()));
         let is_full = taken + left.max().unwrap_or(0) > max_bytes;
         if results.len() > most || (results.len() < most && (results.is_empty() || !is_full)) {
             return Err(format!("{} results of {} ({taken} bytes)", results.len(), available.len()));

@@ -2,8 +2,9 @@
 
 use super::operations::{Content, End, Op, PushOp, Step, Way};
 use super::tenant::Place;
+use super::terms::Terms;
 
-const OPEN: Op = Op::Create { input: 3_000, output: 2_000, tolerance: 0 };
+const OPEN: Op = Op::Create { input: 3_000, output: 2_000, terms: Terms::tolerant(0, None, false) };
 
 fn push(id: usize, content: u8, way: Way) -> Op {
     Op::Push(vec![PushOp { batch: 0, chunks: vec![(id, Content(content))], way }])

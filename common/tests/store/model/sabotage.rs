@@ -16,6 +16,19 @@
 //! | a cancelled batch keeps its results | the batch after a cancel |
 //! | a reservation comes back without a cool-off | the batch at rest |
 //! | a push does not count as activity | the reaper closes a batch too early |
+//! | a batch is not stopped early | what follows from a commit |
+//! | a batch that is stopped takes more chunks | the batch after it was stopped |
+//! | tolerances do not change | the batch after a change |
+//! | the tolerance of records does not change | the batch after a change |
+//! | workers and priority do not change | the batch after a change |
+//! | a lost chunk keeps its input budget | the counters after it ended |
+//! | a lost chunk does not charge the output budget | the counters after it ended |
+//! | nobody notes that a lane is empty | lost chunks never end |
+//! | workers hold nothing, by their own word | a batch is suspected that should not be |
+//! | failed work is stored without its input | the plan of a redrive |
+//! | a redrive does not go on from where it was | its next portion |
+//! | a portion is not leased | the next server takes it as well |
+//! | a redrive is begun without its row | what the batches know of each other |
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -24,7 +37,7 @@ use super::operations::lists;
 use super::tenant::Place;
 
 /// Lists that may be needed to find a fault.
-const LISTS: usize = 150;
+const LISTS: usize = 400;
 
 /// A trigger that changes a row before it is written; `NEW` is the row.
 fn before(what: &str, table: &str, change: &str) -> String {
@@ -35,11 +48,7 @@ fn before(what: &str, table: &str, change: &str) -> String {
 }
 
 fn faults() -> Vec<(&'static str, String)> {
-    let when = |condition: &str, change: &str| format!("IF {condition} THEN {change}; END IF");
-    let counters =
-        |condition: &str, change: &str| before("UPDATE", "batch_counters", &when(condition, change));
-    let batches = |condition: &str, change: &str| before("UPDATE", "batches", &when(condition, change));
-    vec![
+    let mut faults = vec![
         ("a chunk may have two results", "ALTER TABLE results DROP CONSTRAINT results_pkey".to_owned()),
         (
             "a commit does not free the input budget",
@@ -92,6 +101,80 @@ fn faults() -> Vec<(&'static str, String)> {
                 "NEW.touched_at := OLD.touched_at",
             ),
         ),
+    ];
+    faults.extend(faults_of_terms());
+    faults.extend(faults_of_lost_chunks());
+    faults.extend(faults_of_redrives());
+    faults
+}
+
+fn when(condition: &str, change: &str) -> String {
+    format!("IF {condition} THEN {change}; END IF")
+}
+
+fn counters(condition: &str, change: &str) -> String {
+    before("UPDATE", "batch_counters", &when(condition, change))
+}
+
+fn batches(condition: &str, change: &str) -> String {
+    before("UPDATE", "batches", &when(condition, change))
+}
+
+fn faults_of_terms() -> Vec<(&'static str, String)> {
+    vec![
+        ("a batch is not stopped early", before("INSERT OR UPDATE", "batches", "NEW.early_stop := false")),
+        (
+            "a batch that is stopped takes more chunks",
+            batches("NEW.stopped_at IS NOT NULL AND NEW.state = 'closed'", "NEW.state := 'open'"),
+        ),
+        (
+            "tolerances do not change",
+            before("UPDATE", "batches", "NEW.acceptable_error_percentage := OLD.acceptable_error_percentage"),
+        ),
+        (
+            "the tolerance of records does not change",
+            before(
+                "UPDATE",
+                "batches",
+                "NEW.acceptable_record_error_percentage := OLD.acceptable_record_error_percentage",
+            ),
+        ),
+        (
+            "workers and priority do not change",
+            before("UPDATE", "batches", "NEW.max_workers := OLD.max_workers; NEW.priority := OLD.priority"),
+        ),
+    ]
+}
+
+fn faults_of_lost_chunks() -> Vec<(&'static str, String)> {
+    // Of the writers of slot 0 only the reaper adds failed chunks.
+    let lost = "NEW.slot = 0 AND NEW.chunks_failed > OLD.chunks_failed";
+    vec![
+        ("a lost chunk keeps its input budget", counters(lost, "NEW.input_bytes := OLD.input_bytes")),
+        (
+            "a lost chunk does not charge the output budget",
+            counters(lost, "NEW.output_bytes := OLD.output_bytes"),
+        ),
+        (
+            "nobody notes that a lane is empty",
+            batches("NEW.lane_empty_since IS NOT NULL", "NEW.lane_empty_since := NULL"),
+        ),
+        (
+            "workers hold nothing, by their own word",
+            before("INSERT OR UPDATE", "workers", "NEW.held := '{}'"),
+        ),
+    ]
+}
+
+fn faults_of_redrives() -> Vec<(&'static str, String)> {
+    vec![
+        ("failed work is stored without its input", before("INSERT", "failed_work", "NEW.input := NULL")),
+        (
+            "a redrive does not go on from where it was",
+            before("UPDATE", "redrives", "NEW.next_no := OLD.next_no"),
+        ),
+        ("a portion is not leased", before("UPDATE", "redrives", "NEW.leased_until := OLD.leased_until")),
+        ("a redrive is begun without its row", before("INSERT", "redrives", "RETURN NULL")),
     ]
 }
 

@@ -1,9 +1,12 @@
 //! A tenant for one list of operations, and a hand on the database's clock.
 
-use millrace_common::store::{BatchView, CreateBatchError, CreatedBatch, Store};
+use millrace_common::store::{
+    BatchView, CreateBatchError, CreateRedriveError, CreatedBatch, NewBatch, NewRedrive, Store,
+};
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
+use super::terms::Terms;
 use super::world::Fault;
 use crate::store::fixture::Database;
 
@@ -63,9 +66,9 @@ impl Place {
         let id = Uuid::new_v4();
         let insert =
             "INSERT INTO tenants (id, name, capacity_bytes, max_input_bytes, max_output_bytes, max_workers,
-            initial_workers) VALUES ($1, $2, $3, $4, $4, 10, 1)";
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&id, &id.to_string(), &Tenant::CAPACITY, &Tenant::LARGEST];
+            initial_workers) VALUES ($1, $2, $3, $4, $4, $5, 1)";
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&id, &id.to_string(), &Tenant::CAPACITY, &Tenant::LARGEST, &Tenant::WORKERS];
         self.client.execute(insert, &values).await.unwrap();
         Tenant { place: self, id, batches: Vec::new() }
     }
@@ -80,6 +83,7 @@ pub struct Tenant<'a> {
 impl Tenant<'_> {
     pub const CAPACITY: i64 = 16_000;
     pub const LARGEST: i64 = 6_000;
+    pub const WORKERS: i32 = 10;
 
     /// The buffer that is given when this much is asked for.
     pub fn clamp(bytes: i64) -> i64 {
@@ -90,16 +94,39 @@ impl Tenant<'_> {
         &self.place.database.store
     }
 
+    fn new_batch(&self, input: i64, output: i64, terms: Terms) -> NewBatch {
+        NewBatch {
+            tenant_id: self.id,
+            acceptable_error_percentage: terms.chunks.into(),
+            acceptable_record_error_percentage: terms.records.map(f64::from),
+            early_stop: terms.early_stop,
+            max_workers: Some(terms.max_workers),
+            initial_workers: Some(terms.initial_workers),
+            priority: terms.priority,
+            ..self.place.database.new_batch(input, output)
+        }
+    }
+
     pub async fn create(
         &mut self,
         input: i64,
         output: i64,
-        tolerance: u8,
+        terms: Terms,
     ) -> Result<CreatedBatch, CreateBatchError> {
-        let mut new = self.place.database.new_batch(input, output);
-        new.tenant_id = self.id;
-        new.acceptable_error_percentage = tolerance.into();
-        let created = self.store().create_batch(&new).await?;
+        let created = self.store().create_batch(&self.new_batch(input, output, terms)).await?;
+        self.batches.push(created.batch.id);
+        Ok(created)
+    }
+
+    /// Creates the batch of a redrive, which tolerates nothing.
+    pub async fn redrive(
+        &mut self,
+        input: i64,
+        output: i64,
+        redrive: &NewRedrive,
+    ) -> Result<CreatedBatch, CreateRedriveError> {
+        let new = self.new_batch(input, output, Terms::tolerant(0, None, false));
+        let created = self.store().create_redrive(&new, redrive).await?;
         self.batches.push(created.batch.id);
         Ok(created)
     }
@@ -162,7 +189,8 @@ impl Tenant<'_> {
     /// Takes this tenant's batches out of the reaper's sight.
     pub async fn clear(&self) -> Result<(), Fault> {
         let end = format!(
-            "UPDATE lanes SET batch_id = NULL WHERE batch_id IN (SELECT id FROM batches WHERE tenant_id = '{0}');
+            "UPDATE redrives SET state = 'stopped' WHERE batch_id IN (SELECT id FROM batches WHERE tenant_id = '{0}');
+             UPDATE lanes SET batch_id = NULL WHERE batch_id IN (SELECT id FROM batches WHERE tenant_id = '{0}');
              UPDATE batches SET state = 'cancelled', finished_at = now(), released_at = now(), lane_id = NULL
              WHERE tenant_id = '{0}'",
             self.id

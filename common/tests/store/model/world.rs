@@ -6,14 +6,16 @@ use std::fmt::Debug;
 
 use millrace_common::model::Transition;
 use millrace_common::store::{
-    Admission, Batch as Row, CreateBatchError, FinishedChunk, Outcome, Push, PushedChunk, QueuedPush,
-    WorkerSlot,
+    Admission, Batch as Row, CreateBatchError, FailedWork, FinishedChunk, Outcome, Push, PushedChunk,
+    QueuedPush, WorkerSlot,
 };
 use uuid::Uuid;
 
 use super::operations::{Content, End, MAX_ATTEMPTS, Op, PushOp, Step, WORKERS, Way};
-use super::oracle::{Batch, Judged, name, number, records_failed};
+use super::oracle::{Batch, Judged, failed_work, name, number, records_failed};
+use super::redrives::Redrive;
 use super::tenant::Tenant;
+use super::terms::Terms;
 use crate::store::fixture::finished;
 
 /// What the store did and should not have done.
@@ -47,8 +49,11 @@ pub struct World<'a> {
     leases: BTreeSet<(i32, i64)>,
     pub(super) workers: [Vec<Message>; WORKERS],
     pub(super) slow: Vec<SlowPush>,
+    pub(super) redrives: Vec<Redrive>,
     pub(super) now: i64,
-    groups: u64,
+    /// Counts what happened, in its order.
+    sequence: u64,
+    pub(super) groups: u64,
 }
 
 pub fn same<T: PartialEq + Debug>(what: &str, found: &T, expected: &T) -> Result<(), Fault> {
@@ -57,6 +62,14 @@ pub fn same<T: PartialEq + Debug>(what: &str, found: &T, expected: &T) -> Result
     } else {
         Err(format!("{what}: the store says {found:?}, expected {expected:?}"))
     }
+}
+
+/// Names of chunks have no order.
+fn in_order(mut admission: Admission) -> Admission {
+    if let Admission::Conflict { chunk_ids } = &mut admission {
+        chunk_ids.sort_unstable();
+    }
+    admission
 }
 
 pub fn slot(worker: usize) -> WorkerSlot {
@@ -71,8 +84,21 @@ pub fn chunk_of(row: &Row, message: &Message, outcome: Outcome, body: Vec<u8>) -
         output_bytes: message.content.output_bytes(),
         body,
         compute_ms: 1,
+        failed: failed_in(message.content, outcome),
         ..finished(row, &name(message.id), message.number, outcome)
     }
+}
+
+/// What a worker keeps of what failed: its input is the content's number.
+fn failed_in(content: Content, outcome: Outcome) -> Option<FailedWork> {
+    let count = records_failed(content, outcome);
+    let work = failed_work(content, outcome);
+    let positions = (outcome == Outcome::Completed).then(|| (0..count).collect::<Vec<_>>());
+    (outcome == Outcome::Failed || count > 0).then(|| FailedWork {
+        positions,
+        input: work.map(|work| vec![work.0].into()),
+        bytes: work.map_or(0, Content::bytes),
+    })
 }
 
 pub fn pushed(row: &Row, chunks: &[(usize, Content)]) -> Push {
@@ -101,7 +127,9 @@ impl<'a> World<'a> {
             leases: BTreeSet::new(),
             workers: Default::default(),
             slow: Vec::new(),
+            redrives: Vec::new(),
             now: 0,
+            sequence: 0,
             groups: 0,
         };
         let played = world.play(operations).await;
@@ -118,8 +146,8 @@ impl<'a> World<'a> {
     }
 
     async fn apply(&mut self, op: &Op) -> Result<(), Fault> {
-        if let Op::Create { input, output, tolerance } = op {
-            return self.create(*input, *output, *tolerance).await;
+        if let Op::Create { input, output, terms } = op {
+            return self.create(*input, *output, *terms).await;
         }
         let batches = self.rows.len();
         if batches == 0 {
@@ -162,51 +190,76 @@ impl<'a> World<'a> {
                 self.free_lanes(false).await
             }
             Op::FreeLanes { broker_away } => self.free_lanes(*broker_away).await,
+            Op::Alter { batch, change, close } => self.alter(batch % batches, *change, *close).await,
+            Op::Lose { batch, pick, all } => {
+                self.lose(batch % batches, *pick, *all);
+                Ok(())
+            }
+            Op::EndLost => self.end_lost().await,
+            Op::Redrive { source, kinds, close, input, output } => {
+                self.redrive(source % batches, *kinds, *close, *input, *output).await
+            }
+            Op::Portion { most, way, twice } => self.portion(*most, *way, *twice).await,
         }
     }
 
-    async fn create(&mut self, input: i64, output: i64, tolerance: u8) -> Result<(), Fault> {
-        let (input_allocated, output_allocated) = (Tenant::clamp(input), Tenant::clamp(output));
+    /// Bytes that the tenant has not reserved.
+    fn free(&self) -> i64 {
         let held = self.oracle.iter().filter(|batch| !batch.released);
-        let reserved: i64 = held.map(|batch| batch.input_allocated + batch.output_allocated).sum();
-        let size = input_allocated + output_allocated;
-        let fits = (Tenant::CAPACITY - reserved) * 10 >= size * 11;
-        match self.tenant.create(input, output, tolerance).await {
+        Tenant::CAPACITY - held.map(|batch| batch.input_allocated + batch.output_allocated).sum::<i64>()
+    }
+
+    /// Whether a batch with buffers of this size, together, can be created.
+    pub(super) fn fits(&self, size: i64) -> bool {
+        self.free() * 10 >= size * 11
+    }
+
+    async fn create(&mut self, input: i64, output: i64, terms: Terms) -> Result<(), Fault> {
+        let (input_allocated, output_allocated) = (Tenant::clamp(input), Tenant::clamp(output));
+        let fits = self.fits(input_allocated + output_allocated);
+        match self.tenant.create(input, output, terms).await {
             Ok(created) => {
                 same("a creation was accepted", &true, &fits)?;
-                let row = created.batch;
-                let lease = row.lane_id.zip(row.lane_epoch).ok_or("no lane")?;
-                if self.oracle.iter().any(|batch| batch.lane == row.lane_id) || !self.leases.insert(lease) {
-                    return Err(format!("the lease {lease:?} is somebody's already"));
-                }
-                self.oracle.push(Batch {
-                    state: row.state,
-                    input_allocated,
-                    output_allocated,
-                    tolerance,
-                    chunks: BTreeMap::new(),
-                    ids: BTreeMap::new(),
-                    updated_at: self.now,
-                    touched_at: self.now,
-                    started: false,
-                    finished_at: None,
-                    released: false,
-                    dropped: false,
-                    lane: row.lane_id,
-                });
-                self.lanes.push(Vec::new());
-                self.rows.push(row);
+                self.enter(created.batch, input_allocated, output_allocated, terms)?;
                 self.look(self.rows.len() - 1).await
             }
             Err(CreateBatchError::TenantExhausted { free, .. }) => {
                 same("a creation was refused", &true, &!fits)?;
-                same("free bytes of the tenant", &free, &(Tenant::CAPACITY - reserved).max(0))
+                same("free bytes of the tenant", &free, &self.free().max(0))
             }
             Err(error) => Err(error.to_string()),
         }
     }
 
-    async fn push(&mut self, pushes: &[PushOp]) -> Result<(), Fault> {
+    /// A batch that was created.
+    pub(super) fn enter(&mut self, row: Row, input: i64, output: i64, terms: Terms) -> Result<(), Fault> {
+        let lease = row.lane_id.zip(row.lane_epoch).ok_or("no lane")?;
+        if self.oracle.iter().any(|batch| batch.lane == row.lane_id) || !self.leases.insert(lease) {
+            return Err(format!("the lease {lease:?} is somebody's already"));
+        }
+        self.oracle.push(Batch {
+            state: row.state,
+            input_allocated: input,
+            output_allocated: output,
+            terms,
+            stopped: false,
+            empty_since: None,
+            chunks: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            updated_at: self.now,
+            touched_at: self.now,
+            started: false,
+            finished_at: None,
+            released: false,
+            dropped: false,
+            lane: row.lane_id,
+        });
+        self.lanes.push(Vec::new());
+        self.rows.push(row);
+        Ok(())
+    }
+
+    pub(super) async fn push(&mut self, pushes: &[PushOp]) -> Result<(), Fault> {
         let batches = self.rows.len();
         let group: Vec<Push> =
             pushes.iter().map(|push| pushed(&self.rows[push.batch % batches], &push.chunks)).collect();
@@ -219,10 +272,12 @@ impl<'a> World<'a> {
             let judged = self.oracle[batch].judge(&push.chunks);
             let publish = match (judged, answer) {
                 (Judged::Refused(expected), found) => {
-                    same("a push", &found, &expected)?;
+                    same("a push", &in_order(found), &in_order(expected))?;
                     continue;
                 }
                 (Judged::Admitted { publish }, Admission::Admitted { lane_id, epoch, publish: found }) => {
+                    let mut publish = publish;
+                    publish.sort_unstable();
                     let row = &self.rows[batch];
                     same("the lease", &(Some(lane_id), Some(epoch)), &(row.lane_id, row.lane_epoch))?;
                     let mut ids: Vec<usize> = found.iter().map(|(id, _)| number(id)).collect();
@@ -285,6 +340,12 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// The next number in the order in which things happen.
+    pub(super) fn tick(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
     async fn mark(&mut self, push: SlowPush) -> Result<(), Fault> {
         let SlowPush { batch, pushed, published } = push;
         if !published.is_empty() {
@@ -292,8 +353,9 @@ impl<'a> World<'a> {
             let mut gone =
                 self.tenant.store().mark_queued(&mark).await.map_err(|error| error.to_string())?.remove(0);
             gone.sort_unstable();
+            let now = self.tick();
             let mut expected: Vec<_> =
-                self.oracle[batch].mark_queued(&published).into_iter().map(name).collect();
+                self.oracle[batch].mark_queued(&published, now).into_iter().map(name).collect();
             expected.sort_unstable();
             same("chunks that were withdrawn before their confirm", &gone, &expected)?;
             if !gone.is_empty() {
@@ -415,6 +477,8 @@ impl<'a> World<'a> {
             let batch = &self.oracle[at];
             same("the state after a commit", &one.state, &batch.state)?;
             let (progress, sums) = (one.progress, batch.sums());
+            let follows = (batch.has_consequence(), batch.is_held_back());
+            same("what follows from a commit", &(one.has_consequence(), one.is_held_back()), &follows)?;
             same(
                 "the sums after a commit",
                 &(progress.chunks_submitted, progress.chunks_finished(), progress.output_used),

@@ -1,0 +1,5 @@
+//! `millrace_api::fuzzing::v6_query` for libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| millrace_api::fuzzing::v6_query(data));
