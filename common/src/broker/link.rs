@@ -283,14 +283,31 @@ pub(super) type CurrentLink = watch::Receiver<Option<Arc<Link>>>;
 
 /// Keeps one connection up until the shutdown. The task ends after the connection is closed.
 pub(super) fn supervise(options: LinkOptions, shutdown: CancellationToken) -> (CurrentLink, JoinHandle<()>) {
+    supervise_beside(None, options, shutdown)
+}
+
+/// As [`supervise`]; but where there is a `first` connection, this one is only tried while that is up, so that a broker that is
+/// away is not asked twice.
+pub(super) fn supervise_beside(
+    mut first: Option<CurrentLink>,
+    options: LinkOptions,
+    shutdown: CancellationToken,
+) -> (CurrentLink, JoinHandle<()>) {
     let (announce, current) = watch::channel(None);
     let task = tokio::spawn(async move {
         let mut backoff = Backoff::new();
         let name = options.name.as_str();
         while !shutdown.is_cancelled() {
+            let opening = async {
+                if let Some(first) = &mut first {
+                    // Without one its supervisor has ended, and so will this one.
+                    next_link(first).await;
+                }
+                Link::open(&options).await
+            };
             let opened = tokio::select! {
                 () = shutdown.cancelled() => break,
-                opened = Link::open(&options) => opened,
+                opened = opening => opened,
             };
             match opened {
                 Ok(link) => {

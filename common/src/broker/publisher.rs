@@ -29,7 +29,8 @@ use tracing::warn;
 use super::calls::{Call, Calls, Forget, Outcome, Round, ServesLight, Takes};
 use super::error::BrokerError;
 use super::link::{
-    Backoff, CLOSE_DEADLINE, CurrentLink, Link, LinkOptions, SMALL_FRAMES, next_link, supervise, within,
+    Backoff, CLOSE_DEADLINE, CurrentLink, Link, LinkOptions, SMALL_FRAMES, next_link, supervise,
+    supervise_beside, within,
 };
 use super::message::{ChunkMessage, MAX_CHUNK_ID_BYTES, MAX_MESSAGE_BYTES};
 use super::names::{LaneId, Names};
@@ -70,7 +71,8 @@ impl Publisher {
         let close_link = CancellationToken::new();
         let (link, supervisor) = supervise(options, close_link.clone());
         let light_options = LinkOptions::new(config, "light_publisher").frame_max(SMALL_FRAMES);
-        let (light_link, light_supervisor) = supervise(light_options, close_link.clone());
+        let (light_link, light_supervisor) =
+            supervise_beside(Some(link.clone()), light_options, close_link.clone());
         let calls = Arc::new(Calls::new(config.window_bytes.min(u32::MAX as usize) / CHANNELS));
         let stopped = CancellationToken::new();
         let light_bytes = config.window_bytes / LIGHT_WINDOW;
