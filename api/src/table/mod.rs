@@ -1,7 +1,7 @@
 //! Files of records: CSV, JSON Lines and Parquet, read and written a few records at a time.
 //!
 //! A [`Reader`] gives [`Record`]s; what a cell means is decided by whoever takes them. CSV has texts only, so its cells are
-//! [`Cell::Text`]; the others have values. A [`Writer`] takes cells as the JSON texts that they were stored as, so that numbers
+//! [`Cell::Text`]; the others have values. An [`Encoder`] takes cells as the JSON texts that they were stored as, so that numbers
 //! stay what they are. Whatever the size of a file, memory holds a record, a page of each column (Parquet), or a group of rows
 //! that are being written.
 
