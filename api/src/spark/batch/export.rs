@@ -72,8 +72,8 @@ pub(super) async fn export(
     BatchId(id): BatchId,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted::read(&query)?;
     let view = visible_view(&state, &caller, id).await?;
+    let wanted = Wanted::read(&query)?;
     require_results(&view)?;
     let permit = departure::admit(&state)?;
     let grace = Duration::from_secs(state.config.clocks.redeliver_seconds).as_secs_f64();

@@ -114,9 +114,10 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Json<UploadBody>, ApiError> {
     let received_at = middleware::current().received_at;
+    // First of all: what is wrong with the request says nothing to somebody who may not see the batch.
+    let target = target(&state, &caller, id).await?;
     let wanted = Wanted::read(&query)?;
     let format = arrival::format_of(wanted.format.as_deref(), request.headers())?;
-    let target = target(&state, &caller, id).await?;
     let _permit = departure::admit(&state)?;
     let _memory = state.memory.reserve(MEMORY, MEMORY_WAIT).await.ok_or_else(|| {
         ApiError::too_many("SERVER_BUSY", "too many bodies are on their way; try again", None, 1)
