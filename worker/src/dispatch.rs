@@ -1,7 +1,7 @@
 //! What waits for an evaluation thread, and which batch goes next.
 //!
 //! A batch runs at most its planned share of evaluations here. Where more may run than there are threads, tenants get evaluation
-//! time by their weights ([`crate::turns`]), chunk by chunk, and the batches of a tenant take turns.
+//! time by their weights (`turns`), chunk by chunk, and the batches of a tenant take turns.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

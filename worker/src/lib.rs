@@ -1,7 +1,7 @@
 //! The Millrace worker: consume → evaluate → commit → ack; its part of the plan; the reaper.
 //!
 //! Follow a chunk: [`intake`] receives a delivery and puts it into the [`dispatch::Dispatcher`]; an evaluation thread
-//! ([`evaluate`]) takes it when the batch has a free share, in the order of [`turns`]; [`commit`] stores finished chunks in groups and acknowledges them.
+//! ([`evaluate`]) takes it when the batch has a free share, in the order of `turns`; [`commit`] stores finished chunks in groups and acknowledges them.
 //! [`recipes`] does the same for bundles of jobs. [`fleet`] keeps the picture fresh: heartbeat, snapshot, plan, subscriptions. [`dead_letters`] and [`reaper`] look after what
 //! went wrong; [`webhooks`] tells others that batches ended.
 
