@@ -109,3 +109,24 @@ def test_speed_is_a_mean_that_falls_when_nothing_comes(modules):
 
 def test_only_what_changed_is_asked_for(modules):
     assert values(modules, LINE + "return changes({ a: 1, b: null, c: 3 }, { a: 1, b: null, c: 4, d: undefined });") == {"c": 4}
+
+
+def test_axes_end_at_round_numbers_and_hold_every_value(modules):
+    seen = values(
+        modules,
+        """
+        const { History, ceiling } = await import('/dashboard/model.js');
+        const history = new History();
+        const spans = [];
+        for (let second = 1; second <= 1000; second += 1) {
+            history.add(second);
+            if (spans.at(-1)?.[1] !== history.seconds) spans.push([second, history.seconds]);
+        }
+        const ends = [0, 3, 10, 11, 20.5, 99, 500, 501, 48211.7, 1111998].map(ceiling);
+        return [spans, history.values.length, history.values[0], history.values.at(-1), ends];
+        """,
+    )
+    spans, kept, oldest, newest, ends = seen
+    assert spans == [[1, 30], [31, 60], [61, 120], [121, 300], [301, 600]]
+    assert (kept, oldest, newest) == (600, 401, 1000)
+    assert ends == [10, 10, 10, 20, 50, 100, 500, 1000, 50000, 2000000]

@@ -53,6 +53,7 @@ const CONTENTS: &[(&str, &[u8])] = files![
     "table.js"
     "terms.js"
     "theme.js"
+    "throughput.js"
 ];
 
 static FILES: LazyLock<Vec<File>> = LazyLock::new(|| load(CONTENTS));

@@ -1,6 +1,6 @@
 // One batch, live: how far it is, its buffers and terms, what failed, and what can be done about it.
 
-import { badge, h, setText, svg, tile } from "./dom.js";
+import { badge, h, setText, tile } from "./dom.js";
 import { buffers, progress, state } from "./batches.js";
 import { failures, redrive } from "./failures.js";
 import { bytes, count, duration, integer, percent, rate, short, time, words } from "./format.js";
@@ -8,30 +8,7 @@ import { Speed, isOpen, isTerminal } from "./model.js";
 import { announce, ask, drawing, explain, notify, run } from "./shell.js";
 import { follow } from "./stream.js";
 import { terms } from "./terms.js";
-
-/** The drawing of the throughput goes back so long. */
-const HISTORY = 120;
-
-/** Records a second over the last two minutes. */
-function spark() {
-  const line = svg("path", { class: "line" });
-  const area = svg("path", { class: "area" });
-  const most = h("span", { class: "soft small" });
-  const picture = svg("svg", { class: "spark", viewBox: `0 0 ${HISTORY - 1} 40`, preserveAspectRatio: "none", role: "img", "aria-label": "Throughput" }, area, line);
-  const values = [];
-  const add = (value) => {
-    values.push(value);
-    if (values.length > HISTORY) values.shift();
-    const top = Math.max(...values, 1);
-    const points = values.map((value, index) => `${HISTORY - values.length + index} ${(39 - (value / top) * 37).toFixed(1)}`);
-    line.setAttribute("d", `M${points.join("L")}`);
-    area.setAttribute("d", `M${HISTORY - values.length} 40L${points.join("L")}L${HISTORY - 1} 40Z`);
-    const text = `Throughput of the last two minutes: now ${rate(value)}, at most ${rate(Math.max(...values))}`;
-    picture.setAttribute("aria-label", text);
-    setText(most, `now ${rate(value)}, at most ${rate(Math.max(...values))}`);
-  };
-  return { node: h("section", { class: "card", "aria-labelledby": "speed-title" }, h("h2", { id: "speed-title" }, "Records/s, last two minutes"), picture, most), add };
-}
+import { throughput } from "./throughput.js";
 
 function facts(entries) {
   const list = h("dl", { class: "facts" });
@@ -66,7 +43,7 @@ function about(data) {
 export function open({ api, main, connection }, id) {
   const ending = new AbortController();
   const speed = new Speed();
-  const speeds = spark();
+  const curve = throughput();
   const parts = { state: state(), progress: progress(), buffers: buffers() };
   const tiles = Object.fromEntries(["Records/s", "Chunks waiting", "Chunks running", "Busy slots", "Failed chunks", "Failed records", "To be pulled", "Evaluation time", "Closed by itself in"].map((name) => [name, tile(name)]));
   const heading = h("h1", { tabindex: "-1" }, "Batch");
@@ -98,7 +75,7 @@ export function open({ api, main, connection }, id) {
     h("div", { class: "head" }, heading, parts.state.node, kind, h("div", { class: "actions" }, again, close, cancel)),
     h("div", { class: "card large" }, parts.progress.node),
     h("dl", { class: "tiles" }, Object.values(tiles).map(({ node }) => node)),
-    h("div", { class: "cards" }, speeds.node,
+    h("div", { class: "cards" }, curve.node,
       h("section", { class: "card", "aria-labelledby": "buffers-title" }, h("h2", { id: "buffers-title" }, "Buffers"), parts.buffers.node, h("br"), sizes.node),
       h("section", { class: "card", "aria-labelledby": "about-title" }, h("h2", { id: "about-title" }, "About"), known.node)),
     form.node, list.node);
@@ -175,7 +152,7 @@ export function open({ api, main, connection }, id) {
   });
   inform().catch(lost);
   const ticking = setInterval(() => {
-    if (status && !isTerminal(status.batch_status)) speeds.add(speed.at(Date.now()));
+    if (status && !isTerminal(status.batch_status)) curve.add(speed.at(Date.now()));
     draw.later();
   }, 1_000);
   const asking = setInterval(() => { if (status && !isTerminal(status.batch_status) && !document.hidden) inform().catch(() => {}); }, 5_000);

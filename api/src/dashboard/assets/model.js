@@ -33,6 +33,34 @@ export class Speed {
   }
 }
 
+/** A curve shows so many seconds: the fewest that hold all values. */
+const SPANS = [30, 60, 120, 300, 600];
+
+/** A value each second, of the last ten minutes. */
+export class History {
+  constructor() {
+    this.values = [];
+  }
+
+  add(value) {
+    this.values.push(value);
+    if (this.values.length > SPANS.at(-1)) this.values.shift();
+  }
+
+  /** How many seconds a curve of these values shows. */
+  get seconds() {
+    return SPANS.find((span) => this.values.length <= span);
+  }
+}
+
+/** The end of an axis for values up to `most`: 1, 2 or 5 with zeros, so that its half is a round number as well. At least 10. */
+export function ceiling(most) {
+  for (let power = 10; ; power *= 10) {
+    const found = [1, 2, 5].find((digit) => !(digit * power < most));
+    if (found) return found * power;
+  }
+}
+
 const TERMINAL = ["completed", "completed_by_timeout", "failed", "cancelled"];
 const OPEN = ["created", "pending", "in_progress"];
 
