@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use millrace_common::broker::BrokerError;
 use millrace_common::metrics::HTTP_REFUSALS;
 use millrace_common::model::Scope;
+use millrace_common::model::time::timestamp;
 use millrace_common::programs::ProgramError;
 use millrace_common::store::StoreError;
 use serde_json::{Value as Json_, json};
 
 use crate::middleware::{self, Dialect};
-use crate::spark::time::timestamp;
 
 /// The header that the TypeScript SDK reads (contract 0.4).
 const X_RETRY_AFTER: HeaderName = HeaderName::from_static("x-retry-after");

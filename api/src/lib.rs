@@ -1,17 +1,16 @@
-//! The Millrace HTTP server and command line.
+//! The Millrace HTTP server.
 
 pub mod admin;
 pub mod auth;
 pub mod body;
-pub mod cli;
 pub mod dashboard;
 pub mod docs;
 pub mod error;
 pub mod extract;
+pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod health;
-pub mod https;
 pub mod measure;
 pub mod memory;
 pub mod middleware;
@@ -25,7 +24,6 @@ pub mod server;
 pub mod spark;
 pub mod state;
 pub mod stats;
-pub mod table;
 pub mod v6;
 pub mod watch;
 

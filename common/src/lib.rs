@@ -4,6 +4,7 @@ pub mod broker;
 pub mod bundles;
 pub mod config;
 pub mod failpoint;
+pub mod https;
 pub mod isolate;
 pub mod metrics;
 pub mod model;

@@ -92,7 +92,7 @@ def test_nobody_waits_for_what_is_not_there():
 def test_a_health_check_asks_where_the_program_listens(name, section, defaults):
     command = SERVICES[name]["healthcheck"]["test"]
     assert command[:2] == ["CMD", "millrace"] and command[-1] == "health", "the image has no shell, and no other program"
-    source = (ROOT / "api/src/cli/health.rs").read_text()
+    source = (ROOT / "api/cli/src/health.rs").read_text()
     asked = command[command.index("--url") + 1] if "--url" in command else re.search(r'DEFAULT_URL: &str = "([^"]+)"', source).group(1)
     assert asked == "http://127.0.0.1:" + defaults[section]["listen"].rsplit(":", 1)[1]
     patience = int(re.search(r"DEADLINE: Duration = Duration::from_secs\((\d+)\)", source).group(1))

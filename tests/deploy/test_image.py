@@ -83,14 +83,14 @@ def test_the_builder_gets_every_crate_that_the_image_is_made_of(context):
                           cwd=context, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     packages = {package["name"]: package for package in json.loads(done.stdout)["packages"]}
-    programs = {target["name"] for package in ("millrace-api", "millrace-worker") for target in packages[package]["targets"]
+    programs = {target["name"] for package in ("millrace-api", "millrace-cli", "millrace-worker") for target in packages[package]["targets"]
                 if "bin" in target["kind"]}
     assert programs == {"millrace", "millrace-api", "millrace-worker"}
 
 
 def test_the_builder_gets_every_file_that_the_sources_include(context):
     missing = []
-    for crate in ("api/src", "common/src", "common/calc/src", "worker/src"):
+    for crate in ("api/src", "api/cli/src", "api/table/src", "common/src", "common/calc/src", "worker/src"):
         for source in (context / crate).rglob("*.rs"):
             for name in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', source.read_text()):
                 if not (source.parent / name).resolve().is_file() and "tests" not in source.stem:

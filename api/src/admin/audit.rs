@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use millrace_common::model::time::timestamp;
 use millrace_common::store::{AuditEntry, AuditFilter};
 use serde_json::{Value, json};
 
@@ -9,7 +10,6 @@ use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Query;
 use crate::openapi::schemas::AuditPage;
-use crate::spark::time::timestamp;
 use crate::state::AppState;
 
 /// Entries of an answer that asks for no number.

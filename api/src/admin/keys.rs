@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use millrace_common::model::time::{self, timestamp};
 use millrace_common::model::{Scope, Scopes};
 use millrace_common::store::{CreateKeyError, KeyTerms};
 use serde::Deserialize;
@@ -15,7 +16,6 @@ use crate::body::read_json;
 use crate::error::ApiError;
 use crate::extract::Path;
 use crate::openapi::schemas::{CreateKey, CreatedKey, List, ListedKey, RevokedKey};
-use crate::spark::time::{self, timestamp};
 use crate::state::AppState;
 
 /// The longest name of an owner or a group, in characters.

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Validation, decode, decode_header};
 use millrace_common::config::{AuthConfig, IssuerConfig};
+use millrace_common::https;
 use millrace_common::model::{Caller, Scopes};
 use millrace_common::store::Store;
 use millrace_common::tls::TlsError;
@@ -18,7 +19,6 @@ use super::crypto;
 use super::jwks::KeySet;
 use super::keys::Identity;
 use crate::error::ApiError;
-use crate::https;
 
 /// The longest token, in bytes.
 const LONGEST: usize = 16_384;

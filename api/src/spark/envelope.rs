@@ -1,13 +1,13 @@
 //! The envelopes of v3 and v1 answers (contract 4.2 to 4.5).
 
 use axum::Json;
+use millrace_common::model::time::timestamp;
 use millrace_common::store::ServiceVersion;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::time::timestamp;
 use crate::middleware;
 
 /// The compiler that accepts services: what batches and answers show as `compiler_version`.

@@ -8,7 +8,6 @@ pub mod forms;
 pub mod names;
 pub mod services;
 pub mod settings;
-pub mod time;
 pub mod token;
 pub mod webhooks;
 

@@ -12,6 +12,7 @@ pub mod reconcile;
 mod scaling;
 mod scope;
 mod tenant;
+pub mod time;
 mod tolerance;
 pub mod webhook;
 

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use millrace_common::store::{BatchView, StoredResult};
+use millrace_table::{Columns, Format, distinct};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -17,10 +18,9 @@ use super::pull::page_of;
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Query;
+use crate::files::arrival::unknown_format;
+use crate::files::departure::{self, Departure, Pages, Row};
 use crate::state::AppState;
-use crate::table::arrival::unknown_format;
-use crate::table::departure::{self, Departure, Pages, Row};
-use crate::table::{Columns, Format};
 
 /// Chunks of one page.
 const PAGE_CHUNKS: i64 = 200;
@@ -89,7 +89,7 @@ pub(super) async fn export(
     }
     let mut results = Results { state: state.clone(), view, grace, after: 0, columns: Columns::default() };
     results.find_columns().await?;
-    let columns = departure::distinct(results.columns.iter().cloned().chain(ABOUT.map(str::to_owned)));
+    let columns = distinct(results.columns.iter().cloned().chain(ABOUT.map(str::to_owned)));
     Departure { format: wanted.format, name: format!("batch-{id}"), columns }
         .send(&state, permit, results)
         .await

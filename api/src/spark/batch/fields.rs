@@ -2,10 +2,9 @@
 //! as comma text.
 
 use chrono::{DateTime, Utc};
+use millrace_common::model::time;
 use serde_json::{Map, Value};
 use thiserror::Error;
-
-use crate::spark::time;
 
 /// A field with a value that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

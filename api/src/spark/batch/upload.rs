@@ -12,6 +12,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use millrace_common::model::Caller;
+use millrace_table::chunks::{CHUNK_BYTES, Piece, Pieces};
+use millrace_table::{Reader, TableError};
 use serde::Serialize;
 use serde_json::{Map, json};
 use tokio::sync::mpsc::{Receiver, channel};
@@ -24,12 +26,11 @@ use super::wire::{StatusBody, StatusFields};
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Query;
+use crate::files::arrival::{self, Arrival, Arriving};
+use crate::files::departure;
 use crate::middleware;
 use crate::push::{Format as PushFormat, MAX_ID_CHARS, PushError, Target};
 use crate::state::AppState;
-use crate::table::arrival::{self, Arrival, Arriving};
-use crate::table::chunks::{CHUNK_BYTES, Piece, Pieces};
-use crate::table::{Reader, TableError, departure};
 
 /// Records of a chunk, unless something else is said.
 const CHUNK_SIZE: u32 = 1_000;

@@ -5,6 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use millrace_calc::chunk::ChunkResult;
 use millrace_calc::service::Options;
+use millrace_common::model::time;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -18,7 +19,6 @@ use crate::error::ApiError;
 use crate::middleware;
 use crate::openapi::schemas::{Call, CallAnswer};
 use crate::spark::services::resolve_version;
-use crate::spark::time;
 use crate::state::AppState;
 
 /// The body; unknown keys are ignored.

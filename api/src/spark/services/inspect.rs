@@ -7,6 +7,7 @@ use millrace_calc::interface::Interface;
 use millrace_calc::schema::of_service;
 use millrace_calc::service::SourceKind;
 use millrace_common::model::Caller;
+use millrace_common::model::time::timestamp;
 use millrace_common::programs::source_kind;
 use millrace_common::store::{ServiceVersion, VersionSelector};
 use serde_json::{Value, json};
@@ -20,7 +21,6 @@ use crate::error::ApiError;
 use crate::extract::Path;
 use crate::openapi::schemas::{Exists, ListedVersion, Outputs, V1, V3};
 use crate::spark::envelope::{Meta, v1, v3};
-use crate::spark::time::timestamp;
 use crate::state::AppState;
 
 /// All versions, newest first.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use chrono::{DateTime, Days, TimeDelta, Utc};
+use millrace_common::model::time;
 use millrace_common::store::{Publication, PublishError, VersionBump};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +17,6 @@ use crate::extract::Path;
 use crate::openapi::schemas::{Publish, Published, V3};
 use crate::spark::envelope::{COMPILER_VERSION, Meta, v3};
 use crate::spark::names::check_name;
-use crate::spark::time;
 use crate::state::AppState;
 
 /// A start this far ahead means now: clients send their local time without a zone.

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use millrace_common::model::Caller;
+use millrace_common::model::time::timestamp;
 use millrace_common::store::{ServiceVersion, VersionSelector};
 use uuid::Uuid;
 
 use super::locator::{Locator, LocatorError};
 use crate::error::ApiError;
-use crate::spark::time::timestamp;
 use crate::state::AppState;
 
 impl From<LocatorError> for ApiError {

@@ -1,10 +1,9 @@
 //! What a version takes and gives, in the words of the protocol (contract 4.5).
 
 use millrace_calc::interface::{InputField, Interface, OutputField, Place};
+use millrace_common::model::time::timestamp;
 use millrace_common::store::ServiceVersion;
 use serde_json::{Map, Value, json};
-
-use crate::spark::time::timestamp;
 
 /// The subservice whose outputs describe the service itself.
 const METADATA: &str = "metadata";

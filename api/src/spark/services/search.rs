@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
+use millrace_common::model::time::timestamp;
 use millrace_common::store::ServiceListing;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,7 +14,6 @@ use crate::error::ApiError;
 use crate::extract::Path;
 use crate::openapi::schemas::{FoundServices, ListedService, SearchServices, ServicePage, V1Page};
 use crate::spark::envelope::Meta;
-use crate::spark::time::timestamp;
 use crate::state::AppState;
 
 /// Most services on one page.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use millrace_common::model::Caller;
+use millrace_common::model::time::timestamp;
 use millrace_common::store::{Deliveries, Delivery, DeliveryState};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,7 +14,6 @@ use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::{Path, Query};
 use crate::openapi::schemas::{DeliveryAnswer, DeliveryPage, TestDelivery};
-use crate::spark::time::timestamp;
 use crate::state::AppState;
 
 /// Messages of an answer that asks for no number.

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use millrace_common::model::time::timestamp;
 use millrace_common::store::{NewWebhook, Webhook, WebhookUpdate};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,7 +19,6 @@ use crate::openapi::schemas::{
     ChangeWebhook, CreateWebhook, CreatedWebhook, DeletedWebhook, List, TenantSecret, WebhookAnswer,
     WebhookSecret,
 };
-use crate::spark::time::timestamp;
 use crate::state::AppState;
 
 fn webhook_json(webhook: &Webhook) -> Value {

@@ -5,15 +5,15 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use millrace_common::store::Store;
 use millrace_common::store::recipes::{ExportError, ExportFilter, ExportedRecipe, RecipeExport};
+use millrace_table::{Columns, Format, distinct};
 use serde_json::Value;
 
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Path;
+use crate::files::arrival::unknown_format;
+use crate::files::departure::{self, Departure, Pages, Row};
 use crate::state::AppState;
-use crate::table::arrival::unknown_format;
-use crate::table::departure::{self, Departure, Pages, Row};
-use crate::table::{Columns, Format};
 use crate::v6::http::{Query, id};
 use crate::v6::not_found;
 
@@ -61,7 +61,7 @@ fn columns(export: &RecipeExport) -> Columns {
         let outputs = node.outputs.iter().map(|name| format!("{}.{name}", node.path));
         std::iter::once(format!("{}.status", node.path)).chain(outputs)
     });
-    departure::distinct(first.into_iter().chain(inputs).chain(nodes).chain(["errors".to_owned()]))
+    distinct(first.into_iter().chain(inputs).chain(nodes).chain(["errors".to_owned()]))
 }
 
 /// The recipes of an export.

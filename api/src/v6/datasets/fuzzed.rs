@@ -4,11 +4,11 @@ use std::io::{self, Cursor, Read};
 use std::sync::LazyLock;
 
 use millrace_common::model::recipe::{Data, DatasetDefinition, Place};
+use millrace_table::{Format, Options, Place as Stands, ROW_BYTES, Reader, Source, TableError};
 use serde_json::{Map, Value, json};
 
 use super::members::Member;
 use super::rows::read;
-use crate::table::{Format, Options, Place as Stands, ROW_BYTES, Reader, Source, TableError};
 
 /// A parameter of every kind.
 static DEFINITION: LazyLock<DatasetDefinition> = LazyLock::new(|| {

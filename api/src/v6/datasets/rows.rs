@@ -3,10 +3,10 @@
 use millrace_common::model::recipe::{
     Data, DataValue, DatasetDefinition, JsonType, ParameterKind, Place as Within,
 };
+use millrace_table::{Cell, Place, Reader, Record, TableError};
 use serde_json::{Number, Value};
 
 use super::members::Member;
-use crate::table::{Cell, Place, Reader, Record, TableError};
 
 /// Lists and objects of a value, one in another. Readers of JSON give up at 127, and what is stored has others around it.
 const DEPTH: usize = 100;
@@ -145,7 +145,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::table::{Format, Options, ROW_BYTES, Source};
+    use millrace_table::{Format, Options, ROW_BYTES, Source};
 
     fn definition() -> DatasetDefinition {
         let document = json!({"parameters": {

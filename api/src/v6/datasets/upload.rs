@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use millrace_common::store::Store;
 use millrace_common::store::recipes::{DatasetUpload, OpenUpload};
+use millrace_table::{Reader, TableError};
 use serde::Serialize;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use utoipa::ToSchema;
@@ -22,9 +23,8 @@ use super::{find, not_found, read_definition};
 use crate::auth::Auth;
 use crate::error::ApiError;
 use crate::extract::Path;
+use crate::files::arrival::{self, Arrival, Arriving};
 use crate::state::AppState;
-use crate::table::arrival::{self, Arrival, Arriving};
-use crate::table::{Reader, TableError};
 use crate::v6::http::{Query, V6Page, created, datetime, id};
 use crate::v6::wire::Id;
 

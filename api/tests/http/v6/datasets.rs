@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Method;
-use millrace_api::table::ParquetRows;
+use millrace_table::ParquetRows;
 use serde_json::{Value, json};
 
 use super::refusal;

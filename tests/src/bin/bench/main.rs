@@ -5,7 +5,7 @@
 //!
 //! ```sh
 //! deploy/services start .millrace/bench && eval "$(deploy/services env .millrace/bench)"
-//! cargo build --release -p millrace-api -p millrace-worker -p millrace-tests --bins && target/release/bench
+//! cargo build --release -p millrace-api -p millrace-cli -p millrace-worker -p millrace-tests --bins && target/release/bench
 //! ```
 
 #![expect(

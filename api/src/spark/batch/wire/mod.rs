@@ -15,13 +15,13 @@ pub use info::{
     BatchBody, BatchData, Configuration, InfoBody, InfoData, MEGABYTE, OBJECT, RedriveData, Summary,
     updated_at,
 };
+use millrace_common::model::time;
 pub use overview::{
     Environment, OverviewBatch, OverviewBody, OverviewData, OverviewSummary, OverviewTenant,
     TenantConfiguration, TenantStatus,
 };
 
 use crate::openapi::schemas::{batch_status, pipeline_status};
-use crate::spark::time;
 
 /// A point in time as the contract writes it: ISO 8601, UTC, milliseconds, `Z` (contract 0.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]

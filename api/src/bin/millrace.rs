@@ -1,7 +1,0 @@
-//! The `millrace` command.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    millrace_api::cli::main()
-}
