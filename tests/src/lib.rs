@@ -26,7 +26,7 @@ mod wait;
 mod workbooks;
 
 pub use answer::Answer;
-pub use client::Client;
+pub use client::{Client, http};
 pub use fleet::Fleet;
 pub use options::FleetOptions;
 pub use process::{Process, Signal, binary};

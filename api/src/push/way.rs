@@ -11,7 +11,7 @@ use millrace_common::failpoint;
 use millrace_common::metrics::{LANES_REDECLARED, PUSHED_BYTES, PUSHED_CHUNKS, PUSHED_RECORDS};
 use millrace_common::model::BatchState;
 use millrace_common::store::{Admission, Push, PushedChunk, QueuedPush, Store, StoreError};
-use millrace_common::trace::{Span, SpanKind, TraceContext};
+use millrace_common::trace::{self, Span, SpanKind, TraceContext};
 use thiserror::Error;
 use tracing::warn;
 use uuid::Uuid;
@@ -154,8 +154,11 @@ impl Pushes {
         let Target { owner_id, batch_id, day } = target;
         let trace = middleware::trace();
         let rows = push.chunks.iter().map(row).collect();
-        let admitting = Span::child("admit", SpanKind::Internal, trace);
+        let mut admitting = Span::child("admit", SpanKind::Internal, trace.as_ref());
         let admission = self.admission.call(owner_id, Push { batch_id, day, chunks: rows }).await;
+        if let (Some(span), Err(error)) = (&mut admitting, &admission) {
+            span.fail(error.kind());
+        }
         drop(admitting);
         let admission = admission.map_err(PushError::Store)?;
         let (lane_id, epoch, publish) = match admission {
@@ -172,25 +175,27 @@ impl Pushes {
             return Ok(());
         }
         let chunks = publish.clone();
-        let mut publishing = Span::child("publish", SpanKind::Producer, trace);
+        let lane = LaneId(lane_id);
+        // Without a span of the request there is none of its publishing.
+        let mut publishing = trace.as_ref().and_then(|trace| {
+            trace::lane::publish(Some(trace), || self.topology.lane_name(lane), publish.len())
+        });
         if let Some(span) = &mut publishing {
-            span.set("messaging.system", "rabbitmq");
-            span.set("messaging.batch.message_count", publish.len());
             span.set("millrace.batch.id", batch_id.to_string());
         }
         // Workers go on from here; of a trace that is not sampled they hear that it is not.
-        let carried = publishing.as_ref().map(Span::context).or(trace);
+        let carried = publishing.as_ref().map(Span::context).or_else(|| trace.clone());
         let messages = self.messages(batch_id, epoch, push.chunks, publish, carried).await?;
         failpoint::reach("push.admitted", "");
-        let published = self.publish(LaneId(lane_id), messages).await;
-        if let (Some(span), Err(_)) = (&mut publishing, &published) {
-            span.fail();
+        let published = self.publish(lane, messages).await;
+        if let (Some(span), Err(error)) = (&mut publishing, &published) {
+            span.fail(error.kind());
         }
         drop(publishing);
         published?;
         failpoint::reach("push.confirmed", "");
         let queued = QueuedPush { batch_id, day, chunks };
-        let marking = Span::child("mark queued", SpanKind::Internal, trace);
+        let marking = Span::child("mark queued", SpanKind::Internal, trace.as_ref());
         let ids = self.queued.call(owner_id, queued).await.map_err(PushError::Store)?;
         drop(marking);
         failpoint::reach("push.queued", "");
@@ -247,7 +252,7 @@ impl Pushes {
                     charged_bytes,
                     scan: Some(chunk.scan),
                     compressed: compressed.is_some(),
-                    trace,
+                    trace: trace.clone(),
                     body: compressed.unwrap_or(chunk.data),
                 });
             }
