@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_common::broker::ChunkMessage;
-use millrace_common::broker::Receipt;
+use millrace_common::broker::{ChunkMessage, Receipt};
 use millrace_common::trace::{self, Span, SpanKind, TraceContext};
 
 /// The most spans of one commit, one for each trace that has a part in it.

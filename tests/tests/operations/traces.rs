@@ -54,6 +54,9 @@ impl Span {
     }
 }
 
+/// What the collector answers.
+type Answer = (StatusCode, Vec<u8>);
+
 /// A request, as the collector got it.
 #[derive(Debug, Clone)]
 struct Request {
@@ -66,7 +69,7 @@ struct Collector {
     spans: Arc<Mutex<Vec<Span>>>,
     requests: Arc<Mutex<Vec<Request>>>,
     /// What it answers to the next requests; then it takes everything.
-    answers: Arc<Mutex<VecDeque<(StatusCode, Vec<u8>)>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
 }
 
 impl Collector {
@@ -90,7 +93,7 @@ impl Collector {
     }
 }
 
-async fn take(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> (StatusCode, Vec<u8>) {
+async fn take(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> Answer {
     let read = ExportTraceServiceRequest::decode(body.clone()).unwrap();
     collector.requests.lock().unwrap().push(Request { headers, body });
     let answer = collector.answers.lock().unwrap().pop_front().unwrap_or((StatusCode::OK, Vec::new()));
