@@ -1,6 +1,7 @@
 //! The identity of a span on its way between processes: W3C Trace Context.
 
 use std::fmt;
+use std::sync::Arc;
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
@@ -13,12 +14,14 @@ pub const TRACEPARENT: &str = "traceparent";
 /// The header beside it with what tracing systems on the way add for themselves.
 pub const TRACESTATE: &str = "tracestate";
 
-/// The longest `tracestate` that is carried on: what W3C asks for at least. Every message of a push has a copy.
+/// The longest `tracestate` that is carried on: what W3C asks for at least. Every message of a push carries it.
 const MAX_STATE_BYTES: usize = 512;
 
 /// A trace, a span in it, and whether its spans are recorded. As text it is a `traceparent`.
+///
+/// Shared by its copies: all messages of a push have one, and those without a trace have no room for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TraceContext(SpanContext);
+pub struct TraceContext(Arc<SpanContext>);
 
 impl TraceContext {
     /// Reads a `traceparent` and the `tracestate` beside it; `None` for a `traceparent` that is none, which is then as if it were
@@ -34,10 +37,10 @@ impl TraceContext {
 
     /// That of a span; `None` for one without an identity.
     pub(super) fn of(span: &SpanContext) -> Option<Self> {
-        span.is_valid().then(|| Self(span.clone()))
+        span.is_valid().then(|| Self(Arc::new(span.clone())))
     }
 
-    pub(super) const fn span_context(&self) -> &SpanContext {
+    pub(super) fn span_context(&self) -> &SpanContext {
         &self.0
     }
 
