@@ -115,6 +115,7 @@ fn the_status_has_every_field_of_the_contract() {
             "chunks_failed": 1,
             "records_failed": 21,
             "expires_at": "2026-11-21T10:30:05.000Z",
+            "reserved_until": null,
             "chunks_in_progress": 2,
             "chunks_pending": 1,
         })
@@ -235,9 +236,18 @@ fn a_finished_batch_expires_with_its_results_and_a_closed_one_not_yet() {
     closed.batch.state = BatchState::Closed;
     closed.batch.closed_at = Some(at("2026-11-21T10:00:06Z"));
     assert_eq!(expires_at(&closed, &clocks()), None);
+    assert_eq!(reserved_until(&closed, &clocks()), None);
     closed.batch.state = BatchState::Completed;
     closed.batch.finished_at = Some(at("2026-11-21T10:00:06Z"));
     assert_eq!(expires_at(&closed, &clocks()), Some(at("2026-11-22T10:00:06Z")));
+    assert_eq!(reserved_until(&closed, &clocks()), Some(at("2026-11-21T10:02:06Z")));
+    let released = BatchView {
+        batch: Batch { released_at: Some(closed.now), ..closed.batch.clone() },
+        ..closed.clone()
+    };
+    assert_eq!(reserved_until(&released, &clocks()), None);
+    // The wall time ends with the batch.
+    assert_eq!(Summary::new(&closed).batch_time_ms, 6_000);
     let dropped =
         BatchView { batch: Batch { dropped_at: Some(closed.now), ..closed.batch.clone() }, ..closed.clone() };
     assert_eq!(expires_at(&dropped, &clocks()), None);
