@@ -70,6 +70,21 @@ fn a_batch_never_runs_more_than_its_share() {
     assert_eq!(turn(&dispatcher).unwrap().tasks[0].receipt, 2);
 }
 
+/// `chunks_per_request` (contract 3.7).
+#[test]
+fn a_turn_takes_what_its_batch_asked_for_and_no_more() {
+    let dispatcher = dispatcher(&[1]);
+    dispatcher.learn(terms(1, 3));
+    for receipt in 0..7 {
+        assert!(matches!(dispatcher.enqueue(task(1, receipt)), Enqueued::Waiting));
+    }
+    for receipts in [vec![0, 1, 2], vec![3, 4, 5], vec![6]] {
+        let turn = turn(&dispatcher).unwrap();
+        assert_eq!(turn.tasks.iter().map(|task| task.receipt).collect::<Vec<_>>(), receipts);
+        dispatcher.end_turn(id(1), turn.advance, Duration::ZERO);
+    }
+}
+
 #[test]
 fn batches_take_turns() {
     let dispatcher = dispatcher(&[9, 9, 9]);

@@ -178,6 +178,67 @@ proptest! {
     }
 }
 
+/// The table of contract 3.1 with 1.5, and of ours the stop and the closed batch that nobody pulls; nothing else is possible.
+#[test]
+fn batches_follow_the_table() {
+    use BatchState::*;
+    let events = [
+        Transition::Close,
+        Transition::Cancel,
+        Transition::TimeOut,
+        Transition::Stop,
+        Transition::Settle { within_tolerance: true },
+        Transition::Settle { within_tolerance: false },
+    ];
+    let to = |state| Some(Ok(Verdict::Become(state)));
+    let same = Some(Ok(Verdict::Unchanged));
+    let drop = Some(Ok(Verdict::DropResults));
+    for (state, verdicts) in [
+        (Open, [to(Closed), to(Cancelled), to(ClosedByTimeout), to(Closed), None, None]),
+        (Closed, [same, to(Cancelled), to(ClosedByTimeout), same, to(Completed), to(Failed)]),
+        (ClosedByTimeout, [same, to(Cancelled), same, same, to(CompletedByTimeout), to(Failed)]),
+        (Completed, [same, drop, same, same, same, same]),
+        (CompletedByTimeout, [same, drop, same, same, same, same]),
+        (Failed, [same, drop, same, same, same, same]),
+        (Cancelled, [None, same, same, same, same, same]),
+    ] {
+        for (event, verdict) in events.into_iter().zip(verdicts) {
+            let verdict = verdict.unwrap_or(Err(TransitionError { state }));
+            assert_eq!(transition(state, event), verdict, "{event:?} of {state}");
+        }
+        assert_eq!(state.is_terminal(), matches!(state, Completed | CompletedByTimeout | Failed | Cancelled));
+    }
+}
+
+/// `batch_status` and `pipeline_status` are spelt as on the wire (contract 3.1, 3.2).
+#[test]
+fn states_are_spelt_as_on_the_wire() {
+    let spelt = |status: BatchStatus| serde_json::to_value(status).unwrap();
+    let shown: Vec<_> = [(false, false), (true, false), (true, true)]
+        .map(|(submitted, started)| spelt(batch_status(BatchState::Open, submitted, started)))
+        .into_iter()
+        .chain(BatchState::ALL.into_iter().skip(1).map(|state| spelt(batch_status(state, true, true))))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "created",
+            "pending",
+            "in_progress",
+            "closed",
+            "closed_by_timeout",
+            "completed",
+            "completed_by_timeout",
+            "failed",
+            "cancelled"
+        ]
+    );
+    let pipelines =
+        [PipelineStatus::Idle, PipelineStatus::Running, PipelineStatus::Blocked, PipelineStatus::Closed];
+    let pipelines = pipelines.map(|status| serde_json::to_value(status).unwrap());
+    assert_eq!(pipelines, ["idle", "running", "blocked", "closed"]);
+}
+
 #[test]
 fn closing_a_cancelled_batch_is_refused() {
     assert_eq!(
