@@ -9,7 +9,7 @@ use super::super::table::{count, table};
 use super::super::{Globals, print_out, say};
 use super::cells::{clip, counted, labelled, number, text, took, when};
 use super::definition::{self, DefinitionArgs};
-use super::document::{Body, checked, json as json_file, known, verdict};
+use super::document::{About, Body, checked, json as json_file, known, verdict};
 use super::list::{self, Changed};
 use super::progress::{Jobs, State, in_order};
 use super::{compare, diff, watch};
@@ -105,12 +105,8 @@ Examples:
 pub struct EditArgs {
     #[command(flatten)]
     batch: BatchId,
-    /// For people
-    #[arg(long, value_name = "TEXT")]
-    title: Option<String>,
-    /// For people
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
+    #[command(flatten)]
+    about: About,
     /// Lower goes first
     #[arg(long, value_name = "NUMBER", conflicts_with = "configuration")]
     priority: Option<i64>,
@@ -230,8 +226,7 @@ async fn list(globals: &Globals, client: &Client, args: ListArgs) -> Result<(), 
 
 async fn edit(globals: &Globals, client: &Client, args: &EditArgs) -> Result<(), CliError> {
     let mut body = Body::default();
-    body.set("title", args.title.as_ref())?;
-    body.set("description", args.description.as_ref())?;
+    args.about.put(&mut body)?;
     let before = details(client, args.batch.id).await?;
     if let Some(file) = &args.configuration {
         body.set("configuration", Some(json_file(file)?))?;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::client::{Client, path};
 use super::super::error::CliError;
 use super::batches::details;
-use super::document::{Body, known};
+use super::document::{About, Body, known};
 
 /// The batch that is wanted.
 #[derive(Debug, Args)]
@@ -40,12 +40,8 @@ pub struct DefinitionArgs {
     /// Lower goes first
     #[arg(long, value_name = "NUMBER")]
     priority: Option<i64>,
-    /// For people
-    #[arg(long, value_name = "TEXT")]
-    title: Option<String>,
-    /// For people
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
+    #[command(flatten)]
+    about: About,
 }
 
 fn mapping(text: &str) -> Result<(String, String), String> {
@@ -82,8 +78,7 @@ pub async fn body(client: &Client, args: &DefinitionArgs) -> Result<Body, CliErr
         }
     };
     body.set("recipe_type_id", Some(type_id(client, &args.recipe_type).await?))?;
-    body.set("title", args.title.as_ref())?;
-    body.set("description", args.description.as_ref())?;
+    args.about.put(&mut body)?;
     let mut configuration = match body.get("configuration") {
         Value::Object(configuration) => configuration,
         _ => Map::new(),
