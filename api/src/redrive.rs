@@ -10,9 +10,10 @@ use millrace_common::broker::ControlEvent;
 use millrace_common::failpoint;
 use millrace_common::model::{Transition, Verdict};
 use millrace_common::store::{FailedInput, Redrive, StoreError};
+use millrace_decode::{Chunk, DecodedPush};
 use tokio_util::sync::CancellationToken;
 
-use crate::push::{Chunk, DecodedPush, PushError, Target};
+use crate::push::{PushError, Target};
 use crate::state::AppState;
 
 /// How long one server has for a portion, in seconds.

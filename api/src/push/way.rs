@@ -12,13 +12,12 @@ use millrace_common::metrics::{LANES_REDECLARED, PUSHED_BYTES, PUSHED_CHUNKS, PU
 use millrace_common::model::BatchState;
 use millrace_common::store::{Admission, Push, PushedChunk, QueuedPush, Store, StoreError};
 use millrace_common::trace::{Span, SpanKind, TraceContext};
+use millrace_decode::{Chunk, DecodeError, DecodedPush, Format, decode};
 use thiserror::Error;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::Format;
 use super::admission::{Admit, MarkQueued};
-use super::decode::{Chunk, DecodeError, DecodedPush, decode};
 use super::group::Group;
 use crate::middleware;
 

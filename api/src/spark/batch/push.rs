@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use chrono::{DateTime, Utc};
 use millrace_common::model::{BatchState, Caller, SHORTEST_WAIT};
 use millrace_common::store::StoreError;
+use millrace_decode::{DecodeError, Format};
 use serde_json::json;
 
 use super::access::{BatchId, not_found, target, visible_view};
@@ -15,7 +16,7 @@ use crate::body::{DecodedBody, Media, read_body};
 use crate::error::ApiError;
 use crate::middleware;
 use crate::openapi::schemas::PushChunks;
-use crate::push::{DecodeError, Format, PushError, Target};
+use crate::push::{PushError, Target};
 use crate::state::AppState;
 
 /// Takes chunks into the batch.

@@ -5,7 +5,7 @@ use bson::spec::BinarySubtype;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::decode::{DecodeError, MAX_CHUNKS, RawChunk};
+use super::{DecodeError, MAX_CHUNKS, RawChunk};
 
 /// How deep documents and arrays may nest, as in JSON data.
 const MAX_DEPTH: usize = 64;

@@ -8,7 +8,7 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::decode::{DecodeError, MAX_CHUNKS, RawChunk};
+use super::{DecodeError, MAX_CHUNKS, RawChunk};
 
 const BODY: &str = "an object with `chunks`, or an array of chunks";
 const CHUNK: &str = "a chunk: an object with `id` and `data`";

@@ -1,4 +1,12 @@
-//! From a request body to chunks: ids, raw data, record counts and digests (contract 1.2).
+//! From the body of a push to chunks: ids, raw data, record counts and digests (contract 1.2).
+//!
+//! Records are never materialised: each chunk's `data` stays a slice of the request body (JSON), or is transcoded once (BSON),
+//! and is only scanned for its shape and its number of records.
+
+mod bson;
+mod json;
+#[cfg(test)]
+mod properties;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,12 +16,19 @@ use millrace_calc::chunk::Scan;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{Format, bson, json};
-
 /// The longest chunk id, in characters (contract 1.2).
 pub const MAX_ID_CHARS: usize = 128;
 /// The most chunks in one push. A body full of tiny chunks would otherwise take many times its size in memory.
 pub const MAX_CHUNKS: usize = 10_000;
+
+/// How a push is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `application/json`
+    Json,
+    /// `application/bson`
+    Bson,
+}
 
 /// A chunk of a push.
 #[derive(Clone, PartialEq, Eq)]
