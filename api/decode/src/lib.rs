@@ -106,14 +106,14 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    pub(super) fn shape(path: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn shape(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Shape { path: path.into(), message: message.into() }
     }
 }
 
 /// A chunk as it stands in the body.
 #[derive(Debug)]
-pub(super) struct RawChunk {
+pub(crate) struct RawChunk {
     /// `None`: the caller gave none.
     pub id: Option<String>,
     /// The `data` value as JSON.
