@@ -10,6 +10,7 @@ mod store {
     mod lifecycle;
     mod model;
     mod outcomes;
+    mod pauses;
     mod quotas;
     mod reads;
     mod reaping;

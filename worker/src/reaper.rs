@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millrace_common::broker::{BrokerError, ControlEvent, LaneId};
 use millrace_common::metrics::{REAPER_ACTIONS, REAPER_ROUNDS};
-use millrace_common::store::{Consequence, Purged, StoreError, Suspect};
+use millrace_common::store::{Consequence, PauseEnd, Purged, StoreError, Suspect};
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
@@ -154,6 +154,14 @@ async fn time_out(worker: &Worker) -> Result<(), StoreError> {
         tracing::info!(batch.id = %id, "closed after inactivity");
         REAPER_ACTIONS.with("batch_timed_out").add(1);
         worker.control.send(ControlEvent::BatchClosed { batch_id: id });
+    }
+    for (id, end) in worker.store.time_out_pauses(seconds(worker.config.clocks.paused_seconds)).await? {
+        tracing::info!(batch.id = %id, ?end, "its pause has lasted too long");
+        REAPER_ACTIONS.with("pause_ended").add(1);
+        worker.control.send(match end {
+            PauseEnd::TimedOut => ControlEvent::BatchClosed { batch_id: id },
+            PauseEnd::Resumed => ControlEvent::BatchResumed { batch_id: id },
+        });
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::server::{Answer, Server};
 const OPERATOR: &str = "0perators";
 
 /// A path as callers write it.
-pub fn concrete(path: &str, id: &str) -> String {
+fn concrete(path: &str, id: &str) -> String {
     let path = path.replace("{tenant}", "acme").replace("{id}", id).replace("{job}", id);
     let path = path
         .replace("{folder}", "geo")

@@ -290,6 +290,8 @@ impl Default for ResultsConfig {
 pub struct ClocksConfig {
     /// A batch without push, pull or status change for this long is closed by timeout, in seconds.
     pub inactivity_seconds: u64,
+    /// A batch that has been paused for this long is closed by timeout, and its pause ends, in seconds.
+    pub paused_seconds: u64,
     /// A closed and finished batch gives its reservation back after this long, in seconds.
     pub cool_off_seconds: u64,
     /// Chunks that stay `accepted` (published without a confirm) for this long are withdrawn, in seconds.
@@ -318,6 +320,7 @@ impl Default for ClocksConfig {
     fn default() -> Self {
         Self {
             inactivity_seconds: 1_800,
+            paused_seconds: 86_400,
             cool_off_seconds: 120,
             accepted_seconds: 600,
             lost_seconds: 600,

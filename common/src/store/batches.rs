@@ -102,7 +102,7 @@ pub struct TenantOverview {
     pub used_input_bytes: i64,
     pub used_output_bytes: i64,
     pub workers_in_use: i64,
-    /// Live batches, then terminal ones of the last 60 minutes; each newest first, at most 1,000.
+    /// Live batches, and terminal ones of the last 60 minutes; newest first.
     pub batches: Vec<BatchView>,
 }
 
@@ -260,12 +260,8 @@ impl Store {
             .map(BatchView::from))
     }
 
-    /// Quotas and use of a tenant, and its recent batches: all of them, or those of one owner.
-    pub async fn tenant_overview(
-        &self,
-        tenant_id: Uuid,
-        owner: Option<&str>,
-    ) -> Result<TenantOverview, StoreError> {
+    /// Quotas, use and recent batches of a tenant.
+    pub async fn tenant_overview(&self, tenant_id: Uuid) -> Result<TenantOverview, StoreError> {
         let row = sqlx::query!(
             r#"SELECT t.capacity_bytes, t.max_workers,
                    coalesce(sum(b.input_allocated), 0)::bigint AS "reserved_input!",
@@ -285,11 +281,9 @@ impl Store {
         .await?
         .ok_or(StoreError::NotFound("tenant"))?;
         let batches = select_views!(
-            "WHERE tenant_id = $1 AND ($2::text IS NULL OR created_by = $2)
-                 AND (state IN ('open', 'closed', 'closed_by_timeout') OR updated_at > now() - interval '60 minutes')
-             ORDER BY state IN ('open', 'closed', 'closed_by_timeout') DESC, updated_at DESC LIMIT 1000",
-            tenant_id,
-            owner
+            "WHERE tenant_id = $1 AND (state IN ('open', 'closed', 'closed_by_timeout')
+                OR updated_at > now() - interval '60 minutes') ORDER BY updated_at DESC LIMIT 1000",
+            tenant_id
         )
         .fetch_all(&self.control)
         .await?

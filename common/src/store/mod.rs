@@ -60,7 +60,7 @@ pub use fleet::{FleetSnapshot, FleetTenant, FleetWorker, Heartbeat};
 pub use folders::{Folder, FolderFilter, FolderUpdate, NewFolder};
 pub use gauges::{LaneGauges, TenantGauges, WebhookGauges, WorkerGauges};
 pub use keys::{ApiKey, CreateKeyError, KeyOwner, KeyTerms, NewKey, hash_key, is_key};
-pub use lifecycle::{AlterError, Consequence, TermsChange};
+pub use lifecycle::{AlterError, Consequence, PauseEnd, TermsChange};
 pub use lost::Suspect;
 pub use reads::{Acknowledged, Reading};
 pub use reaper::{FinishedLane, Purged};

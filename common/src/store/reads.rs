@@ -62,21 +62,10 @@ pub enum Acknowledged {
     Chunks(u64),
 }
 
-/// Rows behind the cursor that satisfy a condition, in order, one more than a page has.
-macro_rules! rows_behind {
-    ($which:literal) => {
-        concat!(
-            "SELECT chunk_no, ordinal, bytes FROM results WHERE day = $2 AND batch_id = $1 AND ordinal > $3 AND ",
-            $which,
-            " ORDER BY ordinal LIMIT $4::int8 + 1"
-        )
-    };
-}
-
-/// A page of the rows found, bounded by count and bytes; the row more tells whether there is more. Of the rows only the places
-/// are gathered first, so that bodies are read for the page alone.
-macro_rules! page_statement {
-    ($name:literal, $($found:tt)+) => {
+/// A page bounded by count and bytes; a row more is looked at to tell whether there is more. Of the rows only the places are
+/// gathered first, so that bodies are read for the page alone.
+macro_rules! read_statement {
+    ($name:literal, $rows:literal) => {
         concat!(
             "
 -- reads: ",
@@ -85,10 +74,14 @@ macro_rules! page_statement {
 WITH ready AS (
     SELECT chunk_no, ordinal, bytes, sum(bytes::bigint) OVER (ORDER BY ordinal) - bytes AS before,
            row_number() OVER (ORDER BY ordinal) AS place, count(*) OVER () AS there
-    FROM (",
-            $($found)+,
-            ") found
-    WHERE EXISTS (SELECT FROM batches WHERE id = $1 AND state <> 'cancelled' AND dropped_at IS NULL)
+    FROM (
+        SELECT chunk_no, ordinal, bytes FROM results
+        WHERE day = $2 AND batch_id = $1 AND ordinal > $3 AND ",
+            $rows,
+            "
+          AND EXISTS (SELECT FROM batches WHERE id = $1 AND state <> 'cancelled' AND dropped_at IS NULL)
+        ORDER BY ordinal LIMIT $4::int8 + 1
+    ) found
 )
 SELECT chunk_id, ordinal, bytes, compressed, body, (SELECT max(there) FROM ready)
 FROM results
@@ -99,29 +92,37 @@ ORDER BY ordinal"
     };
 }
 
-const READ: &str = page_statement!("unpulled", rows_behind!("pulled_at IS NULL AND ordinal <= $6"));
+const READ: &str = read_statement!("unpulled", "pulled_at IS NULL AND ordinal <= $6");
 
-const READ_AGAIN: &str = page_statement!(
+const READ_AGAIN: &str = read_statement!(
     "pulled",
-    rows_behind!(
-        "pulled_at IS NOT NULL AND outcome <> 'withdrawn' AND pulled_at > clock_timestamp() - make_interval(secs => $6)"
-    )
+    "pulled_at IS NOT NULL AND outcome <> 'withdrawn' AND pulled_at > clock_timestamp() - make_interval(secs => $6)"
 );
 
 /// Both together. Each half has an index of its own.
-const READ_ALL: &str = page_statement!(
-    "all",
-    concat!(
-        "(",
-        rows_behind!("pulled_at IS NULL AND ordinal <= $6"),
-        ") UNION ALL (",
-        rows_behind!(
-            "pulled_at IS NOT NULL AND outcome <> 'withdrawn' AND ordinal <= $6
-             AND pulled_at > clock_timestamp() - make_interval(secs => $7)"
-        ),
-        ") ORDER BY ordinal LIMIT $4::int8 + 1"
-    )
-);
+const READ_ALL: &str = "
+-- reads: all
+WITH ready AS (
+    SELECT chunk_no, ordinal, bytes, sum(bytes::bigint) OVER (ORDER BY ordinal) - bytes AS before,
+           row_number() OVER (ORDER BY ordinal) AS place, count(*) OVER () AS there
+    FROM (
+        (SELECT chunk_no, ordinal, bytes FROM results
+         WHERE day = $2 AND batch_id = $1 AND ordinal > $3 AND ordinal <= $6 AND pulled_at IS NULL
+         ORDER BY ordinal LIMIT $4::int8 + 1)
+        UNION ALL
+        (SELECT chunk_no, ordinal, bytes FROM results
+         WHERE day = $2 AND batch_id = $1 AND ordinal > $3 AND ordinal <= $6 AND pulled_at IS NOT NULL
+           AND outcome <> 'withdrawn' AND pulled_at > clock_timestamp() - make_interval(secs => $7)
+         ORDER BY ordinal LIMIT $4::int8 + 1)
+        ORDER BY ordinal LIMIT $4::int8 + 1
+    ) found
+    WHERE EXISTS (SELECT FROM batches WHERE id = $1 AND state <> 'cancelled' AND dropped_at IS NULL)
+)
+SELECT chunk_id, ordinal, bytes, compressed, body, (SELECT max(there) FROM ready)
+FROM results
+WHERE day = $2 AND chunk_no = ANY(ARRAY(
+    SELECT chunk_no FROM ready WHERE place <= $4::int8 AND (before = 0 OR before + bytes <= $5::int8)))
+ORDER BY ordinal";
 
 const GONE: &str = "
 -- reads: gone

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::model::{
     BatchProgress, BatchState, BatchStatus, Percentage, PipelineStatus, Tolerance, batch_status,
-    is_held_back, pipeline_status,
+    is_held_back, is_paused, pipeline_status,
 };
 
 /// Every column of `batches` and every counter that is read: name, type, SQL. This list makes the structs and the query, so a new
@@ -51,6 +51,9 @@ macro_rules! view_columns {
                 early_stop: bool = "b.early_stop",
                 /// When an early stop ended what had no outcome.
                 stopped_at: Option<DateTime<Utc>> = "b.stopped_at",
+                /// Since when a pause is noted; [`BatchView::paused`] says whether it counts.
+                paused_at: Option<DateTime<Utc>> = "b.paused_at",
+                paused_by: Option<String> = "b.paused_by",
                 input_allocated: i64 = "b.input_allocated",
                 output_allocated: i64 = "b.output_allocated",
                 priority: i32 = "b.priority",
@@ -203,12 +206,21 @@ impl BatchView {
 
     /// `pipeline_status` (contract 3.2).
     pub fn pipeline(&self) -> PipelineStatus {
-        pipeline_status(self.batch.state, self.batch.stopped_at.is_some(), &self.progress())
+        let Batch { state, stopped_at, paused_at, .. } = &self.batch;
+        pipeline_status(*state, stopped_at.is_some(), paused_at.is_some(), &self.progress())
     }
 
     /// Whether evaluation waits for a pull ([`is_held_back`]).
     pub fn is_held_back(&self) -> bool {
         is_held_back(self.batch.state, self.batch.stopped_at.is_some(), &self.progress())
+    }
+
+    /// Since when the batch is paused, and who paused it ([`is_paused`]).
+    pub fn paused(&self) -> Option<(DateTime<Utc>, &str)> {
+        let Batch { state, stopped_at, paused_at, paused_by, .. } = &self.batch;
+        is_paused(*state, stopped_at.is_some(), paused_at.is_some())
+            .then_some(paused_at.zip(Some(paused_by.as_deref().unwrap_or_default())))
+            .flatten()
     }
 
     /// Chunks being evaluated. Heartbeats lag behind commits, so the report is bounded by what can be running.

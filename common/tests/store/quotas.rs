@@ -149,7 +149,7 @@ async fn reservations_follow_their_rule_through_any_operations() {
                     // Batches may be through by the time that the test itself took.
                     assert!(released >= due, "{released} < {due}: {list:?}");
                     if released > due {
-                        let now = database.store.tenant_overview(database.tenant_id, None).await.unwrap();
+                        let now = database.store.tenant_overview(database.tenant_id).await.unwrap();
                         for one in held
                             .iter_mut()
                             .filter(|one| one.finished.is_some_and(|since| since >= COOL_OFF - 60))

@@ -98,10 +98,7 @@ async fn reservations_come_back_after_the_cool_off() {
     assert_eq!(database.store.release_reservations(120.0).await.unwrap(), 0);
     database.run("UPDATE batches SET finished_at = now() - interval '3 minutes'").await;
     assert_eq!(database.store.release_reservations(120.0).await.unwrap(), 1);
-    assert_eq!(
-        database.store.tenant_overview(database.tenant_id, None).await.unwrap().reserved_input_bytes,
-        0
-    );
+    assert_eq!(database.store.tenant_overview(database.tenant_id).await.unwrap().reserved_input_bytes, 0);
 }
 
 #[tokio::test]
@@ -125,7 +122,7 @@ async fn silent_workers_are_removed_and_no_longer_count_as_busy() {
     // The heartbeat lags behind the commits: no more slots are in use than there are chunks to evaluate.
     database.finish(&batch, &chunks[..2], millrace_common::store::Outcome::Completed).await;
     assert_eq!(database.view(&batch).await.running(), 1);
-    assert_eq!(database.store.tenant_overview(database.tenant_id, None).await.unwrap().workers_in_use, 1);
+    assert_eq!(database.store.tenant_overview(database.tenant_id).await.unwrap().workers_in_use, 1);
     assert_eq!(database.store.lane_gauges().await.unwrap()[0].workers_in_use, 1);
     assert_eq!(database.store.fleet_snapshot(10.0).await.unwrap().workers.len(), 1);
     database.run("UPDATE workers SET seen_at = now() - interval '1 minute'").await;

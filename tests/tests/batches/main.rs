@@ -3,10 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broken;
-mod clocks;
-mod creation;
-mod delivery;
-mod table;
 
 use millrace_tests::{Answer, Client, Fleet, FleetOptions, PATIENCE, SALES, wait_until};
 use reqwest::Method;

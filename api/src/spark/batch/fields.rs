@@ -2,7 +2,6 @@
 //! as comma text.
 
 use chrono::{DateTime, Utc};
-use millrace_calc::chunk::filter::split_list;
 use millrace_common::model::time;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -174,6 +173,27 @@ fn scalar_text(value: &Value, path: &str) -> Result<String, FieldError> {
         return Err(FieldError::new(path, format!("longer than {MAX_TEXT} characters")));
     }
     Ok(text)
+}
+
+/// Splits at commas outside `[](){}` (contract 2.5), so that `value_[a,b],total` has two entries.
+pub(super) fn split_list(text: &str) -> Vec<String> {
+    let mut entries = Vec::new();
+    let mut depth = 0_usize;
+    let mut entry = String::new();
+    for character in text.chars() {
+        match character {
+            '[' | '(' | '{' => depth += 1,
+            ']' | ')' | '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                entries.push(std::mem::take(&mut entry));
+                continue;
+            }
+            _ => {}
+        }
+        entry.push(character);
+    }
+    entries.push(entry);
+    entries
 }
 
 /// Reads a JSON object. Python writes numbers that are none as `NaN` and `Infinity`; they are read as text, so that the field

@@ -2,8 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use millrace_common::model::Caller;
 use millrace_common::store::TenantOverview;
 
+use super::access::may_see;
 use super::wire::{
     Environment, OverviewBatch, OverviewBody, OverviewTenant, TenantConfiguration, TenantStatus,
 };
@@ -21,15 +23,14 @@ pub(super) async fn overview(
     State(state): State<AppState>,
     Auth(caller): Auth,
 ) -> Result<Json<OverviewBody>, ApiError> {
-    // Supervisors see every batch of the tenant, others their own; the totals are always the whole tenant's.
-    let owner = (!caller.is_supervisor()).then_some(caller.name.as_str());
-    let overview = state.store.tenant_overview(caller.tenant_id, owner).await?;
-    Ok(Json(body(&overview)))
+    let overview = state.store.tenant_overview(caller.tenant_id).await?;
+    Ok(Json(body(&overview, &caller)))
 }
 
-fn body(overview: &TenantOverview) -> OverviewBody {
-    let (recent, in_progress): (Vec<_>, Vec<_>) =
-        overview.batches.iter().partition(|view| view.batch.state.is_terminal());
+/// Supervisors see every batch of the tenant, others their own; the totals are always the whole tenant's.
+fn body(overview: &TenantOverview, caller: &Caller) -> OverviewBody {
+    let visible = overview.batches.iter().filter(|view| may_see(caller, &view.batch.created_by));
+    let (recent, in_progress): (Vec<_>, Vec<_>) = visible.partition(|view| view.batch.state.is_terminal());
     let capacity = overview.capacity_bytes;
     let (input, output) = (overview.reserved_input_bytes, overview.reserved_output_bytes);
     OverviewBody {

@@ -3,12 +3,11 @@
 //! The contract leaves whole-batch aggregates to the client (2.6); this field is ours. It lists outputs, by name or as
 //! `{"output_name": "total", "quantiles": [0.5, 0.95]}`.
 
-use millrace_calc::chunk::filter::split_list;
 use millrace_calc::interface::Interface;
 use millrace_calc::totals::{MAX_OUTPUTS, MAX_QUANTILES, TotalRequest};
 use serde_json::{Map, Value};
 
-use super::fields::FieldError;
+use super::fields::{FieldError, split_list};
 
 /// The field, as the first of its spellings.
 const FIELD: &str = "summary_total";
@@ -26,7 +25,10 @@ pub(super) fn given(object: &Map<String, Value>) -> Result<Option<Vec<TotalReque
     let requests = match given {
         None | Some((_, Value::Null)) => return Ok(None),
         Some((name, Value::String(list))) => {
-            within(name, split_list(list).iter().map(|name| named(name)).collect())?
+            let names = split_list(list);
+            let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+            let requests: Vec<_> = names.map(named).collect();
+            within(name, requests)?
         }
         Some((name, Value::Array(entries))) => {
             let entries = entries.iter().enumerate();

@@ -178,67 +178,6 @@ proptest! {
     }
 }
 
-/// The table of contract 3.1 with 1.5, and of ours the stop and the closed batch that nobody pulls; nothing else is possible.
-#[test]
-fn batches_follow_the_table() {
-    use BatchState::*;
-    let events = [
-        Transition::Close,
-        Transition::Cancel,
-        Transition::TimeOut,
-        Transition::Stop,
-        Transition::Settle { within_tolerance: true },
-        Transition::Settle { within_tolerance: false },
-    ];
-    let to = |state| Some(Ok(Verdict::Become(state)));
-    let same = Some(Ok(Verdict::Unchanged));
-    let drop = Some(Ok(Verdict::DropResults));
-    for (state, verdicts) in [
-        (Open, [to(Closed), to(Cancelled), to(ClosedByTimeout), to(Closed), None, None]),
-        (Closed, [same, to(Cancelled), to(ClosedByTimeout), same, to(Completed), to(Failed)]),
-        (ClosedByTimeout, [same, to(Cancelled), same, same, to(CompletedByTimeout), to(Failed)]),
-        (Completed, [same, drop, same, same, same, same]),
-        (CompletedByTimeout, [same, drop, same, same, same, same]),
-        (Failed, [same, drop, same, same, same, same]),
-        (Cancelled, [None, same, same, same, same, same]),
-    ] {
-        for (event, verdict) in events.into_iter().zip(verdicts) {
-            let verdict = verdict.unwrap_or(Err(TransitionError { state }));
-            assert_eq!(transition(state, event), verdict, "{event:?} of {state}");
-        }
-        assert_eq!(state.is_terminal(), matches!(state, Completed | CompletedByTimeout | Failed | Cancelled));
-    }
-}
-
-/// `batch_status` and `pipeline_status` are spelt as on the wire (contract 3.1, 3.2).
-#[test]
-fn states_are_spelt_as_on_the_wire() {
-    let spelt = |status: BatchStatus| serde_json::to_value(status).unwrap();
-    let shown: Vec<_> = [(false, false), (true, false), (true, true)]
-        .map(|(submitted, started)| spelt(batch_status(BatchState::Open, submitted, started)))
-        .into_iter()
-        .chain(BatchState::ALL.into_iter().skip(1).map(|state| spelt(batch_status(state, true, true))))
-        .collect();
-    assert_eq!(
-        shown,
-        [
-            "created",
-            "pending",
-            "in_progress",
-            "closed",
-            "closed_by_timeout",
-            "completed",
-            "completed_by_timeout",
-            "failed",
-            "cancelled"
-        ]
-    );
-    let pipelines =
-        [PipelineStatus::Idle, PipelineStatus::Running, PipelineStatus::Blocked, PipelineStatus::Closed];
-    let pipelines = pipelines.map(|status| serde_json::to_value(status).unwrap());
-    assert_eq!(pipelines, ["idle", "running", "blocked", "closed"]);
-}
-
 #[test]
 fn closing_a_cancelled_batch_is_refused() {
     assert_eq!(
@@ -254,18 +193,32 @@ fn an_open_drained_batch_is_in_progress_and_idle() {
     let progress =
         BatchProgress { chunks_submitted: 3, chunks_completed: 2, chunks_failed: 1, ..Default::default() };
     assert_eq!(batch_status(BatchState::Open, true, true), BatchStatus::InProgress);
-    assert_eq!(pipeline_status(BatchState::Open, false, &progress), PipelineStatus::Idle);
-    assert_eq!(pipeline_status(BatchState::Closed, false, &progress), PipelineStatus::Closed);
+    assert_eq!(pipeline_status(BatchState::Open, false, false, &progress), PipelineStatus::Idle);
+    assert_eq!(pipeline_status(BatchState::Closed, false, false, &progress), PipelineStatus::Closed);
 }
 
 #[test]
 fn a_full_output_buffer_blocks_but_an_empty_one_never_does() {
     let waiting = BatchProgress { chunks_submitted: 1, output_allocated: 10, ..Default::default() };
-    assert_eq!(pipeline_status(BatchState::Open, false, &waiting), PipelineStatus::Running);
+    assert_eq!(pipeline_status(BatchState::Open, false, false, &waiting), PipelineStatus::Running);
     let full = BatchProgress { output_used: 10, ..waiting };
-    assert_eq!(pipeline_status(BatchState::Open, false, &full), PipelineStatus::Blocked);
+    assert_eq!(pipeline_status(BatchState::Open, false, false, &full), PipelineStatus::Blocked);
     let tiny = BatchProgress { output_allocated: 0, ..waiting };
     assert!(!tiny.is_output_full());
+}
+
+#[test]
+fn a_paused_batch_says_so_while_there_is_something_to_pause() {
+    let waiting =
+        BatchProgress { chunks_submitted: 1, output_used: 10, output_allocated: 10, ..Default::default() };
+    let idle = BatchProgress { chunks_submitted: 0, ..waiting };
+    let told = |state, stopped, progress| pipeline_status(state, stopped, true, progress);
+    assert_eq!(told(BatchState::Open, false, &waiting), PipelineStatus::Paused);
+    assert_eq!(told(BatchState::Open, false, &idle), PipelineStatus::Paused);
+    assert_eq!(told(BatchState::ClosedByTimeout, false, &waiting), PipelineStatus::Paused);
+    assert_eq!(told(BatchState::Closed, false, &idle), PipelineStatus::Closed);
+    assert_eq!(told(BatchState::Closed, true, &waiting), PipelineStatus::Running);
+    assert_eq!(told(BatchState::Cancelled, false, &waiting), PipelineStatus::Closed);
 }
 
 #[test]
@@ -281,7 +234,7 @@ fn abandoned_and_stopped_batches_wait_for_no_pull() {
     assert!(is_held_back(BatchState::Open, false, &full) && is_held_back(BatchState::Closed, false, &full));
     assert!(!is_held_back(BatchState::ClosedByTimeout, false, &full));
     assert!(!is_held_back(BatchState::Closed, true, &full));
-    assert_eq!(pipeline_status(BatchState::ClosedByTimeout, false, &full), PipelineStatus::Running);
+    assert_eq!(pipeline_status(BatchState::ClosedByTimeout, false, false, &full), PipelineStatus::Running);
 }
 
 #[test]

@@ -103,6 +103,7 @@ pub enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     TimeOut,
+    EndPauses,
     Withdraw,
     Settle,
     Release,
@@ -121,6 +122,11 @@ pub enum Op {
         batch: usize,
         change: Change,
         close: bool,
+    },
+    /// The owner pauses a batch, or resumes it.
+    Pause {
+        batch: usize,
+        paused: bool,
     },
     /// Several pushes in one group of the admission.
     Push(Vec<PushOp>),
@@ -243,14 +249,16 @@ fn change() -> impl Strategy<Value = Change> {
     let priority = prop::option::weighted(0.2, -2..3_i32);
     let early_stop = prop::option::weighted(0.4, any::<bool>());
     let (chunks, records) = (prop::option::of(percentage()), prop::option::weighted(0.3, records()));
-    (chunks, records, early_stop, rarely.clone(), rarely, priority).prop_map(
-        |(chunks, records, early_stop, max_workers, initial_workers, priority)| Change {
+    let paused = prop::option::weighted(0.2, any::<bool>());
+    (chunks, records, early_stop, rarely.clone(), rarely, priority, paused).prop_map(
+        |(chunks, records, early_stop, max_workers, initial_workers, priority, paused)| Change {
             chunks,
             records,
             early_stop,
             max_workers,
             initial_workers,
             priority,
+            paused,
         },
     )
 }
@@ -288,10 +296,11 @@ fn usual() -> impl Strategy<Value = Op> {
         2 => (batch(), 0..5_usize).prop_map(|(batch, count)| Op::ReadAndAck { batch, count }),
         3 => batch().prop_map(Op::Close),
         1 => batch().prop_map(Op::Cancel),
+        3 => (batch(), any::<u8>()).prop_map(|(batch, paused)| Op::Pause { batch, paused: paused % 4 > 0 }),
         2 => batch().prop_map(Op::Start),
         2 => batch().prop_map(Op::SettleOne),
         5 => prop::sample::select(vec![1_i64, 4, 10, 20]).prop_map(Op::Pass),
-        3 => (prop::sample::select(vec![Step::TimeOut, Step::Withdraw, Step::Settle, Step::Release]), any::<bool>())
+        3 => (prop::sample::select(vec![Step::TimeOut, Step::EndPauses, Step::Withdraw, Step::Settle, Step::Release]), any::<bool>())
             .prop_map(|(step, twice)| Op::Reap { step, twice }),
         4 => any::<bool>().prop_map(|twice| Op::Round { twice }),
         2 => any::<bool>().prop_map(|broker_away| Op::FreeLanes { broker_away }),

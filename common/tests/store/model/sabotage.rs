@@ -21,6 +21,11 @@
 //! | tolerances do not change | the batch after a change |
 //! | the tolerance of records does not change | the batch after a change |
 //! | workers and priority do not change | the batch after a change |
+//! | a pause is not noted | the batch after it was paused |
+//! | a pause that is asked for again begins anew | for how long the batch has been paused |
+//! | a timeout leaves the pause | the batch after its timeout |
+//! | an early stop leaves the pause | the batch after it was stopped |
+//! | a resumed batch was idle all the while | the reaper closes a batch too early |
 //! | a lost chunk keeps its input budget | the counters after it ended |
 //! | a lost chunk does not charge the output budget | the counters after it ended |
 //! | nobody notes that a lane is empty | lost chunks never end |
@@ -103,6 +108,7 @@ fn faults() -> Vec<(&'static str, String)> {
         ),
     ];
     faults.extend(faults_of_terms());
+    faults.extend(faults_of_pauses());
     faults.extend(faults_of_lost_chunks());
     faults.extend(faults_of_redrives());
     faults
@@ -142,6 +148,32 @@ fn faults_of_terms() -> Vec<(&'static str, String)> {
         (
             "workers and priority do not change",
             before("UPDATE", "batches", "NEW.max_workers := OLD.max_workers; NEW.priority := OLD.priority"),
+        ),
+    ]
+}
+
+fn faults_of_pauses() -> Vec<(&'static str, String)> {
+    let keep = "NEW.paused_at := OLD.paused_at; NEW.paused_by := OLD.paused_by";
+    vec![
+        ("a pause is not noted", before("UPDATE", "batches", "NEW.paused_at := NULL; NEW.paused_by := NULL")),
+        (
+            "a pause that is asked for again begins anew",
+            batches("NEW.paused_at = OLD.paused_at", "NEW.paused_at := clock_timestamp()"),
+        ),
+        (
+            "a timeout leaves the pause",
+            batches("NEW.state = 'closed_by_timeout' AND OLD.state <> NEW.state", keep),
+        ),
+        (
+            "an early stop leaves the pause",
+            batches("NEW.stopped_at IS NOT NULL AND OLD.stopped_at IS NULL", keep),
+        ),
+        (
+            "a resumed batch was idle all the while",
+            batches(
+                "NEW.paused_at IS NULL AND OLD.paused_at IS NOT NULL",
+                "NEW.updated_at := OLD.updated_at",
+            ),
         ),
     ]
 }

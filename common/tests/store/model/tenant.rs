@@ -176,8 +176,7 @@ impl Tenant<'_> {
 
     /// Whether nothing of the tenant's capacity is reserved or used.
     pub async fn is_free(&self) -> Result<(), Fault> {
-        let overview =
-            self.store().tenant_overview(self.id, None).await.map_err(|error| error.to_string())?;
+        let overview = self.store().tenant_overview(self.id).await.map_err(|error| error.to_string())?;
         let held = [
             overview.reserved_input_bytes,
             overview.reserved_output_bytes,

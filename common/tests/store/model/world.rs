@@ -186,10 +186,12 @@ impl<'a> World<'a> {
             Op::Pass(hundreds) => self.pass(hundreds * 100).await,
             Op::Reap { step, twice } => self.reap(&[*step], *twice).await,
             Op::Round { twice } => {
-                self.reap(&[Step::TimeOut, Step::Withdraw, Step::Settle, Step::Release], *twice).await?;
+                let steps = [Step::TimeOut, Step::EndPauses, Step::Withdraw, Step::Settle, Step::Release];
+                self.reap(&steps, *twice).await?;
                 self.free_lanes(false).await
             }
             Op::FreeLanes { broker_away } => self.free_lanes(*broker_away).await,
+            Op::Pause { batch, paused } => self.pause(batch % batches, *paused).await,
             Op::Alter { batch, change, close } => self.alter(batch % batches, *change, *close).await,
             Op::Lose { batch, pick, all } => {
                 self.lose(batch % batches, *pick, *all);
@@ -243,6 +245,7 @@ impl<'a> World<'a> {
             output_allocated: output,
             terms,
             stopped: false,
+            paused: None,
             empty_since: None,
             chunks: BTreeMap::new(),
             ids: BTreeMap::new(),
