@@ -94,7 +94,7 @@ async fn portion(state: &AppState, redrive: &Redrive) -> Result<Step, StoreError
     // It takes turns with tenants, its own among them.
     let target = Target { owner_id: batch_id, batch_id, day };
     match state.batches.pushes.push(target, DecodedPush { chunks, ids: Vec::new() }).await {
-        Ok(()) => {
+        Ok(_) => {
             failpoint::reach("redrive.pushed", "");
             store.in_time(store.advance_redrive(redrive, next_no, count)).await?;
             Ok(Step::Went)

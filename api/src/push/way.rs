@@ -10,7 +10,9 @@ use millrace_common::config::Config;
 use millrace_common::failpoint;
 use millrace_common::metrics::{LANES_REDECLARED, PUSHED_BYTES, PUSHED_CHUNKS, PUSHED_RECORDS};
 use millrace_common::model::BatchState;
-use millrace_common::store::{Admission, Push, PushedChunk, QueuedPush, Store, StoreError};
+use millrace_common::store::{
+    Admission, BatchView, Marked, Push, PushedChunk, QueuedPush, Store, StoreError,
+};
 use millrace_common::trace::{Span, SpanKind, TraceContext};
 use thiserror::Error;
 use tracing::warn;
@@ -128,29 +130,28 @@ impl Pushes {
             .map_err(PushError::from)
     }
 
-    /// Takes a decoded push the whole way; when it returns `Ok`, every chunk is in the batch's lane, confirmed.
+    /// Takes a decoded push the whole way; when it returns `Ok`, every chunk is in the batch's lane, confirmed. Gives the batch
+    /// with the push in it, where that was read on the way.
     ///
     /// To be run in a task of its own: a push that was admitted should also be published when its caller goes away.
     ///
     /// # Errors
     ///
     /// See [`PushError`].
-    pub async fn push(&self, target: Target, push: DecodedPush) -> Result<(), PushError> {
+    pub async fn push(&self, target: Target, push: DecodedPush) -> Result<Option<BatchView>, PushError> {
         let (chunks, mut records, mut bytes) = (push.chunks.len(), 0, 0);
         for chunk in &push.chunks {
             records += u64::from(chunk.records.unsigned_abs());
             bytes += chunk.data.len() as u64;
         }
-        if chunks > 0 {
-            self.carry(target, push).await?;
-        }
+        let view = if chunks > 0 { self.carry(target, push).await? } else { None };
         PUSHED_CHUNKS.add(chunks as u64);
         PUSHED_RECORDS.add(records);
         PUSHED_BYTES.add(bytes);
-        Ok(())
+        Ok(view)
     }
 
-    async fn carry(&self, target: Target, push: DecodedPush) -> Result<(), PushError> {
+    async fn carry(&self, target: Target, push: DecodedPush) -> Result<Option<BatchView>, PushError> {
         let Target { owner_id, batch_id, day } = target;
         let trace = middleware::trace();
         let rows = push.chunks.iter().map(row).collect();
@@ -169,7 +170,7 @@ impl Pushes {
             Admission::InputFull { needed, free } => return Err(PushError::InputFull { needed, free }),
         };
         if publish.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let chunks = publish.clone();
         let mut publishing = Span::child("publish", SpanKind::Producer, trace);
@@ -191,10 +192,11 @@ impl Pushes {
         failpoint::reach("push.confirmed", "");
         let queued = QueuedPush { batch_id, day, chunks };
         let marking = Span::child("mark queued", SpanKind::Internal, trace);
-        let ids = self.queued.call(owner_id, queued).await.map_err(PushError::Store)?;
+        let marked = self.queued.call(owner_id, queued).await.map_err(PushError::Store)?;
         drop(marking);
         failpoint::reach("push.queued", "");
-        if ids.is_empty() { Ok(()) } else { Err(PushError::Withdrawn { ids }) }
+        let Marked { withdrawn: ids, view } = marked;
+        if ids.is_empty() { Ok(view) } else { Err(PushError::Withdrawn { ids }) }
     }
 
     /// Publishes with confirms. A lane that is missing on the broker is declared, and the push published once more.

@@ -44,7 +44,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, Utc};
 use parking_lot::Mutex;
 
-pub use admission::{Admission, Push, PushedChunk, QueuedPush};
+pub use admission::{Admission, Marked, Push, PushedChunk, QueuedPush};
 pub use audit::{AuditEntry, AuditFilter};
 pub use batches::{CreateBatchError, CreatedBatch, NewBatch, TenantOverview};
 pub use claims::{ChunkClaim, Claim, StoredResult};

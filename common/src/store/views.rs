@@ -2,7 +2,12 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use millrace_calc::totals::TotalRequest;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
+
+use super::data::DataClient;
+use super::{Store, StoreError};
 
 use crate::model::{
     BatchProgress, BatchState, BatchStatus, Percentage, PipelineStatus, Tolerance, batch_status,
@@ -125,6 +130,91 @@ macro_rules! define_structs {
     };
 }
 view_columns!([define_structs]);
+
+/// The same for the data plane, where a view rides in a transaction that changes what it shows.
+macro_rules! define_reading {
+    (
+        []
+        batch { $($(#[$about:meta])* $field:ident: $type:ty = $sql:literal,)* }
+        counters { $($counter:ident: $counter_type:ty = $counter_sql:literal,)* }
+    ) => {
+        /// Reads the views of some batches.
+        pub(super) const VIEWS: &str = concat!(
+            "\n-- views: batches\nSELECT s.workers_in_use, clock_timestamp()",
+            $(", ", $sql,)*
+            $(", ", $counter_sql,)*
+            "\nFROM batches b JOIN batch_sums s ON s.batch_id = b.id WHERE b.id = ANY($1)"
+        );
+
+        /// Reads a row of [`VIEWS`].
+        pub(super) fn read_view(row: &Row) -> Result<BatchView, StoreError> {
+            let mut columns = Columns { row, next: 0 };
+            Ok(BatchView {
+                workers_in_use: columns.read()?,
+                now: columns.read()?,
+                batch: Batch { $($field: columns.read()?,)* },
+                counters: Counters { $($counter: columns.read()?,)* },
+            })
+        }
+    };
+}
+view_columns!([define_reading]);
+
+/// Reads the columns of a row one after the other.
+struct Columns<'a> {
+    row: &'a Row,
+    next: usize,
+}
+
+impl Columns<'_> {
+    fn read<T: Column>(&mut self) -> Result<T, StoreError> {
+        let at = self.next;
+        self.next += 1;
+        T::read(self.row, at)
+    }
+}
+
+/// A type of [`view_columns`], as the data plane reads it.
+trait Column: Sized {
+    fn read(row: &Row, at: usize) -> Result<Self, StoreError>;
+}
+
+macro_rules! plain_columns {
+    ($($type:ty),+) => {
+        $(impl Column for $type {
+            fn read(row: &Row, at: usize) -> Result<Self, StoreError> {
+                Ok(row.try_get(at)?)
+            }
+        })+
+    };
+}
+plain_columns!(Uuid, String, NaiveDate, DateTime<Utc>, bool, i32, i64, f64, Vec<String>);
+plain_columns!(Option<String>, Option<DateTime<Utc>>, Option<i32>, Option<i64>, Option<f64>);
+
+impl Column for BatchState {
+    fn read(row: &Row, at: usize) -> Result<Self, StoreError> {
+        row.try_get::<_, &str>(at)?.parse().map_err(StoreError::Corrupt)
+    }
+}
+
+impl Column for Vec<TotalRequest> {
+    fn read(row: &Row, at: usize) -> Result<Self, StoreError> {
+        Ok(row.try_get::<_, Json<Self>>(at)?.0)
+    }
+}
+
+impl Store {
+    /// A batch as it is now, whoever owns it, over a connection of the data plane: for calls that are made again and again. It
+    /// costs one round trip, where the control plane also asks the connection for signs of life.
+    pub async fn glance(&self, id: Uuid) -> Result<Option<BatchView>, StoreError> {
+        let client: DataClient = self.data_client().await?;
+        let views = client.prepare_cached(VIEWS).await?;
+        let ids = [id];
+        let of_batch: [&(dyn ToSql + Sync); 1] = [&ids.as_slice()];
+        let row = client.in_time(async { Ok(client.query_opt(&views, &of_batch).await?) }).await?;
+        row.as_ref().map(read_view).transpose()
+    }
+}
 
 /// A query for [`BatchView`]s with the given tail. Columns of `batches` and `batch_sums` have distinct names.
 macro_rules! select_views {

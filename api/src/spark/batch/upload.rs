@@ -253,7 +253,7 @@ async fn push_once(state: &AppState, caller: &Caller, target: Target, body: Byte
             let view = visible_view(state, caller, target.batch_id).await?;
             Err(state.batches.budgets.input_full(&view, needed, error.to_string()))
         }
-        outcome => outcome.map_err(|error| refuse(error, target)),
+        outcome => outcome.map(drop).map_err(|error| refuse(error, target)),
     }
 }
 

@@ -81,7 +81,7 @@ impl Race<'_> {
                 continue;
             }
             let mark = [queued(&self.row, &published)];
-            let gone = self.store().mark_queued(&mark).await.map_err(|e| fault(&e))?.remove(0);
+            let gone = self.store().mark_queued(&mark).await.map_err(|e| fault(&e))?.remove(0).withdrawn;
             if gone.is_empty() {
                 self.answered.lock().unwrap().extend(ids);
             }
@@ -142,7 +142,8 @@ impl Race<'_> {
 
     async fn pull_once(&self, max: i64) -> Result<usize, Fault> {
         let after_cancel = self.cancelled.load(Ordering::SeqCst);
-        let claim = self.store().claim_results(self.row.id, self.row.day, max, 2_000).await;
+        let claim =
+            self.store().claim_results(self.row.id, self.row.day, max, 2_000).await.map(|(claim, _)| claim);
         match claim.map_err(|e| fault(&e))? {
             Claim::Results(results) if after_cancel => {
                 Err(format!("{} results after a cancel", results.len()))

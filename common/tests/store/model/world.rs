@@ -350,8 +350,14 @@ impl<'a> World<'a> {
         let SlowPush { batch, pushed, published } = push;
         if !published.is_empty() {
             let mark = [queued(&self.rows[batch], &published)];
-            let mut gone =
-                self.tenant.store().mark_queued(&mark).await.map_err(|error| error.to_string())?.remove(0);
+            let mut gone = self
+                .tenant
+                .store()
+                .mark_queued(&mark)
+                .await
+                .map_err(|error| error.to_string())?
+                .remove(0)
+                .withdrawn;
             gone.sort_unstable();
             let now = self.tick();
             let mut expected: Vec<_> =
