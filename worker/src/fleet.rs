@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use millrace_calc::program::Volatile;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::dispatch::{BatchTerms, Calculation};
+use crate::lingering::Lingering;
 use crate::{Worker, recipes};
 
 /// Prefetch of the dead-letter queue.
@@ -160,6 +161,7 @@ struct Round {
     started: HashSet<Uuid>,
     /// Rounds that a batch had chunks here and no share.
     shareless: BTreeMap<Uuid, u32>,
+    lingering: Lingering,
 }
 
 impl Round {
@@ -192,9 +194,11 @@ impl Round {
                 consumed.entry(batch.id).or_insert(1);
             }
         }
+        let more: BTreeSet<Uuid> = standby_for(&input, &planned, worker.id, |_| 1).into_iter().collect();
+        let consumed = self.lingering.consumed(Instant::now(), &consumed, |id| more.contains(&id));
         // Chunks may be on their way here of batches that are consumed here no more: they run as soon as they come.
         let mut shares = consumed.clone();
-        for id in standby_for(&input, &planned, worker.id, |_| 1) {
+        for id in more {
             shares.entry(id).or_insert(1);
         }
         let weights = snapshot.tenants.iter().map(|tenant| (tenant.id, tenant.weight)).collect();

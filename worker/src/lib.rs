@@ -15,6 +15,7 @@ pub mod groups;
 pub mod health;
 pub mod held;
 pub mod intake;
+pub mod lingering;
 #[cfg(test)]
 mod properties;
 pub mod quarantine;
