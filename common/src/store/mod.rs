@@ -119,6 +119,8 @@ impl Store {
         let options = connecting.control.application_name(name).options([
             ("statement_timeout", timeout.as_str()),
             ("idle_in_transaction_session_timeout", "60000"),
+            // Lists are estimated dear enough to be compiled, which takes longer than they do.
+            ("jit", "off"),
         ]);
         let acquire = Duration::from_millis(config.acquire_timeout_ms);
         let control = ControlPool::new(config, options);

@@ -7,6 +7,7 @@ mod chains;
 mod faults;
 mod graphs;
 mod http;
+mod lists;
 mod requests;
 mod setup;
 mod singles;

@@ -240,7 +240,7 @@ pub(super) async fn dataset(
         r#"SELECT d.definition, m.members AS "members!", m.last
            FROM datasets d
            CROSS JOIN LATERAL (SELECT count(*) AS members, max(id) AS last FROM dataset_members WHERE dataset_id = d.id) m
-           WHERE d.tenant_id = $1 AND d.id = $2"#,
+           WHERE d.tenant_id = $1 AND d.id = $2 AND d.removed IS NULL"#,
         tenant_id,
         id
     )

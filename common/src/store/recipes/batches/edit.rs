@@ -54,7 +54,8 @@ impl Store {
     ) -> Result<Option<EditedBatch>, StoreError> {
         let mut tx = self.control.begin().await?;
         let stored = sqlx::query!(
-            "SELECT definition, recipe_type_rev_id FROM recipe_batches WHERE id = $1 AND tenant_id = $2 FOR NO KEY UPDATE",
+            "SELECT definition, recipe_type_rev_id FROM recipe_batches WHERE id = $1 AND tenant_id = $2 AND removed IS NULL
+             FOR NO KEY UPDATE",
             id,
             tenant_id
         )

@@ -143,7 +143,7 @@ const LISTED: &str = "
             sum(recipes_total) AS recipes_total, sum(recipes_completed) AS recipes_completed, max(touched_at) AS touched
         FROM recipe_batch_counters WHERE batch_id = b.id
     ) c
-    WHERE b.tenant_id = ";
+    WHERE b.removed IS NULL AND b.tenant_id = ";
 
 impl BatchFilter {
     fn push(&self, query: &mut QueryBuilder<Postgres>) {
@@ -224,7 +224,7 @@ async fn batches(
            JOIN recipe_type_revisions r ON r.id = b.recipe_type_rev_id
            JOIN events e ON e.id = b.event_id
            JOIN recipe_batches o ON o.id = b.root_batch_id
-           LEFT JOIN recipe_batches p ON p.id = b.superseded_batch_id
+           LEFT JOIN recipe_batches p ON p.id = b.superseded_batch_id AND p.removed IS NULL
            CROSS JOIN LATERAL (
                SELECT coalesce(sum(jobs_pending), 0)::bigint AS pending, coalesce(sum(jobs_blocked), 0)::bigint AS blocked,
                    coalesce(sum(jobs_queued), 0)::bigint AS queued, coalesce(sum(jobs_running), 0)::bigint AS running,
@@ -234,7 +234,7 @@ async fn batches(
                    coalesce(sum(n.recipes_completed), 0)::bigint AS recipes_completed, max(touched_at) AS touched
                FROM recipe_batch_counters n WHERE n.batch_id = b.id
            ) c
-           WHERE b.tenant_id = $1 AND b.id = ANY($2)
+           WHERE b.tenant_id = $1 AND b.id = ANY($2) AND b.removed IS NULL
            ORDER BY array_position($2, b.id)"#,
         tenant_id,
         ids
