@@ -16,6 +16,7 @@ mod store {
     mod reconciliation;
     mod redrives;
     mod repairs;
+    mod retention;
     mod terms;
     mod totals;
     mod webhooks;

@@ -21,6 +21,7 @@ pub mod quarantine;
 pub mod reaper;
 pub mod recipes;
 pub mod recount;
+mod retention;
 pub mod traced;
 mod turns;
 pub mod webhooks;

@@ -8,6 +8,7 @@ mod dashboard;
 mod files;
 mod identity;
 mod notify;
+mod retention;
 mod telemetry;
 mod worker;
 
@@ -23,6 +24,7 @@ pub use dashboard::DashboardConfig;
 pub use files::FilesConfig;
 pub use identity::{AuditConfig, AuthConfig, IssuerConfig, RateLimitsConfig};
 pub use notify::{EventsConfig, NoSealingKey, SealingKey, WebhooksConfig};
+pub use retention::RetentionConfig;
 pub use telemetry::{LogFormat, OtlpConfig, TelemetryConfig};
 pub use worker::{FallbackConfig, WorkerConfig};
 
@@ -116,6 +118,8 @@ pub struct Config {
     pub files: FilesConfig,
     /// The clocks of batches, chunks and results.
     pub clocks: ClocksConfig,
+    /// How long what has ended is kept.
+    pub retention: RetentionConfig,
     /// What a new tenant gets.
     pub tenants: TenantsConfig,
     /// Who callers are.

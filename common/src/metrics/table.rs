@@ -131,6 +131,11 @@ metrics! {
         "batch_timed_out", "batch_settled", "batch_stopped", "chunk_withdrawn", "chunk_lost", "lane_freed", "lane_purged",
         "lane_declared", "partition_dropped", "reservation_released", "worker_removed", "bundle_published",
     ])]);
+    /// What was removed because its time was over: batches, batches of recipes, recipes and jobs (those of batches of recipes
+    /// included), datasets, requests to cancel or requeue jobs, webhook messages, entries of the audit trail.
+    REMOVED = Counter("millrace_removed_total", Kind::Counter, Count, Worker, &[fixed("kind", &[
+        "batch", "recipe_batch", "recipe", "job", "dataset", "job_request", "webhook_message", "audit_entry",
+    ])]);
     /// Counters of batches that had drifted from the rows and were set right, by counter. Each is a bug to report.
     COUNTER_REPAIRS = Counter("millrace_counter_repairs_total", Kind::Counter, Count, Worker, &[fixed("counter", &[
         "chunks_submitted", "records_submitted", "chunks_queued", "chunks_completed", "chunks_failed", "records_completed",
@@ -183,7 +188,7 @@ metrics! {
     TRANSACTION_RETRIES = Counter("millrace_transaction_retries_total", Kind::Counter, Count, Both,
         &[fixed("operation", &["admit", "mark_queued", "commit", "claim_attempt", "pull", "change_batch", "create_batch",
             "create_recipe_batch", "edit_recipe_batch", "request_jobs", "create_recipes", "finish_bundles", "lease_lane",
-            "start_bundle", "carry_out"])]);
+            "start_bundle", "carry_out", "remove"])]);
 
     // The whole installation.
 

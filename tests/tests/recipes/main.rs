@@ -9,6 +9,7 @@ mod graphs;
 mod http;
 mod lists;
 mod requests;
+mod retention;
 mod setup;
 mod singles;
 mod table;

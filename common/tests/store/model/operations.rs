@@ -205,12 +205,33 @@ pub enum Op {
         input: i64,
         output: i64,
     },
+    /// Long after the end of a batch, the reaper looks for what may be removed.
+    Forget(usize),
     /// A server takes a redrive a portion further.
     Portion {
         most: i64,
         way: Way,
         twice: bool,
     },
+}
+
+impl Op {
+    /// The one batch of which a caller asks something.
+    pub const fn of_caller(&self) -> Option<usize> {
+        match self {
+            Self::Alter { batch, .. }
+            | Self::Pull { batch, .. }
+            | Self::PullOne { batch, .. }
+            | Self::Redeliver(batch)
+            | Self::ReadAndAck { batch, .. }
+            | Self::Close(batch)
+            | Self::Cancel(batch)
+            | Self::Start(batch)
+            | Self::SettleOne(batch)
+            | Self::Redrive { source: batch, .. } => Some(*batch),
+            _ => None,
+        }
+    }
 }
 
 /// Lists of operations; the first opens a batch.
@@ -309,6 +330,7 @@ fn unusual() -> impl Strategy<Value = Op> {
         2 => (batch(), kinds(), any::<bool>(), sizes(), sizes()).prop_map(|(source, kinds, close, input, output)| {
             Op::Redrive { source, kinds, close, input, output }
         }),
+        3 => batch().prop_map(Op::Forget),
         3 => (1..4_i64, way(), any::<bool>()).prop_map(|(most, way, twice)| Op::Portion { most, way, twice }),
     ]
 }

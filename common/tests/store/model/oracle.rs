@@ -121,6 +121,9 @@ pub struct Batch {
     pub released: bool,
     pub dropped: bool,
     pub lane: Option<i32>,
+    /// Its day was dropped, long after its end.
+    pub expired: bool,
+    pub removed: bool,
 }
 
 /// Records with errors in a finished chunk.

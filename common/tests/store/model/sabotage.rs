@@ -29,6 +29,9 @@
 //! | a redrive does not go on from where it was | its next portion |
 //! | a portion is not leased | the next server takes it as well |
 //! | a redrive is begun without its row | what the batches know of each other |
+//! | a batch has ended longer ago than it did | a batch is removed too early |
+//! | a batch that is removed leaves its counters | the removal |
+//! | a redrive is of no batch | a batch is removed that others refer to |
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -105,6 +108,7 @@ fn faults() -> Vec<(&'static str, String)> {
     faults.extend(faults_of_terms());
     faults.extend(faults_of_lost_chunks());
     faults.extend(faults_of_redrives());
+    faults.extend(faults_of_retention());
     faults
 }
 
@@ -175,6 +179,32 @@ fn faults_of_redrives() -> Vec<(&'static str, String)> {
         ),
         ("a portion is not leased", before("UPDATE", "redrives", "NEW.leased_until := OLD.leased_until")),
         ("a redrive is begun without its row", before("INSERT", "redrives", "RETURN NULL")),
+    ]
+}
+
+fn faults_of_retention() -> Vec<(&'static str, String)> {
+    vec![
+        (
+            "a batch has ended longer ago than it did",
+            batches(
+                "NEW.finished_at IS NOT NULL AND OLD.finished_at IS NULL",
+                "NEW.finished_at := NEW.finished_at - interval '91 days'; NEW.day := '2000-01-01'",
+            ),
+        ),
+        (
+            "a batch that is removed leaves its counters",
+            "ALTER TABLE batch_counters DROP CONSTRAINT batch_counters_batch_id_fkey;
+             CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+             CREATE TRIGGER sabotage BEFORE DELETE ON batch_counters FOR EACH ROW EXECUTE FUNCTION sabotage()"
+                .to_owned(),
+        ),
+        (
+            "a redrive is of no batch",
+            format!(
+                "ALTER TABLE redrives DROP CONSTRAINT redrives_source_id_fkey; {}",
+                before("INSERT", "redrives", "NEW.source_id := gen_random_uuid()")
+            ),
+        ),
     ]
 }
 
