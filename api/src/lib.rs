@@ -30,10 +30,11 @@ pub mod watch;
 use axum::extract::Request;
 use axum::response::IntoResponse;
 use axum::{Router, middleware::from_fn_with_state};
+use futures_util::future::BoxFuture;
 use millrace_common::config::Config;
 use millrace_common::metrics;
 use millrace_common::startup::patiently;
-use millrace_common::store::StoreError;
+use millrace_common::store::{Store, StoreError};
 use millrace_common::tls::TlsError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -135,7 +136,29 @@ async fn no_method(request: Request) -> impl IntoResponse {
 
 /// Runs the server until `shutdown`: listens at once, waits for the database and its schema (or makes it, with `migrate`)
 /// while `/livez` already answers, and lets open requests end after the shutdown, for at most `http.drain_timeout_ms`.
-pub async fn serve(config: Config, migrate: bool, shutdown: CancellationToken) -> Result<(), ServeError> {
+///
+/// Boxed, since a future is compiled in the crate that makes it an object: the program would else compile all of this a second time.
+pub fn serve(
+    config: Config,
+    migrate: bool,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), ServeError>> {
+    Box::pin(listen(config, migrate, shutdown))
+}
+
+/// Brings the database's schema up to date as soon as the database answers.
+pub fn migrate(config: Config, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), ServeError>> {
+    Box::pin(async move {
+        let store = Store::open(&config.database, "millrace-migrate")?;
+        if patiently("the database", &shutdown, || store.ping()).await.is_some() {
+            store.migrate().await?;
+            tracing::info!("the schema is up to date");
+        }
+        Ok(())
+    })
+}
+
+async fn listen(config: Config, migrate: bool, shutdown: CancellationToken) -> Result<(), ServeError> {
     let address = config.http.listen;
     let tls = server::tls(&config.http, &shutdown)?;
     let listener = TcpListener::bind(address).await.map_err(|cause| ServeError::Listen { address, cause })?;

@@ -4,10 +4,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use millrace_api::ServeError;
 use millrace_common::isolate;
-use millrace_common::startup::{self, ServerOptions, patiently};
-use millrace_common::store::Store;
+use millrace_common::startup::{self, ServerOptions};
 
 /// The HTTP server of Millrace.
 #[derive(Debug, Parser)]
@@ -39,16 +37,9 @@ fn main() -> anyhow::Result<ExitCode> {
         std::io::stdout().write_all(millrace_api::openapi::text()?.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let code = startup::run(&options.server, async |config, shutdown| match options.command {
-        Some(Command::Migrate) => {
-            let store = Store::open(&config.database, "millrace-migrate")?;
-            if patiently("the database", &shutdown, || store.ping()).await.is_some() {
-                store.migrate().await?;
-                tracing::info!("the schema is up to date");
-            }
-            Ok(())
-        }
-        Some(Command::Openapi) | None => millrace_api::serve(config, options.migrate, shutdown).await,
-    } as Result<(), ServeError>)?;
+    let code = startup::run(&options.server, |config, shutdown| match options.command {
+        Some(Command::Migrate) => millrace_api::migrate(config, shutdown),
+        Some(Command::Openapi) | None => millrace_api::serve(config, options.migrate, shutdown),
+    })?;
     Ok(code)
 }

@@ -203,7 +203,9 @@ fn of_database(
         let sums = by_tenant.entry(&lane.tenant).or_default();
         sums.0 += 1;
         sums.1 += lane.workers_in_use;
-        let mut age = before.get(&lane.batch_id).cloned().unwrap_or_default();
+        // What a pause makes wait is no sign of a slow fleet, also afterwards.
+        let known = before.get(&lane.batch_id).filter(|_| !lane.paused);
+        let mut age = known.cloned().unwrap_or_default();
         let oldest = age.note(now, lane.chunks_submitted, lane.chunks_finished);
         ages.insert(lane.batch_id, age);
         let Some(number) = lane.lane_id else { continue };
@@ -213,6 +215,7 @@ fn of_database(
         samples.push(metrics::LANE_BACKLOG.sample(&labels, backlog.max(0) as f64));
         samples.push(metrics::LANE_OLDEST.sample(&labels, oldest as f64 / 1_000.0));
         samples.push(metrics::LANE_HELD_BACK.sample(&labels, f64::from(u8::from(lane.held_back))));
+        samples.push(metrics::LANE_PAUSED.sample(&labels, f64::from(u8::from(lane.paused))));
     }
     for (tenant, (batches, in_use)) in by_tenant {
         samples.push(metrics::LIVE_BATCHES.sample(&[tenant], batches.into()));

@@ -11,13 +11,17 @@ use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::MatchedPath;
 use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
 use millrace_common::config::Config;
-use millrace_common::trace::{Span, SpanKind, TRACEPARENT, TraceContext};
+use millrace_common::trace::attribute::{
+    HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, URL_PATH,
+    URL_SCHEME,
+};
+use millrace_common::trace::{Span, SpanKind, TRACEPARENT, TRACESTATE, TraceContext};
 use parking_lot::Mutex;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -109,7 +113,7 @@ pub fn current() -> RequestContext {
 
 /// The span of the request that the current task answers, where traces are on.
 pub fn trace() -> Option<TraceContext> {
-    CURRENT.try_with(|request| request.trace).ok().flatten()
+    CURRENT.try_with(|request| request.trace.clone()).ok().flatten()
 }
 
 /// Runs `future` as the answer to a request.
@@ -134,7 +138,7 @@ pub async fn around(State(trust_forwarded_for): State<bool>, request: Request, n
         "request", request.id = %context.id, method = %request.method(), path, tenant = tenant_of(&path).unwrap_or(""),
     );
     let id = context.id.clone();
-    let method = traced.is_some().then(|| request.method().clone());
+    let method = traced.as_ref().and_then(|_| known_method(request.method()));
     let future = async move {
         let (parts, body) = request.into_parts();
         let rest = Rest::new(body);
@@ -151,14 +155,9 @@ pub async fn around(State(trust_forwarded_for): State<bool>, request: Request, n
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
-    if let (Some(span), Some(method)) = (&mut traced, method) {
-        if let Some(route) = response.extensions().get::<MatchedPath>() {
-            span.rename(|| format!("{method} {}", route.as_str()));
-            span.set("http.route", route.as_str());
-        }
-        span.set("http.response.status_code", response.status().as_u16());
-        if response.status().is_server_error() {
-            span.fail();
+    if let Some(span) = &mut traced {
+        if span.is_recording() {
+            describe_answer(span, method, &response);
         }
         if let Ok(value) = HeaderValue::from_str(&span.context().to_string()) {
             response.headers_mut().insert(TRACERESPONSE, value);
@@ -175,15 +174,46 @@ fn trace_request(request: &Request, path: &str) -> Option<Span> {
     if !millrace_common::trace::is_on() {
         return None;
     }
-    let parent =
-        request.headers().get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
-    let mut span = Span::root(request.method().as_str(), SpanKind::Server, parent)?;
-    span.set("http.request.method", request.method().as_str());
-    span.set("url.path", path);
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let parent = header(TRACEPARENT).and_then(|parent| TraceContext::parse(parent, header(TRACESTATE)));
+    let method = known_method(request.method());
+    let mut span = Span::root(method.unwrap_or(OTHER_METHOD), SpanKind::Server, parent.as_ref())?;
+    if !span.is_recording() {
+        return Some(span);
+    }
+    span.set(HTTP_REQUEST_METHOD, method.unwrap_or("_OTHER"));
+    if method.is_none() {
+        span.set(HTTP_REQUEST_METHOD_ORIGINAL, request.method().to_string());
+    }
+    let encrypted = request.extensions().get::<Peer>().is_some_and(|peer| peer.encrypted);
+    span.set(URL_SCHEME, if encrypted { "https" } else { "http" });
+    span.set(URL_PATH, path.to_owned());
     if let Some(tenant) = tenant_of(path) {
-        span.set("millrace.tenant", tenant);
+        span.set("millrace.tenant", tenant.to_owned());
     }
     Some(span)
+}
+
+/// Says of a request's span how it was answered.
+fn describe_answer(span: &mut Span, method: Option<&'static str>, response: &Response) {
+    if let Some(route) = response.extensions().get::<MatchedPath>() {
+        span.rename(format!("{} {}", method.unwrap_or(OTHER_METHOD), route.as_str()));
+        span.set(HTTP_ROUTE, route.as_str().to_owned());
+    }
+    let status = response.status();
+    span.set(HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.fail(status.as_u16().to_string());
+    }
+}
+
+/// What the spans of requests begin with whose method is none of HTTP's.
+const OTHER_METHOD: &str = "HTTP";
+
+/// The method by its name, for one of HTTP's: others are callers' inventions, of which there may be any number.
+fn known_method(method: &Method) -> Option<&'static str> {
+    const KNOWN: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str())
 }
 
 /// What browsers must not do with answers, unless a route says otherwise: guess types, run or embed what was uploaded, keep

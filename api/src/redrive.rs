@@ -10,9 +10,10 @@ use millrace_common::broker::ControlEvent;
 use millrace_common::failpoint;
 use millrace_common::model::{Transition, Verdict};
 use millrace_common::store::{FailedInput, Redrive, StoreError};
+use millrace_decode::{Chunk, DecodedPush};
 use tokio_util::sync::CancellationToken;
 
-use crate::push::{Chunk, DecodedPush, PushError, Target};
+use crate::push::{PushError, Target};
 use crate::state::AppState;
 
 /// How long one server has for a portion, in seconds.
@@ -94,7 +95,7 @@ async fn portion(state: &AppState, redrive: &Redrive) -> Result<Step, StoreError
     // It takes turns with tenants, its own among them.
     let target = Target { owner_id: batch_id, batch_id, day };
     match state.batches.pushes.push(target, DecodedPush { chunks, ids: Vec::new() }).await {
-        Ok(()) => {
+        Ok(_) => {
             failpoint::reach("redrive.pushed", "");
             store.in_time(store.advance_redrive(redrive, next_no, count)).await?;
             Ok(Step::Went)

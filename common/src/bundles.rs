@@ -8,7 +8,7 @@ use crate::broker::{ChunkMessage, LaneId, Publisher, Topology};
 use crate::failpoint;
 use crate::store::Store;
 use crate::store::recipes::BundleRef;
-use crate::trace::{Span, SpanKind, TraceContext};
+use crate::trace::{self, Span, TraceContext};
 
 /// Where bundles went, as far as the fleet should hear of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,21 +59,16 @@ pub async fn publish(
             }
             published.is_new = true;
         }
-        let mut span = match trace {
-            Some(_) => Span::child("publish", SpanKind::Producer, trace),
-            None => Span::root("publish", SpanKind::Producer, None),
-        };
-        if let Some(span) = &mut span {
-            span.set("messaging.system", "rabbitmq");
-            span.set("messaging.batch.message_count", bundles.len());
+        let mut span = trace::lane::publish(trace.as_ref(), || topology.lane_name(id), bundles.len());
+        if let Some(span) = span.as_mut().filter(|span| span.is_recording()) {
             span.set("millrace.workload.id", lane.workload_id.to_string());
         }
-        let carried = span.as_ref().map(Span::context).or(trace);
+        let carried = span.as_ref().map(Span::context).or_else(|| trace.clone());
         failpoint::reach("bundles.publish", "");
         let messages = bundles
             .iter()
             .map(|bundle| ChunkMessage {
-                trace: carried,
+                trace: carried.clone(),
                 ..ChunkMessage::bundle(lane.workload_id, *bundle, lane.epoch)
             })
             .collect();
@@ -83,7 +78,12 @@ pub async fn publish(
                     tracing::debug!(%error, "bundles will be published again");
                 }
             }
-            Err(error) => tracing::warn!(%error, "bundles are published later"),
+            Err(error) => {
+                if let Some(span) = &mut span {
+                    span.fail(error.kind());
+                }
+                tracing::warn!(%error, "bundles are published later");
+            }
         }
         published.workloads.push(lane.workload_id);
     }

@@ -45,7 +45,7 @@ async fn a_chunk_goes_through_a_lane_unchanged() {
                 records: u32::MAX,
                 charged_bytes: 1 << 40,
                 scan: millrace_calc::scan(b"{\"inputs\":[{}]}").ok(),
-                trace: Some(TraceContext { trace_id: 5, span_id: 6, sampled: true }),
+                trace: TraceContext::parse(&format!("00-{:032x}-{:016x}-01", 5, 6), Some("vendor=1")),
                 compressed: true,
                 body: Bytes::from((0..=255).collect::<Vec<u8>>()),
             },

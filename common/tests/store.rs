@@ -10,12 +10,14 @@ mod store {
     mod lifecycle;
     mod model;
     mod outcomes;
+    mod pauses;
     mod quotas;
     mod reads;
     mod reaping;
     mod reconciliation;
     mod redrives;
     mod repairs;
+    mod retention;
     mod terms;
     mod totals;
     mod webhooks;

@@ -54,6 +54,45 @@ def test_a_batch_is_cancelled_after_a_question(world, page, sign_in):
     assert world.status(batch)["batch_status"] == "cancelled"
 
 
+def test_a_batch_is_paused_and_resumed_in_place(world, page, sign_in):
+    batch = world.batch(correlation_id="pause-1")
+    sign_in(world.key)
+    row(page, "pause-1").get_by_role("link").click()
+    page.get_by_role("button", name="Pause", exact=True).click()
+    resume = page.get_by_role("button", name="Resume", exact=True)
+    expect(resume).to_be_visible()
+    expect(resume).to_be_focused()
+    # In words, not by a colour, and said to those who cannot see it.
+    expect(page.locator(".head .second").first).to_have_text("paused")
+    expect(page.get_by_role("status").filter(has_text="The batch is paused.")).to_be_attached()
+    expect(page.locator("dl.facts").filter(has_text="Owner")).to_contain_text(re.compile(r"Paused.*, by "))
+    expect(tile(page, "Pause ends in")).to_contain_text("h")
+    status = world.status(batch)
+    assert (status["paused"], status["pipeline_status"]) == (True, "paused")
+    # It takes chunks, and nothing of it is evaluated: another batch is, meanwhile.
+    world.push(batch, "a", "b")
+    other = world.batch()
+    world.push(other, "a", "b", "c")
+    world.change(other, "closed")
+    world.wait(other, batch_status="completed")
+    expect(tile(page, "Chunks waiting")).to_contain_text("2")
+    assert world.status(batch)["chunks_completed"] == 0
+    page.get_by_role("link", name="Batches", exact=True).last.click()
+    expect(row(page, "pause-1")).to_contain_text("paused")
+    expect(tile(page, "Live batches")).to_contain_text("paused")
+    page.get_by_label("Show").select_option("paused")
+    expect(row(page, "pause-1")).to_be_visible()
+    page.go_back()
+    # Somebody else resumes it, and this page follows without being asked.
+    expect(page.get_by_role("button", name="Resume", exact=True)).to_be_visible()
+    world.call("PATCH", f"/{{tenant}}/api/v4/batch/{batch}", {"paused": False})
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    expect(page.get_by_role("progressbar", name="2 of 2 chunks finished")).to_be_visible()
+    world.change(batch, "closed")
+    world.wait(batch, batch_status="completed")
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_hidden()
+
+
 def test_terms_change_in_place(world, page, sign_in):
     batch = world.batch(max_workers=4)
     sign_in(world.key)

@@ -81,13 +81,15 @@ def test_the_list_follows_its_events(modules):
         out.push(heard.map(({ id }) => id).join(""), ids(list.page(asked({ view: "live" }), 0)), ids(list.page(asked({ view: "failing" }), 0)));
         out.push(ids(list.page(asked({ text: "FAILED" }), 0)), ids(list.page(asked({ text: "nothing" }), 0)), list.totals(1000).live);
         out.push(ids(list.page(asked({ sort: "failed" }), 0)), ids(list.page(asked({ sort: "failed", descending: false }), 0)));
+        list.apply({ batches: [line("1", { paused: true, pipeline_status: "paused" })] }, 1500);
+        out.push(ids(list.page(asked({ view: "paused" }), 0)), ids(list.page(asked({ text: "paused" }), 0)), list.totals(1500).paused);
         // A connection that begins anew names everything that there is.
         list.apply({ ids: ["1"], batches: [] }, 2000);
         out.push(list.lines.size);
         return out;
         """,
     )
-    assert seen == ["32", "1", 2, "2", "1", "2", "2", "", 1, "21", "12", 1]
+    assert seen == ["32", "1", 2, "2", "1", "2", "2", "", 1, "21", "12", "1", "1", 1, 1]
 
 
 def test_speed_is_a_mean_that_falls_when_nothing_comes(modules):

@@ -6,23 +6,28 @@ import urllib.parse
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
-from recorded import ANSWERS, DEFINITION, RECIPE
+from recorded import ANSWERS, DEFINITION, RECIPE, WHEN
 
 
 @pytest.fixture
 def recorded(context):
     """Answers `/v6/` with recorded documents, and notes what was posted."""
     posted = []
+    answers = dict(ANSWERS)
 
     def answer(route):
         request = route.request
         path = urllib.parse.urlparse(request.url).path
         assert request.headers["authorization"].startswith("Bearer ")
-        if request.method == "POST":
-            posted.append((path, json.loads(request.post_data)))
-            route.fulfill(status=202)
-        elif path in ANSWERS:
-            route.fulfill(json=ANSWERS[path])
+        if request.method in ("POST", "PATCH"):
+            body = json.loads(request.post_data)
+            posted.append((path, body))
+            if "is_paused" in body:
+                paused = body["is_paused"]
+                answers[path] = {**answers[path], "is_paused": paused, "paused": WHEN if paused else None, "paused_by": "ann" if paused else None}
+            route.fulfill(status=204 if request.method == "PATCH" else 202)
+        elif path in answers:
+            route.fulfill(json=answers[path])
         else:
             route.fulfill(status=404, json={"detail": "Not found."})
 
@@ -79,6 +84,27 @@ def test_a_recipe_is_drawn_with_the_states_of_its_nodes(world, page, sign_in, re
     page.get_by_role("button", name="Cancel the jobs").click()
     expect(page.get_by_text("are being canceled").first).to_be_visible()
     assert recorded == [("/v6/jobs/requeue/", {"recipe_ids": [77], "status": ["FAILED", "CANCELED"]}), ("/v6/jobs/cancel/", {"recipe_ids": [77]})]
+
+
+def test_a_batch_of_recipes_is_paused_and_resumed_in_place(world, page, sign_in, recorded):
+    sign_in(world.key)
+    page.goto(f"{world.page}#/recipes/batch/12")
+    pause = page.get_by_role("button", name="Pause", exact=True)
+    expect(pause).to_be_visible()
+    pause.focus()
+    page.keyboard.press("Enter")
+    resume = page.get_by_role("button", name="Resume", exact=True)
+    expect(resume).to_be_visible()
+    # The same button: whoever uses the keyboard is where they were.
+    expect(resume).to_be_focused()
+    expect(page.locator(".head .badge").first).to_have_text("paused")
+    expect(page.get_by_text("by ann: its jobs stay queued")).to_be_visible()
+    found = Axe().run(page).response["violations"]
+    assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+    page.keyboard.press("Enter")
+    expect(pause).to_be_focused()
+    expect(page.locator(".head .badge").first).to_have_text("with failures")
+    assert recorded == [("/v6/batches/12/", {"is_paused": True}), ("/v6/batches/12/", {"is_paused": False})]
 
 
 def test_from_the_list_to_a_batch_and_its_chain(world, page, sign_in, recorded):

@@ -178,7 +178,7 @@ def sources(*folders: str) -> list[str]:
 
 def codes() -> set[str]:
     found = set()
-    for source in sources("api/src/", "common/src/model/recipe/names.rs"):
+    for source in sources("api/src/", "api/decode/src/", "common/src/model/recipe/names.rs"):
         source = re.sub(r"^\s*//.*$", "", source, flags=re.M)
         # Codes of several words stand anywhere; those of one word only where an error is made.
         found |= set(re.findall(rf'"({WORD})"', source)) & set(re.findall(r"\w+_\w+", source))
@@ -231,7 +231,7 @@ def test_every_alert_is_explained_and_every_explained_alert_exists():
 
 def test_messages_that_are_quoted_exist():
     # A string that goes on in the next line is one text.
-    source = re.sub(r"\\\n\s*", "", "\n".join(sources("worker/src/", "common/src/", "api/src/", "api/table/src/")))
+    source = re.sub(r"\\\n\s*", "", "\n".join(sources("worker/src/", "common/src/", "api/src/", "api/decode/src/", "api/table/src/")))
     quoted = {span for span in spans(TROUBLE) if re.match(r"[a-z][\w']*,? [a-z]", span) and not re.match(r"(millrace|promtool) ", span)}
     assert len(quoted) > 40
     assert {span for span in quoted if span.removeprefix("… ") not in source} == set()

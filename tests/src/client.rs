@@ -318,4 +318,14 @@ impl Client {
         let request = self.request(Method::PATCH, &format!("/{{tenant}}/api/v4/batch/{batch}"));
         self.send(request.json(&json!({"batch_status": status}))).await
     }
+
+    /// Pauses a batch, or resumes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::send`].
+    pub async fn pause(&self, batch: &str, paused: bool) -> Result<Answer> {
+        let request = self.request(Method::PATCH, &format!("/{{tenant}}/api/v4/batch/{batch}"));
+        self.send(request.json(&json!({"paused": paused}))).await
+    }
 }

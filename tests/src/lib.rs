@@ -27,7 +27,7 @@ mod wait;
 mod workbooks;
 
 pub use answer::Answer;
-pub use client::Client;
+pub use client::{Client, http};
 pub use fleet::Fleet;
 pub use options::FleetOptions;
 pub use pages::{rows, tests_below, tests_in, tests_named};

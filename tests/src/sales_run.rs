@@ -147,6 +147,15 @@ impl SalesRun {
         Ok(self.client.status(&self.batch).await?.success()?.body)
     }
 
+    /// Pauses the batch, or resumes it; its status after that.
+    ///
+    /// # Errors
+    ///
+    /// Any refusal.
+    pub async fn pause(&self, paused: bool) -> Result<Value> {
+        Ok(self.client.pause(&self.batch, paused).await?.success()?.body)
+    }
+
     /// Waits until the status shows what is asked for.
     ///
     /// # Errors

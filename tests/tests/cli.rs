@@ -230,6 +230,30 @@ async fn batches_are_closed_and_cancelled_by_id() {
 }
 
 #[tokio::test]
+async fn batches_are_paused_and_resumed_by_id() {
+    let fleet = Fleet::sales(FleetOptions::workers(1)).await.unwrap();
+    let batch = fleet.client().open_batch(&serde_json::json!({ "service": SALES })).await.unwrap();
+    let told = async |line: &[&str]| {
+        let output = fleet.run(line).await.unwrap();
+        assert!(output.status.success(), "{line:?}: {}", said(&output));
+        said(&output)
+    };
+    for _ in 0..2 {
+        assert!(told(&["batch", "pause", &batch]).await.contains("is paused"));
+    }
+    let shown = succeed(&fleet, &["batch", "status", &batch]).await;
+    assert!(shown.contains("created (paused)") && shown.contains("paused     since "), "{shown}");
+    let listed = succeed(&fleet, &["batch", "list"]).await;
+    assert!(listed.contains("created, paused"), "{listed}");
+    assert!(told(&["batch", "resume", &batch]).await.contains("goes on"));
+    let shown = succeed(&fleet, &["batch", "status", &batch]).await;
+    assert!(!shown.contains("paused"), "{shown}");
+    succeed(&fleet, &["batch", "cancel", &batch]).await;
+    let refused = fail(&fleet, &["batch", "pause", &batch], 1).await;
+    assert!(refused.contains("nothing to pause"), "{refused}");
+}
+
+#[tokio::test]
 async fn failed_work_is_listed_done_again_and_accounted_for() {
     let fleet = Fleet::sales(FleetOptions::workers(1)).await.unwrap();
     let client = fleet.client();

@@ -245,6 +245,27 @@ async fn batches_are_created_followed_compared_and_done_again() {
 }
 
 #[tokio::test]
+async fn a_batch_is_paused_and_resumed() {
+    let mut fleet = Fleet::start(FleetOptions::workers(0)).await.unwrap();
+    let dataset = setup(&fleet, &[1, 2, 4]).await;
+    let create = format!("recipe batch create chain --dataset {dataset} --quiet");
+    let batch: i64 = succeed(&fleet, &create).await.trim().parse().unwrap();
+    let (_, told) = both(&fleet, &format!("recipe batch pause {batch}")).await;
+    assert!(told.contains("is paused"), "{told}");
+    for line in ["recipe batch list".to_owned(), format!("recipe batch show {batch}")] {
+        let shown = succeed(&fleet, &line).await;
+        assert!(shown.contains("paused"), "{line}: {shown}");
+    }
+    fleet.start_worker().await.unwrap();
+    let (_, told) = both(&fleet, &format!("recipe batch resume {batch}")).await;
+    assert!(told.contains("goes on"), "{told}");
+    succeed(&fleet, &format!("recipe batch watch {batch}")).await;
+    let shown = succeed(&fleet, &format!("recipe batch show {batch}")).await;
+    assert!(shown.contains("completed") && !shown.contains("paused"), "{shown}");
+    fail(&fleet, "recipe batch pause 999", 1).await;
+}
+
+#[tokio::test]
 async fn failed_jobs_are_found_and_run_again() {
     let fleet = Fleet::start(FleetOptions::workers(1)).await.unwrap();
     let dataset = setup(&fleet, &[0, 1, 2]).await;

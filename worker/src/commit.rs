@@ -13,7 +13,7 @@ use millrace_common::metrics::{
 };
 use millrace_common::startup::Backoff;
 use millrace_common::store::{Committed, Consequence, FinishedChunk, Outcome, StoreError};
-use millrace_common::trace::{Span, TraceContext};
+use millrace_common::trace::TraceContext;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -109,7 +109,7 @@ async fn commit_group(worker: &Worker, group: Vec<Finished>) {
     match store(worker, &chunks).await {
         Ok(committed) => settle_and_ack(worker, &committed, &receipts).await,
         Err(error) if chunks.len() == 1 => {
-            spans.iter_mut().for_each(Span::fail);
+            spans.iter_mut().for_each(|span| span.fail(error.kind()));
             give_back(worker, &chunks[0], &receipts, &error).await;
         }
         // Something in the group cannot be stored: each on its own, so that only that one is affected.

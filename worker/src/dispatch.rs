@@ -60,6 +60,8 @@ pub struct BatchTerms {
     pub chunks_per_request: u32,
     /// Whether it was stopped early: its chunks are written off, not evaluated.
     pub stopped: bool,
+    /// Whether it is paused: nothing of it is started.
+    pub paused: bool,
 }
 
 #[derive(Debug)]
@@ -78,9 +80,14 @@ struct Batch<R> {
 impl<R> Batch<R> {
     fn may_run(&self) -> bool {
         self.running < self.share
-            && !self.blocked
+            && !self.is_held()
             && !self.waiting.is_empty()
             && (self.terms.stopped || !matches!(self.calculation, Calculation::Loading))
+    }
+
+    /// Whether its chunks wait, whatever its share: for a pull, or for the end of a pause.
+    fn is_held(&self) -> bool {
+        self.blocked || self.terms.paused
     }
 
     fn calculation(&self) -> Calculation {
@@ -149,7 +156,7 @@ impl<R> Dispatcher<R> {
         }
         task.held = batch.held.hold();
         batch.waiting.push_back(task);
-        if batch.share == 0 && !batch.blocked {
+        if batch.share == 0 && !batch.is_held() {
             return Enqueued::NeedsShare;
         }
         if batch.may_run() {
@@ -201,7 +208,11 @@ impl<R> Dispatcher<R> {
                 last_turn: 0,
             }
         });
+        let resumed = batch.terms.paused && !terms.paused;
         batch.terms = terms;
+        if resumed {
+            self.ready.notify_all();
+        }
         new
     }
 
@@ -270,7 +281,7 @@ impl<R> Dispatcher<R> {
         let inner = self.inner.lock();
         let loads = inner.batches.iter().map(|(id, batch)| {
             let (waiting, held) = (batch.waiting.len(), batch.held.get());
-            (*id, Load { waiting, running: batch.running, blocked: batch.blocked, held })
+            (*id, Load { waiting, running: batch.running, blocked: batch.is_held(), held })
         });
         loads.collect()
     }
@@ -303,7 +314,7 @@ pub struct Load {
     pub waiting: usize,
     /// Evaluations that run.
     pub running: u32,
-    /// Whether the batch is held back.
+    /// Whether the batch is held back, or paused.
     pub blocked: bool,
     /// Deliveries that are not settled: those that wait, run, or are being stored.
     pub held: u32,

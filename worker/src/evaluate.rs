@@ -71,7 +71,7 @@ fn evaluate(
                 took += began.elapsed();
                 continue;
             }
-            let mut span = traced::evaluation(&task.message, task.redelivered);
+            let mut span = traced::evaluation(&task.message, &task.receipt, task.redelivered);
             let (chunk, presence) = match claim(worker, turn.day, &task, runtime) {
                 Claimed::Start(presence) => {
                     failpoint::reach("evaluate", &task.message.chunk_id);
@@ -86,7 +86,7 @@ fn evaluate(
                 Claimed::Settled => continue,
             };
             if let Some(span) = span.as_mut().filter(|_| chunk.outcome == Outcome::Failed) {
-                span.fail();
+                span.fail("failed_chunk");
             }
             let trace = span.as_ref().map(Span::context);
             drop(span);

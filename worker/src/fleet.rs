@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use millrace_calc::program::Volatile;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::dispatch::{BatchTerms, Calculation};
+use crate::lingering::Lingering;
 use crate::{Worker, recipes};
 
 /// Prefetch of the dead-letter queue.
@@ -32,6 +33,10 @@ const UNKNOWN_CHUNK: usize = 1_000_000;
 
 /// Rounds that a batch may have chunks here without a share before they are given back to the lane.
 const PATIENCE: u32 = 10;
+
+/// Between the time when the lane of a paused batch is left and that when its chunks are given back to it: by then the consumer is gone,
+/// and they do not come here again.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// Beats and plans until the worker stops.
 pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
@@ -100,6 +105,7 @@ pub fn learn(worker: &Arc<Worker>, view: &BatchView) {
         lane: batch.lane_id.map(LaneId).zip(batch.lane_epoch),
         chunks_per_request: batch.chunks_per_request.unsigned_abs(),
         stopped: batch.stopped_at.is_some(),
+        paused: view.paused().is_some(),
     };
     let new = worker.dispatcher.learn(terms);
     worker.dispatcher.set_blocked(batch.id, view.is_held_back());
@@ -160,6 +166,7 @@ struct Round {
     started: HashSet<Uuid>,
     /// Rounds that a batch had chunks here and no share.
     shareless: BTreeMap<Uuid, u32>,
+    lingering: Lingering,
 }
 
 impl Round {
@@ -192,17 +199,20 @@ impl Round {
                 consumed.entry(batch.id).or_insert(1);
             }
         }
+        let more: BTreeSet<Uuid> = standby_for(&input, &planned, worker.id, |_| 1).into_iter().collect();
+        let consumed = self.lingering.consumed(Instant::now(), &consumed, |id| more.contains(&id));
         // Chunks may be on their way here of batches that are consumed here no more: they run as soon as they come.
         let mut shares = consumed.clone();
-        for id in standby_for(&input, &planned, worker.id, |_| 1) {
+        for id in more {
             shares.entry(id).or_insert(1);
         }
         let weights = snapshot.tenants.iter().map(|tenant| (tenant.id, tenant.weight)).collect();
         worker.dispatcher.set_weights(&weights);
         worker.dispatcher.set_shares(&shares);
-        self.subscribe(worker, &snapshot, &workloads, &consumed);
+        let paused = paused(&snapshot, &workloads);
+        self.subscribe(worker, &snapshot, &workloads, &consumed, &paused);
         let live: Vec<Uuid> = input.batches.iter().map(|batch| batch.id).collect();
-        self.surrender(worker, &live, &shares).await;
+        self.surrender(worker, &live, &shares, &paused).await;
         self.mark_started(worker, &snapshot).await
     }
 
@@ -226,18 +236,20 @@ impl Round {
         snapshot: &FleetSnapshot,
         workloads: &[WorkloadView],
         consumed: &BTreeMap<Uuid, u32>,
+        paused: &BTreeMap<Uuid, Duration>,
     ) {
         let loads = worker.dispatcher.load();
+        let hold = Duration::from_millis(worker.config.worker.paused_hold_ms);
+        // A blocked batch keeps what it has here: the next pull sets it going again. So does a paused one, for a while.
+        let keeps = |id: Uuid| {
+            loads.get(&id).is_some_and(|load| load.blocked && load.waiting > 0)
+                && paused.get(&id).is_none_or(|since| *since < hold)
+        };
         let mut subscriptions = vec![Subscription { queue: Queue::Dead, prefetch: DEAD_PREFETCH }];
         let mine: Vec<_> = snapshot
             .batches
             .iter()
-            .filter(|view| {
-                let id = view.batch.id;
-                // A blocked batch keeps what it has here: the next pull sets it going again.
-                consumed.contains_key(&id)
-                    || loads.get(&id).is_some_and(|load| load.blocked && load.waiting > 0)
-            })
+            .filter(|view| consumed.contains_key(&view.batch.id) || keeps(view.batch.id))
             .collect();
         let memory = worker.config.worker.memory_bytes / mine.len().max(1);
         for view in mine {
@@ -251,16 +263,28 @@ impl Round {
                 prefetch: prefetch(memory / largest, worker.config.worker.prefetch),
             });
         }
-        subscriptions.extend(workloads.iter().filter(|view| consumed.contains_key(&view.id)).map(|view| {
-            Subscription { queue: Queue::Lane(LaneId(view.lane_id)), prefetch: recipes::PREFETCH }
+        let bundles = workloads.iter().filter(|view| consumed.contains_key(&view.id) || keeps(view.id));
+        subscriptions.extend(bundles.map(|view| Subscription {
+            queue: Queue::Lane(LaneId(view.lane_id)),
+            prefetch: recipes::PREFETCH,
         }));
         worker.consumers.want(subscriptions);
     }
 
-    /// Gives chunks back that wait here for a share that others have.
-    async fn surrender(&mut self, worker: &Worker, live: &[Uuid], shares: &BTreeMap<Uuid, u32>) {
+    /// Gives chunks back that wait here for a share that others have, or for the end of a long pause.
+    async fn surrender(
+        &mut self,
+        worker: &Worker,
+        live: &[Uuid],
+        shares: &BTreeMap<Uuid, u32>,
+        paused: &BTreeMap<Uuid, Duration>,
+    ) {
         let loads = worker.dispatcher.load();
+        let patience = Duration::from_millis(worker.config.worker.paused_hold_ms) + LEAVING;
         for id in live.iter().copied() {
+            if paused.get(&id).is_some_and(|since| *since >= patience) {
+                worker.consumers.requeue(&worker.dispatcher.surrender(id)).await;
+            }
             let stuck = !shares.contains_key(&id)
                 && loads.get(&id).is_some_and(|load| load.waiting > 0 && !load.blocked);
             if !stuck {
@@ -299,6 +323,15 @@ impl Round {
         }
         Ok(())
     }
+}
+
+/// For how long batches and workloads have been paused.
+fn paused(snapshot: &FleetSnapshot, workloads: &[WorkloadView]) -> BTreeMap<Uuid, Duration> {
+    let batches = snapshot.batches.iter().filter_map(|view| {
+        let (since, _) = view.paused()?;
+        Some((view.batch.id, (view.now - since).to_std().unwrap_or_default()))
+    });
+    batches.chain(workloads.iter().filter_map(|view| Some((view.id, view.paused?)))).collect()
 }
 
 /// A power of two, so that small changes of size leave consumers as they are.
@@ -340,6 +373,7 @@ fn plan_input(snapshot: &FleetSnapshot, here: impl Fn(Uuid) -> usize) -> PlanInp
                     max_workers: view.batch.max_workers.unsigned_abs(),
                     waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
                     blocked: view.is_held_back(),
+                    paused: view.paused().is_some(),
                     needs: Protocol::Chunks,
                 }
             })

@@ -15,12 +15,14 @@ pub mod groups;
 pub mod health;
 pub mod held;
 pub mod intake;
+pub mod lingering;
 #[cfg(test)]
 mod properties;
 pub mod quarantine;
 pub mod reaper;
 pub mod recipes;
 pub mod recount;
+mod retention;
 pub mod traced;
 mod turns;
 pub mod webhooks;
@@ -28,6 +30,7 @@ pub mod webhooks;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use millrace_common::broker::{BrokerError, Consumers, Control, Publisher, Topology};
 use millrace_common::config::Config;
 use millrace_common::metrics;
@@ -92,7 +95,13 @@ pub struct Worker {
 }
 
 /// Runs a worker until `shutdown`: waits for database and broker, works, drains.
-pub async fn serve(config: Config, shutdown: CancellationToken) -> Result<(), WorkerError> {
+///
+/// Boxed, since a future is compiled in the crate that makes it an object: the program would else compile all of this a second time.
+pub fn serve(config: Config, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), WorkerError>> {
+    Box::pin(work(config, shutdown))
+}
+
+async fn work(config: Config, shutdown: CancellationToken) -> Result<(), WorkerError> {
     let store = Store::open(&config.database, "millrace-worker")?;
     metrics::install(metrics::Process::Worker);
     let readiness = health::Readiness::new(&config.telemetry);

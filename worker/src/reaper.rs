@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_common::broker::{BrokerError, ControlEvent, LaneId};
-use millrace_common::metrics::{REAPER_ACTIONS, REAPER_ROUNDS};
-use millrace_common::store::{Consequence, Purged, StoreError, Suspect};
+use millrace_common::metrics::{REAPER_ACTIONS, REAPER_ROUNDS, REMOVED};
+use millrace_common::store::{Consequence, PauseEnd, Purged, StoreError, Suspect};
 use tokio_util::sync::CancellationToken;
 
 use crate::Worker;
 use crate::commit::tell;
 use crate::recipes;
+use crate::retention::Retention;
 
 /// Name of the lease.
 const LEASE: &str = "reaper";
 
-/// Rounds between looks at expired partitions.
+/// Rounds between looks at what is over its time.
 const PARTITION_ROUNDS: u64 = 600;
 
 /// How often a step that reads much is done within the time that it is about.
@@ -27,6 +28,7 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(pause);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut rounds = 0_u64;
+    let mut retention = Retention::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -35,7 +37,7 @@ pub async fn run(worker: Arc<Worker>, shutdown: CancellationToken) {
         let lease = worker.store.hold_lease(LEASE, worker.id, (pause * 5).as_secs_f64());
         match worker.store.in_time(lease).await {
             Ok(true) => {
-                let well = round(&worker, rounds).await;
+                let well = round(&worker, rounds, &mut retention).await;
                 REAPER_ROUNDS.with(if well { "well" } else { "failed" }).add(1);
                 rounds += 1;
             }
@@ -63,13 +65,14 @@ enum Step {
     Webhooks,
     Partitions,
     Audit,
+    Retention,
     Bundles,
     LostBundles,
     WorkloadLanes,
 }
 
 impl Step {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::TimeOut,
         Self::Withdraw,
         Self::Lost,
@@ -82,6 +85,7 @@ impl Step {
         Self::Webhooks,
         Self::Partitions,
         Self::Audit,
+        Self::Retention,
         Self::Bundles,
         Self::LostBundles,
         Self::WorkloadLanes,
@@ -100,7 +104,7 @@ impl Step {
         }
     }
 
-    async fn run(self, worker: &Worker) -> Result<(), StoreError> {
+    async fn run(self, worker: &Worker, retention: &mut Retention) -> Result<(), StoreError> {
         match self {
             Self::TimeOut => time_out(worker).await,
             Self::Withdraw => withdraw(worker).await,
@@ -114,6 +118,7 @@ impl Step {
             Self::Webhooks => forget_deliveries(worker).await,
             Self::Partitions => drop_partitions(worker).await,
             Self::Audit => purge_audit(worker).await,
+            Self::Retention => retention.step(worker).await,
             Self::Bundles => recipes::reaper::publish_unconfirmed(worker).await,
             Self::LostBundles => {
                 recipes::reaper::publish_lost(worker, seconds(worker.config.clocks.lost_seconds)).await
@@ -125,13 +130,16 @@ impl Step {
 
 /// Does every step that is due. Trouble in one keeps none of the others from their work, unless the database is away. Returns
 /// whether all went well.
-async fn round(worker: &Worker, round: u64) -> bool {
+async fn round(worker: &Worker, round: u64, retention: &mut Retention) -> bool {
     let mut well = true;
+    if round.is_multiple_of(PARTITION_ROUNDS) {
+        retention.begin();
+    }
     for step in Step::ALL {
         if !step.is_due(worker, round) {
             continue;
         }
-        if let Err(error) = worker.store.in_time(step.run(worker)).await {
+        if let Err(error) = worker.store.in_time(step.run(worker, retention)).await {
             tracing::warn!(?step, %error, "a step of the reaper failed");
             well = false;
             if matches!(error, StoreError::Unavailable(_))
@@ -154,6 +162,14 @@ async fn time_out(worker: &Worker) -> Result<(), StoreError> {
         tracing::info!(batch.id = %id, "closed after inactivity");
         REAPER_ACTIONS.with("batch_timed_out").add(1);
         worker.control.send(ControlEvent::BatchClosed { batch_id: id });
+    }
+    for (id, end) in worker.store.time_out_pauses(seconds(worker.config.clocks.paused_seconds)).await? {
+        tracing::info!(batch.id = %id, ?end, "its pause has lasted too long");
+        REAPER_ACTIONS.with("pause_ended").add(1);
+        worker.control.send(match end {
+            PauseEnd::TimedOut => ControlEvent::BatchClosed { batch_id: id },
+            PauseEnd::Resumed => ControlEvent::BatchResumed { batch_id: id },
+        });
     }
     Ok(())
 }
@@ -293,7 +309,8 @@ async fn purge_free_lanes(worker: &Worker) -> Result<(), StoreError> {
 }
 
 async fn forget_deliveries(worker: &Worker) -> Result<(), StoreError> {
-    worker.store.forget_deliveries(seconds(worker.config.webhooks.retention_seconds)).await?;
+    let kept = seconds(worker.config.webhooks.retention_seconds);
+    REMOVED.with("webhook_message").add(worker.store.forget_deliveries(kept).await?);
     worker.store.purge_webhooks().await?;
     Ok(())
 }
@@ -309,7 +326,8 @@ async fn drop_partitions(worker: &Worker) -> Result<(), StoreError> {
 
 async fn purge_audit(worker: &Worker) -> Result<(), StoreError> {
     if worker.config.audit.retention_days > 0 {
-        worker.store.purge_audit(worker.config.audit.retention_days).await?;
+        let removed = worker.store.purge_audit(worker.config.audit.retention_days).await?;
+        REMOVED.with("audit_entry").add(removed);
     }
     Ok(())
 }

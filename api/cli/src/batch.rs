@@ -40,6 +40,10 @@ pub enum BatchCommand {
     Cancel(BatchId),
     /// Close a batch: it takes no more records, and finishes those that it has
     Close(BatchId),
+    /// Pause a batch: it takes records and gives results, and nothing of it is evaluated
+    Pause(BatchId),
+    /// Let a paused batch go on
+    Resume(BatchId),
 }
 
 /// Names a batch.
@@ -84,6 +88,8 @@ pub async fn run(globals: &Globals, command: BatchCommand) -> Result<(), CliErro
         BatchCommand::Report(args) => failed::report(globals, args).await,
         BatchCommand::Cancel(batch) => change(globals, batch, "cancelled").await,
         BatchCommand::Close(batch) => change(globals, batch, "closed").await,
+        BatchCommand::Pause(batch) => pause(globals, batch, true).await,
+        BatchCommand::Resume(batch) => pause(globals, batch, false).await,
     }
 }
 
@@ -100,8 +106,12 @@ fn full_text(status: &BatchStatusAnswer) -> String {
         let megabytes = |bytes: u64| format!("{}.{:01}", bytes / 1_000_000, bytes / 100_000 % 10);
         format!("{} of {} MB", megabytes(used), megabytes(used + free))
     };
+    let paused = match (&status.paused_timestamp, &status.paused_by) {
+        (Some(since), Some(by)) => format!("paused     since {since}, by {by}\n"),
+        _ => String::new(),
+    };
     format!(
-        "state      {} ({})\nrecords    {} submitted, {} finished ({} failed), {} to pull\n\
+        "state      {} ({})\n{paused}records    {} submitted, {} finished ({} failed), {} to pull\n\
          chunks     {} submitted, {} finished ({} failed), {} to pull\ninput      {}\noutput     {}\nworkers    {}\n",
         status.batch_status,
         status.pipeline_status,
@@ -167,7 +177,10 @@ async fn list(globals: &Globals) -> Result<(), CliError> {
                 let data = &batch.data;
                 vec![
                     batch.id.clone(),
-                    data.batch_status.clone(),
+                    match data.pipeline_status.as_str() {
+                        "paused" => format!("{}, paused", data.batch_status),
+                        _ => data.batch_status.clone(),
+                    },
                     data.service_uri.clone(),
                     count(data.summary.records_submitted),
                     count(data.summary.records_completed + data.summary.records_failed),
@@ -185,6 +198,13 @@ async fn list(globals: &Globals) -> Result<(), CliError> {
 async fn change(globals: &Globals, batch: BatchId, state: &str) -> Result<(), CliError> {
     let status = globals.client()?.change_batch(&batch.id.to_string(), state).await?;
     say(&format!("batch {} is {}", batch.id, status.batch_status));
+    Ok(())
+}
+
+async fn pause(globals: &Globals, batch: BatchId, paused: bool) -> Result<(), CliError> {
+    let status = globals.client()?.pause_batch(&batch.id.to_string(), paused).await?;
+    let how = if status.paused { "is paused" } else { "goes on" };
+    say(&format!("batch {} {how} ({})", batch.id, status.batch_status));
     Ok(())
 }
 
@@ -218,5 +238,16 @@ mod tests {
         workers    2
         ");
         insta::assert_snapshot!(line(&status), @"in_progress (running): 9,000 of 12,000 records finished, 1 failed, 3,000 to pull, 2 workers");
+        let paused = BatchStatusAnswer {
+            pipeline_status: "paused".to_owned(),
+            paused: true,
+            paused_timestamp: Some("2026-11-30T02:00:00.000Z".to_owned()),
+            paused_by: Some("ann".to_owned()),
+            ..status
+        };
+        let text = full_text(&paused);
+        assert!(text.starts_with(
+            "state      in_progress (paused)\npaused     since 2026-11-30T02:00:00.000Z, by ann\nrecords    12,000 submitted"
+        ));
     }
 }

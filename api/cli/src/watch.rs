@@ -17,7 +17,7 @@ const LINE: Duration = Duration::from_secs(5);
 /// Help under `millrace batch watch --help`.
 pub const HELP: &str = "\
 Shows a progress bar on a terminal, else a line every few seconds; with --output-format json, every status as a line on standard \
-output. Ends when the batch does, and outlives restarts of the server. The exit code is 1 when the batch fails or is cancelled.
+output. Ends when the batch does, and outlives restarts of the server; waits while the batch is paused. The exit code is 1 when the batch fails or is cancelled.
 
 Examples:
   millrace batch watch 0198f3c2-6a6e-7d55-9f0b-3a1a3c2f4e11
@@ -114,7 +114,9 @@ fn note(status: &BatchStatusAnswer) -> String {
     if status.records_available > 0 {
         notes.push(format!("{} to pull", count(status.records_available)));
     }
-    if status.pipeline_status == "blocked" {
+    if let Some(by) = status.paused_by.as_ref().filter(|_| status.paused) {
+        notes.push(format!("paused by {by}"));
+    } else if status.pipeline_status == "blocked" {
         notes.push("blocked until results are pulled".to_owned());
     } else if status.workers_in_use > 0 {
         notes.push(format!("{} workers", status.workers_in_use));
@@ -137,6 +139,13 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(note(&blocked), "3 failed, blocked until results are pulled");
+        let paused = BatchStatusAnswer {
+            records_available: 2,
+            paused: true,
+            paused_by: Some("ann".to_owned()),
+            ..Default::default()
+        };
+        assert_eq!(note(&paused), "2 to pull, paused by ann");
         assert_eq!(note(&BatchStatusAnswer::default()), "");
     }
 }

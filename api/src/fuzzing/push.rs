@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use millrace_decode::{Chunk, DecodeError, DecodedPush, Format, MAX_CHUNKS, MAX_ID_CHARS, decode};
 use serde_json::Value;
-
-use crate::push::{Chunk, DecodeError, DecodedPush, Format, MAX_CHUNKS, MAX_ID_CHARS, decode};
 
 /// Limits far below those of a server, so that the fuzzer meets them.
 const CHUNK_BYTES: usize = 4_096;

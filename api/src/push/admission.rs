@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use millrace_common::metrics::{ADMISSION_GROUP_PUSHES, ADMISSION_SECONDS};
-use millrace_common::store::{Admission, Push, QueuedPush, Store, StoreError};
+use millrace_common::store::{Admission, Marked, Push, QueuedPush, Store, StoreError};
 
 use super::group::Work;
 
@@ -48,8 +48,7 @@ pub(super) struct MarkQueued(pub Store);
 
 impl Work for MarkQueued {
     type Item = QueuedPush;
-    /// Ids of chunks that were withdrawn.
-    type Answer = Vec<String>;
+    type Answer = Marked;
     const LIMIT: u64 = GROUP_CHUNKS;
     const LIGHT: u64 = LIGHT_CHUNKS;
 
@@ -57,7 +56,7 @@ impl Work for MarkQueued {
         push.chunks.len() as u64
     }
 
-    async fn run(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {
+    async fn run(&self, pushes: &[QueuedPush]) -> Result<Vec<Marked>, StoreError> {
         measured("mark_queued", pushes.len(), self.0.mark_queued(pushes)).await
     }
 }

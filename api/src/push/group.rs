@@ -1,7 +1,8 @@
 //! Collecting concurrent calls into one transaction.
 //!
-//! Two transactions are under way at once: one for the calls of owners that ask for much, and one for those of owners that
-//! ask for little, which therefore wait neither in the transaction of an owner that floods nor behind it.
+//! One transaction for the calls of owners that ask for much is under way at a time, and beside it a few for those of owners that
+//! ask for little, which therefore wait neither in the transaction of an owner that floods nor behind it, and seldom behind
+//! each other.
 
 use std::sync::Arc;
 
@@ -34,6 +35,9 @@ pub(super) trait Work: Send + Sync + 'static {
     -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
 }
 
+/// Transactions at once for owners that ask for little: while one waits for its flush, others come.
+const LIGHT_TASKS: usize = 3;
+
 type Outcome<A> = Result<A, Arc<StoreError>>;
 
 /// A call that waits.
@@ -42,7 +46,7 @@ struct Call<W: Work> {
     answer: oneshot::Sender<Outcome<W::Answer>>,
 }
 
-/// What callers and the two tasks share.
+/// What callers and the tasks share.
 struct Shared<W: Work> {
     /// As many as there are requests under way, whose number the server bounds.
     calls: Mutex<FairQueue<Uuid, Call<W>>>,
@@ -51,7 +55,7 @@ struct Shared<W: Work> {
 }
 
 impl<W: Work> Shared<W> {
-    /// Has both tasks look: a call may make its owner a heavy one, or leave it a light one.
+    /// Has the tasks look: a call may make its owner a heavy one, or leave it a light one.
     fn wake(&self) {
         self.light.notify_one();
         self.heavy.notify_one();
@@ -65,7 +69,7 @@ impl<W: Work> Shared<W> {
     }
 }
 
-/// Two tasks that take what has gathered while they were busy, and do it at once.
+/// Tasks that take what has gathered while they were busy, and do it at once.
 ///
 /// A call that was taken is carried out even when its caller stops waiting.
 pub(super) struct Group<W: Work> {
@@ -96,7 +100,7 @@ impl<W: Work> Group<W> {
             light: Notify::new(),
             heavy: Notify::new(),
         });
-        for class in [Class::Light, Class::Heavy] {
+        for class in [Class::Light; LIGHT_TASKS].into_iter().chain([Class::Heavy]) {
             tokio::spawn(serve(Arc::clone(&work), Arc::clone(&shared), class, end.clone()));
         }
         Self { shared, _end: Arc::new(end.drop_guard()) }
@@ -304,5 +308,19 @@ mod tests {
             () = open => {}
         }
         assert_eq!(done.lock().len(), 35);
+    }
+
+    #[tokio::test]
+    async fn owners_that_ask_for_little_do_not_wait_for_each_other() {
+        let (done, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+        let group = Group::start(Gated { done: Arc::clone(&done), gate: Arc::clone(&gate) });
+        let mut slow = std::pin::pin!(group.call(ONE, 100));
+        assert!(futures_util::poll!(&mut slow).is_pending());
+        // It is under way and cannot end.
+        tokio::task::yield_now().await;
+        assert_eq!(group.call(Uuid::from_u128(2), 1).await.unwrap(), 1);
+        assert_eq!(*done.lock(), [1]);
+        gate.notify_one();
+        assert_eq!(slow.await.unwrap(), 100);
     }
 }

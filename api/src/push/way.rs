@@ -10,15 +10,16 @@ use millrace_common::config::Config;
 use millrace_common::failpoint;
 use millrace_common::metrics::{LANES_REDECLARED, PUSHED_BYTES, PUSHED_CHUNKS, PUSHED_RECORDS};
 use millrace_common::model::BatchState;
-use millrace_common::store::{Admission, Push, PushedChunk, QueuedPush, Store, StoreError};
-use millrace_common::trace::{Span, SpanKind, TraceContext};
+use millrace_common::store::{
+    Admission, BatchView, Marked, Push, PushedChunk, QueuedPush, Store, StoreError,
+};
+use millrace_common::trace::{self, Span, SpanKind, TraceContext};
+use millrace_decode::{Chunk, DecodeError, DecodedPush, Format, decode};
 use thiserror::Error;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::Format;
 use super::admission::{Admit, MarkQueued};
-use super::decode::{Chunk, DecodeError, DecodedPush, decode};
 use super::group::Group;
 use crate::middleware;
 
@@ -128,34 +129,36 @@ impl Pushes {
             .map_err(PushError::from)
     }
 
-    /// Takes a decoded push the whole way; when it returns `Ok`, every chunk is in the batch's lane, confirmed.
+    /// Takes a decoded push the whole way; when it returns `Ok`, every chunk is in the batch's lane, confirmed. Gives the batch
+    /// with the push in it, where that was read on the way.
     ///
     /// To be run in a task of its own: a push that was admitted should also be published when its caller goes away.
     ///
     /// # Errors
     ///
     /// See [`PushError`].
-    pub async fn push(&self, target: Target, push: DecodedPush) -> Result<(), PushError> {
+    pub async fn push(&self, target: Target, push: DecodedPush) -> Result<Option<BatchView>, PushError> {
         let (chunks, mut records, mut bytes) = (push.chunks.len(), 0, 0);
         for chunk in &push.chunks {
             records += u64::from(chunk.records.unsigned_abs());
             bytes += chunk.data.len() as u64;
         }
-        if chunks > 0 {
-            self.carry(target, push).await?;
-        }
+        let view = if chunks > 0 { self.carry(target, push).await? } else { None };
         PUSHED_CHUNKS.add(chunks as u64);
         PUSHED_RECORDS.add(records);
         PUSHED_BYTES.add(bytes);
-        Ok(())
+        Ok(view)
     }
 
-    async fn carry(&self, target: Target, push: DecodedPush) -> Result<(), PushError> {
+    async fn carry(&self, target: Target, push: DecodedPush) -> Result<Option<BatchView>, PushError> {
         let Target { owner_id, batch_id, day } = target;
         let trace = middleware::trace();
         let rows = push.chunks.iter().map(row).collect();
-        let admitting = Span::child("admit", SpanKind::Internal, trace);
+        let mut admitting = Span::child("admit", SpanKind::Internal, trace.as_ref());
         let admission = self.admission.call(owner_id, Push { batch_id, day, chunks: rows }).await;
+        if let (Some(span), Err(error)) = (&mut admitting, &admission) {
+            span.fail(error.kind());
+        }
         drop(admitting);
         let admission = admission.map_err(PushError::Store)?;
         let (lane_id, epoch, publish) = match admission {
@@ -169,32 +172,35 @@ impl Pushes {
             Admission::InputFull { needed, free } => return Err(PushError::InputFull { needed, free }),
         };
         if publish.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let chunks = publish.clone();
-        let mut publishing = Span::child("publish", SpanKind::Producer, trace);
+        let lane = LaneId(lane_id);
+        // Without a span of the request there is none of its publishing.
+        let mut publishing = trace.as_ref().and_then(|trace| {
+            trace::lane::publish(Some(trace), || self.topology.lane_name(lane), publish.len())
+        });
         if let Some(span) = &mut publishing {
-            span.set("messaging.system", "rabbitmq");
-            span.set("messaging.batch.message_count", publish.len());
             span.set("millrace.batch.id", batch_id.to_string());
         }
         // Workers go on from here; of a trace that is not sampled they hear that it is not.
-        let carried = publishing.as_ref().map(Span::context).or(trace);
+        let carried = publishing.as_ref().map(Span::context).or_else(|| trace.clone());
         let messages = self.messages(batch_id, epoch, push.chunks, publish, carried).await?;
         failpoint::reach("push.admitted", "");
-        let published = self.publish(LaneId(lane_id), messages).await;
-        if let (Some(span), Err(_)) = (&mut publishing, &published) {
-            span.fail();
+        let published = self.publish(lane, messages).await;
+        if let (Some(span), Err(error)) = (&mut publishing, &published) {
+            span.fail(error.kind());
         }
         drop(publishing);
         published?;
         failpoint::reach("push.confirmed", "");
         let queued = QueuedPush { batch_id, day, chunks };
-        let marking = Span::child("mark queued", SpanKind::Internal, trace);
-        let ids = self.queued.call(owner_id, queued).await.map_err(PushError::Store)?;
+        let marking = Span::child("mark queued", SpanKind::Internal, trace.as_ref());
+        let marked = self.queued.call(owner_id, queued).await.map_err(PushError::Store)?;
         drop(marking);
         failpoint::reach("push.queued", "");
-        if ids.is_empty() { Ok(()) } else { Err(PushError::Withdrawn { ids }) }
+        let Marked { withdrawn: ids, view } = marked;
+        if ids.is_empty() { Ok(view) } else { Err(PushError::Withdrawn { ids }) }
     }
 
     /// Publishes with confirms. A lane that is missing on the broker is declared, and the push published once more.
@@ -247,7 +253,7 @@ impl Pushes {
                     charged_bytes,
                     scan: Some(chunk.scan),
                     compressed: compressed.is_some(),
-                    trace,
+                    trace: trace.clone(),
                     body: compressed.unwrap_or(chunk.data),
                 });
             }

@@ -34,7 +34,9 @@ pub(super) struct BacklogAnswer {
     bytes: u64,
     /// Of these, chunks of batches whose output buffer is full: they wait for a pull, and want no slot.
     held_back_chunks: u64,
-    /// Bundles of jobs of recipes that are not done and may run; of one batch of recipes at most 1,000 are counted.
+    /// Of these, chunks of paused batches: they wait until somebody resumes these, and want no slot.
+    paused_chunks: u64,
+    /// Bundles of jobs of recipes that are not done and may run, those of paused batches not included; of one batch of recipes at most 1,000 are counted.
     bundles: u64,
     /// The time that was asked for.
     within_seconds: u64,
@@ -109,7 +111,12 @@ fn answer(
         records: sum.records,
         bytes: sum.bytes,
         held_back_chunks: sum.held_back_chunks,
-        bundles: workloads.iter().map(|workload| u64::from(workload.bundles)).sum(),
+        paused_chunks: sum.paused_chunks,
+        bundles: workloads
+            .iter()
+            .filter(|workload| workload.paused.is_none())
+            .map(|workload| u64::from(workload.bundles))
+            .sum(),
         within_seconds: within.as_secs(),
         slots: SlotsAnswer {
             wanted: slots.slots_wanted,
@@ -134,6 +141,7 @@ fn jobs(workload: &WorkloadView) -> BacklogBatch {
         finished: 0,
         compute_ms: 0,
         blocked: false,
+        paused: workload.paused.is_some(),
     }
 }
 
@@ -154,6 +162,7 @@ fn waiting(view: &BatchView) -> BacklogBatch {
         finished: count(progress.chunks_finished()),
         compute_ms: count(view.counters.compute_ms),
         blocked: view.is_held_back(),
+        paused: view.paused().is_some(),
     }
 }
 
@@ -177,6 +186,7 @@ mod tests {
             seed: 0,
             created_at: DateTime::UNIX_EPOCH,
             bundles,
+            paused: None,
         };
         let snapshot = FleetSnapshot { workers: vec![], batches: vec![], tenants: vec![] };
         let told = |workloads: &[WorkloadView]| {
@@ -191,5 +201,8 @@ mod tests {
         assert_eq!((many.slots.wanted, many.slots.usable), (4, 6), "as many as its tenant may use");
         let two = told(&[workload(900), workload(30)]);
         assert_eq!((two.bundles, two.slots.wanted), (930, 6));
+        let paused = WorkloadView { paused: Some(Duration::ZERO), ..workload(900) };
+        let beside = told(&[paused, workload(1)]);
+        assert_eq!((beside.bundles, beside.slots.wanted, beside.slots.usable), (1, 1, 1));
     }
 }

@@ -36,11 +36,19 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// A caller waits no longer than this for a broker: what was asked for is stored, and the reaper publishes it otherwise.
 const PUBLISHING: Duration = Duration::from_secs(1);
 
-/// Publishes the first jobs of what was made, and tells the workers.
+/// Publishes the first jobs of what was made, and tells the workers. For a broker that is known to be away nobody waits.
 async fn publish(state: &AppState, made: &Made) {
     let trace = crate::middleware::trace();
-    let publishing = bundles::publish(&state.store, &state.topology, &state.publisher, &made.bundles, trace);
-    if tokio::time::timeout(PUBLISHING, publishing).await.is_err() {
+    let publishing = async {
+        state.publisher.is_ready()
+            && tokio::time::timeout(
+                PUBLISHING,
+                bundles::publish(&state.store, &state.topology, &state.publisher, &made.bundles, trace),
+            )
+            .await
+            .is_ok()
+    };
+    if !publishing.await {
         tracing::warn!(bundles = made.bundles.len(), "jobs that were asked for are published later");
     }
     state.control.send(ControlEvent::PlanChanged);

@@ -147,7 +147,7 @@ impl Worker {
         let mut prefetch = *self.prefetch.borrow_and_update();
         let setup = self.shared.setup;
         let (channel, mut consumer) = within(setup, self.subscribe(queue, prefetch)).await?;
-        let lane = Arc::new(LaneChannel::new(channel));
+        let lane = Arc::new(LaneChannel::new(queue, channel));
         let _retire = Retire(Arc::clone(&lane));
         backoff.succeeded();
         *self.slot.lock() = Some(Arc::clone(&lane));

@@ -45,6 +45,23 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// Its kind in one word, for traces.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::BadUrl(_) => "bad_url",
+            Self::Authorities(_) => "authorities",
+            Self::Unavailable(_) => "unavailable",
+            Self::Blocked => "blocked",
+            Self::Timeout(_) => "timeout",
+            Self::Unroutable(_) => "unroutable",
+            Self::Nacked(_) => "nacked",
+            Self::TooLarge { .. } => "too_large",
+            Self::Mismatch(_) => "mismatch",
+            Self::NotFound(_) => "not_found",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -84,6 +84,7 @@ impl Tags {
 /// One channel that consumes one queue, with the state of its deliveries.
 #[derive(Debug)]
 pub(super) struct LaneChannel {
+    queue: String,
     channel: Channel,
     gone: AtomicBool,
     tags: Mutex<Tags>,
@@ -92,8 +93,18 @@ pub(super) struct LaneChannel {
 }
 
 impl LaneChannel {
-    pub(super) fn new(channel: Channel) -> Self {
-        Self { channel, gone: AtomicBool::new(false), tags: Mutex::new(Tags::new()), settled: Notify::new() }
+    pub(super) fn new(queue: &str, channel: Channel) -> Self {
+        Self {
+            queue: queue.to_owned(),
+            channel,
+            gone: AtomicBool::new(false),
+            tags: Mutex::new(Tags::new()),
+            settled: Notify::new(),
+        }
+    }
+
+    pub(super) fn queue(&self) -> &str {
+        &self.queue
     }
 
     pub(super) fn channel(&self) -> &Channel {

@@ -6,7 +6,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use millrace_calc::chunk::Scan;
 use uuid::Uuid;
 
-use crate::trace::{TRACEPARENT, TraceContext};
+use crate::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 
 /// Largest message body that is sent, in bytes: the default limit of RabbitMQ 4.x. The broker answers a larger one by
 /// closing the channel, which would take other callers' confirms along.
@@ -111,6 +111,9 @@ impl ChunkMessage {
         put(BATCH, AMQPValue::LongString(self.batch_id.to_string().into()));
         if let Some(trace) = &self.trace {
             put(TRACEPARENT, AMQPValue::LongString(trace.to_string().into()));
+            if let Some(state) = trace.state() {
+                put(TRACESTATE, AMQPValue::LongString(state.into()));
+            }
         }
         if self.kind == MessageKind::Bundle {
             put(BUNDLE, AMQPValue::LongLongInt(self.chunk_no));
@@ -152,7 +155,9 @@ impl ChunkMessage {
             _ => Err(Malformed::Header(name)),
         };
         // Nothing of the chunk: whatever is there instead is as if it were not.
-        let trace = headers.get(TRACEPARENT).and_then(|_| TraceContext::parse(text(TRACEPARENT).ok()?));
+        let trace = headers
+            .get(TRACEPARENT)
+            .and_then(|_| TraceContext::parse(text(TRACEPARENT).ok()?, text(TRACESTATE).ok()));
         if headers.contains_key(BUNDLE) {
             let workload_id = Uuid::parse_str(text(BATCH)?).map_err(|_| Malformed::Header(BATCH))?;
             let bundle = Self::bundle(workload_id, integer(BUNDLE)?, integer(EPOCH)?);
@@ -199,10 +204,16 @@ mod tests {
         }
     }
 
+    fn trace(sampled: u8, state: Option<&str>) -> Option<TraceContext> {
+        let trace = TraceContext::parse(&format!("00-{:032x}-{:016x}-0{sampled}", 3, 4), state);
+        assert!(trace.is_some());
+        trace
+    }
+
     #[test]
     fn properties_carry_everything() {
-        let trace = TraceContext { trace_id: 3, span_id: 4, sampled: false };
-        for (compressed, trace) in [(true, None), (false, Some(trace))] {
+        let (plain, stated) = (trace(0, None), trace(1, Some("vendor=1,other=2")));
+        for (compressed, trace) in [(true, None), (false, plain), (false, stated)] {
             let sent = ChunkMessage { compressed, trace, ..message() };
             let read = ChunkMessage::from_parts(&sent.properties(), sent.body.to_vec()).unwrap();
             assert_eq!(read, sent);
@@ -211,8 +222,7 @@ mod tests {
 
     #[test]
     fn bundles_are_no_chunks() {
-        let trace = Some(TraceContext { trace_id: 3, span_id: 4, sampled: true });
-        let sent = ChunkMessage { trace, ..ChunkMessage::bundle(Uuid::from_u128(7), 9, 3) };
+        let sent = ChunkMessage { trace: trace(1, None), ..ChunkMessage::bundle(Uuid::from_u128(7), 9, 3) };
         let properties = sent.properties();
         assert_eq!(ChunkMessage::from_parts(&properties, Vec::new()).unwrap(), sent);
         assert!(!properties.headers().as_ref().unwrap().inner().contains_key(CHUNK_NO));

@@ -40,8 +40,8 @@ use crate::metrics::{CONFIRM_SECONDS, PUBLICATIONS};
 
 /// Rounds of lanes with much to publish at a time.
 const CHANNELS: usize = 4;
-/// Rounds of lanes with little at a time.
-const LIGHT_CHANNELS: usize = 3;
+/// Rounds of lanes with little at a time. A call that finds all of them busy waits for a confirm that is not its own.
+const LIGHT_CHANNELS: usize = 8;
 /// Of the window, one byte in so many is kept for these.
 const LIGHT_WINDOW: usize = 8;
 

@@ -17,6 +17,11 @@ impl Receipt {
     pub fn is_live(&self) -> bool {
         self.channel.is_live()
     }
+
+    /// The queue that the delivery came from.
+    pub fn queue(&self) -> &str {
+        self.channel.queue()
+    }
 }
 
 /// What became of the receipts of one call.

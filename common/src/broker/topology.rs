@@ -58,6 +58,11 @@ impl Topology {
         }
     }
 
+    /// The name of a lane's queue.
+    pub fn lane_name(&self, lane: LaneId) -> String {
+        self.shared.names.lane(lane)
+    }
+
     /// Declares the dead-letter queue and the control exchange. To be called once by every process at start-up.
     ///
     /// # Errors

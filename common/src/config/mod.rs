@@ -8,6 +8,7 @@ mod dashboard;
 mod files;
 mod identity;
 mod notify;
+mod retention;
 mod telemetry;
 mod worker;
 
@@ -23,6 +24,7 @@ pub use dashboard::DashboardConfig;
 pub use files::FilesConfig;
 pub use identity::{AuditConfig, AuthConfig, IssuerConfig, RateLimitsConfig};
 pub use notify::{EventsConfig, NoSealingKey, SealingKey, WebhooksConfig};
+pub use retention::RetentionConfig;
 pub use telemetry::{LogFormat, OtlpConfig, TelemetryConfig};
 pub use worker::{FallbackConfig, WorkerConfig};
 
@@ -116,6 +118,8 @@ pub struct Config {
     pub files: FilesConfig,
     /// The clocks of batches, chunks and results.
     pub clocks: ClocksConfig,
+    /// How long what has ended is kept.
+    pub retention: RetentionConfig,
     /// What a new tenant gets.
     pub tenants: TenantsConfig,
     /// Who callers are.
@@ -290,6 +294,8 @@ impl Default for ResultsConfig {
 pub struct ClocksConfig {
     /// A batch without push, pull or status change for this long is closed by timeout, in seconds.
     pub inactivity_seconds: u64,
+    /// A batch that has been paused for this long is closed by timeout, and its pause ends, in seconds.
+    pub paused_seconds: u64,
     /// A closed and finished batch gives its reservation back after this long, in seconds.
     pub cool_off_seconds: u64,
     /// Chunks that stay `accepted` (published without a confirm) for this long are withdrawn, in seconds.
@@ -318,6 +324,7 @@ impl Default for ClocksConfig {
     fn default() -> Self {
         Self {
             inactivity_seconds: 1_800,
+            paused_seconds: 86_400,
             cool_off_seconds: 120,
             accepted_seconds: 600,
             lost_seconds: 600,

@@ -34,6 +34,9 @@ pub struct WorkerConfig {
     pub silent_after_ms: u64,
     /// How long started chunks may take to end after SIGTERM, in milliseconds.
     pub drain_timeout_ms: u64,
+    /// How long chunks of a paused batch stay with a worker that holds them unstarted, in milliseconds; after that it gives them back to
+    /// their lane. Shorter than the broker waits for an acknowledgement (30 minutes, unless it was told otherwise).
+    pub paused_hold_ms: u64,
 }
 
 impl Default for WorkerConfig {
@@ -52,6 +55,7 @@ impl Default for WorkerConfig {
             heartbeat_ms: 1_000,
             silent_after_ms: 10_000,
             drain_timeout_ms: 20_000,
+            paused_hold_ms: 60_000,
         }
     }
 }

@@ -129,7 +129,12 @@ metrics! {
     /// What the reaper did, counted in batches, chunks, bundles, lanes, partitions or workers.
     REAPER_ACTIONS = Counter("millrace_reaper_actions_total", Kind::Counter, Count, Worker, &[fixed("action", &[
         "batch_timed_out", "batch_settled", "batch_stopped", "chunk_withdrawn", "chunk_lost", "lane_freed", "lane_purged",
-        "lane_declared", "partition_dropped", "reservation_released", "worker_removed", "bundle_published",
+        "lane_declared", "partition_dropped", "reservation_released", "worker_removed", "bundle_published", "pause_ended",
+    ])]);
+    /// What was removed because its time was over: batches, batches of recipes, recipes and jobs (those of batches of recipes
+    /// included), datasets, requests to cancel or requeue jobs, webhook messages, entries of the audit trail.
+    REMOVED = Counter("millrace_removed_total", Kind::Counter, Count, Worker, &[fixed("kind", &[
+        "batch", "recipe_batch", "recipe", "job", "dataset", "job_request", "webhook_message", "audit_entry",
     ])]);
     /// Counters of batches that had drifted from the rows and were set right, by counter. Each is a bug to report.
     COUNTER_REPAIRS = Counter("millrace_counter_repairs_total", Kind::Counter, Count, Worker, &[fixed("counter", &[
@@ -183,7 +188,7 @@ metrics! {
     TRANSACTION_RETRIES = Counter("millrace_transaction_retries_total", Kind::Counter, Count, Both,
         &[fixed("operation", &["admit", "mark_queued", "commit", "claim_attempt", "pull", "change_batch", "create_batch",
             "create_recipe_batch", "edit_recipe_batch", "request_jobs", "create_recipes", "finish_bundles", "lease_lane",
-            "start_bundle", "carry_out"])]);
+            "start_bundle", "carry_out", "remove"])]);
 
     // The whole installation.
 
@@ -192,10 +197,12 @@ metrics! {
     /// Chunks that were pushed and have no outcome yet.
     LANE_BACKLOG = Reading("millrace_lane_backlog_chunks", Kind::Gauge, Count, Installation, &[TENANT, LANE]);
     /// For how long the oldest of these chunks has waited at least. It is judged by what was submitted and finished at earlier
-    /// readings, so it is as exact as the time between two of them.
+    /// readings, so it is as exact as the time between two of them. While the batch is paused it is 0, and it begins anew afterwards.
     LANE_OLDEST = Reading("millrace_lane_oldest_chunk_age_seconds", Kind::Gauge, Seconds, Installation, &[TENANT, LANE]);
     /// Whether the batch of the lane is held back until its results are pulled, 1 or 0.
     LANE_HELD_BACK = Reading("millrace_lane_held_back", Kind::Gauge, Count, Installation, &[TENANT, LANE]);
+    /// Whether the batch of the lane is paused, 1 or 0.
+    LANE_PAUSED = Reading("millrace_lane_paused", Kind::Gauge, Count, Installation, &[TENANT, LANE]);
     /// Slots that evaluate chunks of the tenant.
     WORKERS_IN_USE = Reading("millrace_workers_in_use", Kind::Gauge, Count, Installation, &[TENANT]);
     /// What the batches of a tenant may reserve together.

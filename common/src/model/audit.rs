@@ -73,6 +73,10 @@ actions! {
     BatchCreate = "batch.create",
     /// Terms of a batch were changed.
     BatchUpdate = "batch.update",
+    /// A batch was paused.
+    BatchPause = "batch.pause",
+    /// A paused batch was resumed.
+    BatchResume = "batch.resume",
     /// Failed work of a batch is done again, in a batch of its own.
     BatchRedrive = "batch.redrive",
     /// A batch was closed.
@@ -109,6 +113,10 @@ actions! {
     RecipeBatchCreate = "recipe_batch.create",
     /// Title, description or configuration of a batch of recipes were changed.
     RecipeBatchUpdate = "recipe_batch.update",
+    /// A batch of recipes was paused.
+    RecipeBatchPause = "recipe_batch.pause",
+    /// A paused batch of recipes was resumed.
+    RecipeBatchResume = "recipe_batch.resume",
     /// Jobs are to be canceled, by filter.
     JobsCancel = "jobs.cancel",
     /// Jobs are to run again, by filter.

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::pause::is_paused;
 use super::tolerance::Tolerance;
 
 /// The stored state of a batch.
@@ -65,6 +66,8 @@ pub enum PipelineStatus {
     Running,
     /// The output buffer is full; a pull makes room.
     Blocked,
+    /// It is paused: nothing is evaluated until it is resumed.
+    Paused,
     /// The batch is terminal, or closed and drained.
     Closed,
 }
@@ -263,15 +266,19 @@ pub const fn batch_status(state: BatchState, submitted: bool, started: bool) -> 
     }
 }
 
-/// `pipeline_status` of a batch (contract 3.2).
-pub const fn pipeline_status(state: BatchState, stopped: bool, progress: &BatchProgress) -> PipelineStatus {
-    if state.is_terminal() {
+/// `pipeline_status` of a batch (contract 3.2). `paused` is whether a pause is noted.
+pub const fn pipeline_status(
+    state: BatchState,
+    stopped: bool,
+    paused: bool,
+    progress: &BatchProgress,
+) -> PipelineStatus {
+    if state.is_terminal() || (progress.is_drained() && !matches!(state, BatchState::Open)) {
         PipelineStatus::Closed
+    } else if is_paused(state, stopped, paused) {
+        PipelineStatus::Paused
     } else if progress.is_drained() {
-        match state {
-            BatchState::Open => PipelineStatus::Idle,
-            _ => PipelineStatus::Closed,
-        }
+        PipelineStatus::Idle
     } else if is_held_back(state, stopped, progress) {
         PipelineStatus::Blocked
     } else {

@@ -5,6 +5,7 @@ mod backlog;
 mod batch;
 mod drain;
 mod fair;
+mod pause;
 pub mod plan;
 mod protocol;
 pub mod recipe;
@@ -24,6 +25,7 @@ pub use batch::{
 };
 pub use drain::{DrainRate, LONGEST_WAIT, SHORTEST_WAIT};
 pub use fair::{Charge, Class, FairQueue};
+pub use pause::{PauseError, change_pause, is_paused, outlives};
 pub use plan::{Plan, PlanBatch, PlanInput, PlanTenant, PlanWorker, plan, standby, standby_for};
 pub use protocol::Protocol;
 pub use scaling::{Backlog, BacklogBatch, BacklogTenant, backlog};

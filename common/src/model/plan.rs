@@ -16,7 +16,7 @@
 //!    to the lower priority number, then to the smaller id, which with time-ordered ids is the older batch.
 //!
 //! Nobody gets more than it can use: a batch no more than its `max_workers` and its chunks without an outcome, a tenant no more
-//! than its `max_workers`. A slot that is handed out never changes owner because more slots follow, and a new batch only
+//! than its `max_workers`; one that is paused, or whose output buffer is full, gets nothing. A slot that is handed out never changes owner because more slots follow, and a new batch only
 //! takes from others: it makes nobody richer. That keeps the numbers stable.
 //!
 //! **When there are more batches than slots.** A batch that its tenant's `max_workers` has room for always gets one slot, even
@@ -87,6 +87,8 @@ pub struct PlanBatch {
     pub waiting: u32,
     /// Whether its output buffer is full: it gets nothing until a pull makes room.
     pub blocked: bool,
+    /// Whether it is paused: it gets nothing until it is resumed, and nobody stands by for it.
+    pub paused: bool,
     /// What a worker must know to have a part in it.
     pub needs: Protocol,
 }
@@ -97,7 +99,7 @@ impl PlanBatch {
     }
 
     fn useful_limit(&self) -> u32 {
-        if self.blocked { 0 } else { self.max_workers }
+        if self.blocked || self.paused { 0 } else { self.max_workers }
     }
 }
 
@@ -407,6 +409,9 @@ pub fn standby_for(
         .batches
         .iter()
         .filter(|batch| {
+            if batch.paused {
+                return false;
+            }
             let stands_by = standby(batch, &input.workers) == Some(worker_id);
             let holds = here(batch.id) > 0 && !mine.contains_key(&batch.id);
             (stands_by && batch.waiting == 0)

@@ -33,6 +33,8 @@ pub struct BacklogBatch {
     pub compute_ms: u64,
     /// Whether its output buffer is full: more slots are of no use until a pull makes room.
     pub blocked: bool,
+    /// Whether it is paused: more slots are of no use until it is resumed.
+    pub paused: bool,
 }
 
 /// A tenant with live batches.
@@ -57,6 +59,8 @@ pub struct Backlog {
     pub bytes: u64,
     /// Chunks that wait for a pull, not for a slot.
     pub held_back_chunks: u64,
+    /// Chunks of paused batches.
+    pub paused_chunks: u64,
     /// Slots that end the rest within the time.
     pub slots_wanted: u64,
     /// Slots beyond which further ones would be idle.
@@ -66,7 +70,7 @@ pub struct Backlog {
 impl BacklogBatch {
     /// More slots than this it cannot use.
     fn usable(&self) -> u64 {
-        if self.blocked { 0 } else { u64::from(self.max_workers).min(self.chunks) }
+        if self.blocked || self.paused { 0 } else { u64::from(self.max_workers).min(self.chunks) }
     }
 
     #[expect(
@@ -97,7 +101,9 @@ pub fn backlog(tenants: &[BacklogTenant], batches: &[BacklogBatch], within: Dura
         sum.chunks = sum.chunks.saturating_add(batch.chunks);
         sum.records = sum.records.saturating_add(batch.records);
         sum.bytes = sum.bytes.saturating_add(batch.bytes);
-        if batch.blocked {
+        if batch.paused {
+            sum.paused_chunks = sum.paused_chunks.saturating_add(batch.chunks);
+        } else if batch.blocked {
             sum.held_back_chunks = sum.held_back_chunks.saturating_add(batch.chunks);
         }
         let (wanted, usable) = slots.entry(batch.tenant_id).or_default();
@@ -134,6 +140,7 @@ mod tests {
             finished: 50,
             compute_ms: 50_000,
             blocked: false,
+            paused: false,
         }
     }
 
@@ -185,28 +192,47 @@ mod tests {
             records: 6_600,
             bytes: 66_000,
             held_back_chunks: 600,
+            paused_chunks: 0,
             slots_wanted: 1,
             slots_usable: 60,
         };
         assert_eq!(sum, expected);
     }
 
+    #[test]
+    fn what_is_paused_is_counted_apart_and_wants_nothing() {
+        let paused = |blocked| BacklogBatch { paused: true, blocked, ..batch(600) };
+        let sum = backlog(&[tenant(1, 1_000)], &[paused(false), paused(true), batch(60)], MINUTE);
+        assert_eq!((sum.chunks, sum.paused_chunks, sum.held_back_chunks), (1_260, 1_200, 0));
+        assert_eq!((sum.slots_wanted, sum.slots_usable), (1, 60));
+    }
+
     fn batches() -> impl Strategy<Value = Vec<BacklogBatch>> {
-        let one =
-            (0_u128..4, any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<bool>());
+        let one = (
+            0_u128..4,
+            any::<u32>(),
+            any::<u32>(),
+            any::<u64>(),
+            any::<u64>(),
+            any::<u64>(),
+            any::<(bool, bool)>(),
+        );
         prop::collection::vec(
-            one.prop_map(|(tenant, initial_workers, max_workers, chunks, finished, compute_ms, blocked)| {
-                let tenant_id = Uuid::from_u128(tenant);
-                BacklogBatch {
-                    tenant_id,
-                    initial_workers,
-                    max_workers,
-                    finished,
-                    compute_ms,
-                    blocked,
-                    ..batch(chunks / 1_000)
-                }
-            }),
+            one.prop_map(
+                |(tenant, initial_workers, max_workers, chunks, finished, compute_ms, (blocked, paused))| {
+                    let tenant_id = Uuid::from_u128(tenant);
+                    BacklogBatch {
+                        tenant_id,
+                        initial_workers,
+                        max_workers,
+                        finished,
+                        compute_ms,
+                        blocked,
+                        paused,
+                        ..batch(chunks / 1_000)
+                    }
+                },
+            ),
             0..8,
         )
     }
@@ -221,11 +247,11 @@ mod tests {
             let tenants: Vec<_> = limits.iter().zip(0..).map(|(limit, id)| tenant(id, *limit)).collect();
             let sum = backlog(&tenants, &batches, Duration::from_secs(seconds));
             prop_assert!(sum.slots_wanted <= sum.slots_usable);
-            prop_assert!(sum.slots_usable <= sum.chunks - sum.held_back_chunks);
+            prop_assert!(sum.slots_usable <= sum.chunks - sum.held_back_chunks - sum.paused_chunks);
             let works = |batch: &BacklogBatch| {
                 let owner = tenants.iter().find(|tenant| tenant.id == batch.tenant_id);
                 let allowed = owner.is_some_and(|tenant| tenant.max_workers > 0);
-                allowed && batch.chunks > 0 && batch.max_workers > 0 && !batch.blocked
+                allowed && batch.chunks > 0 && batch.max_workers > 0 && !batch.blocked && !batch.paused
             };
             prop_assert_eq!(sum.slots_wanted > 0, batches.iter().any(works));
             let sooner = backlog(&tenants, &batches, Duration::from_secs(seconds / 2));

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::batches::ADMISSION_SLOT;
 use super::data::pipelined;
 use super::retry::retrying;
+use super::views::{BatchView, VIEWS, read_view};
 use super::{Store, StoreError};
 use crate::model::BatchState;
 
@@ -81,6 +82,15 @@ pub struct QueuedPush {
     pub day: NaiveDate,
     /// The published chunks with their numbers.
     pub chunks: Vec<(String, i64)>,
+}
+
+/// What became of a push whose confirms are in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Marked {
+    /// Chunks that were withdrawn before: a push with such chunks has not succeeded, and must be made again.
+    pub withdrawn: Vec<String>,
+    /// Its batch, the push included; `None` when that is gone.
+    pub view: Option<BatchView>,
 }
 
 const LOCK: &str = "
@@ -199,23 +209,27 @@ impl Store {
         rows.into_iter().map(|row| row.map_or(Ok(Admission::NotFound), |row| read_admission(&row))).collect()
     }
 
-    /// Records that the confirms of these pushes are in: their chunks are queued. Returns, for each push, the ids of chunks that
-    /// were withdrawn before that; such a push has not succeeded, and must be made again.
-    pub async fn mark_queued(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {
+    /// Records that the confirms of these pushes are in: their chunks are queued. Returns for each push what became of it.
+    pub async fn mark_queued(&self, pushes: &[QueuedPush]) -> Result<Vec<Marked>, StoreError> {
         retrying("mark_queued", || self.mark_queued_once(pushes)).await
     }
 
-    async fn mark_queued_once(&self, pushes: &[QueuedPush]) -> Result<Vec<Vec<String>>, StoreError> {
+    async fn mark_queued_once(&self, pushes: &[QueuedPush]) -> Result<Vec<Marked>, StoreError> {
         let client = self.data_client().await?;
-        let (lock, mark) = tokio::try_join!(client.prepare_cached(LOCK), client.prepare_cached(MARK_QUEUED))?;
+        let (lock, mark, views) = tokio::try_join!(
+            client.prepare_cached(LOCK),
+            client.prepare_cached(MARK_QUEUED),
+            client.prepare_cached(VIEWS)
+        )?;
         let batches = batch_ids(pushes.iter().map(|push| push.batch_id));
         let columns: Vec<(Vec<&str>, Vec<i64>)> = pushes
             .iter()
             .map(|push| push.chunks.iter().map(|(id, number)| (id.as_str(), *number)).unzip())
             .collect();
         let locked: [&(dyn ToSql + Sync); 2] = [&batches, &ADMISSION_SLOT];
-        let gone = pipelined(&client, "push.marked", async {
-            let (_, gone) = tokio::try_join!(
+        let viewed: [&(dyn ToSql + Sync); 1] = [&batches];
+        let (gone, views) = pipelined(&client, "push.marked", async {
+            let (_, gone, views) = tokio::try_join!(
                 biased;
                 client.query(&lock, &locked),
                 try_join_all(pushes.iter().zip(&columns).map(|(push, (ids, numbers))| {
@@ -226,13 +240,19 @@ impl Store {
                             [&push.batch_id, &push.day, ids, numbers, &ADMISSION_SLOT];
                         client.query(mark, &parameters).await
                     }
-                }))
+                })),
+                client.query(&views, &viewed)
             )?;
-            Ok(gone)
+            Ok((gone, views))
         })
         .await?;
-        let ids = |rows: Vec<tokio_postgres::Row>| rows.iter().map(|row| row.try_get(0)).collect();
-        Ok(gone.into_iter().map(ids).collect::<Result<_, tokio_postgres::Error>>()?)
+        let views = views.iter().map(read_view).collect::<Result<Vec<_>, StoreError>>()?;
+        let marked = |(push, rows): (&QueuedPush, Vec<tokio_postgres::Row>)| {
+            let withdrawn = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+            let view = views.iter().find(|view| view.batch.id == push.batch_id).cloned();
+            Ok(Marked { withdrawn, view })
+        };
+        pushes.iter().zip(gone).map(marked).collect()
     }
 }
 

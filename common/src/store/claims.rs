@@ -8,9 +8,11 @@ use uuid::Uuid;
 use super::batches::PULL_SLOT;
 use super::data::pipelined;
 use super::retry::retrying;
+use super::views::{BatchView, VIEWS, read_view};
 use super::{Store, StoreError};
 use crate::failpoint;
 use crate::metrics::{PULLED_BYTES, PULLED_CHUNKS};
+use crate::model::BatchState;
 
 /// The result of one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,14 +121,14 @@ FROM chunk LEFT JOIN found f ON true";
 
 impl Store {
     /// Claims finished chunks of a batch: at most `max_chunks`, and at most `max_bytes` (but always at least one). Concurrent
-    /// claims get disjoint sets.
+    /// claims get disjoint sets. With it comes the batch as it is after the claim, where there is one.
     pub async fn claim_results(
         &self,
         batch_id: Uuid,
         day: NaiveDate,
         max_chunks: i64,
         max_bytes: i64,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<(Claim, Option<BatchView>), StoreError> {
         retrying("pull", || self.claim_results_once(batch_id, day, max_chunks, max_bytes)).await
     }
 
@@ -136,45 +138,47 @@ impl Store {
         day: NaiveDate,
         max_chunks: i64,
         max_bytes: i64,
-    ) -> Result<Claim, StoreError> {
+    ) -> Result<(Claim, Option<BatchView>), StoreError> {
         let client = self.data_client().await?;
-        let (lock, state, claim) = tokio::try_join!(
+        let (lock, claim, view) = tokio::try_join!(
             client.prepare_cached(LOCK),
-            client.prepare_cached(STATE),
-            client.prepare_cached(CLAIM)
+            client.prepare_cached(CLAIM),
+            client.prepare_cached(VIEWS)
         )?;
         let locked: [&(dyn ToSql + Sync); 2] = [&batch_id, &PULL_SLOT];
-        let of_batch: [&(dyn ToSql + Sync); 1] = [&batch_id];
+        let ids = [batch_id];
+        let of_batch: [&(dyn ToSql + Sync); 1] = [&ids.as_slice()];
         let claimed: [&(dyn ToSql + Sync); 5] = [&batch_id, &day, &max_chunks, &max_bytes, &PULL_SLOT];
-        let (state, rows) = pipelined(&client, "pull.marked", async {
-            let (_, state, rows) = tokio::try_join!(
+        let (rows, view) = pipelined(&client, "pull.marked", async {
+            let (_, rows, view) = tokio::try_join!(
                 biased;
                 client.query(&lock, &locked),
-                client.query_opt(&state, &of_batch),
-                client.query(&claim, &claimed)
+                client.query(&claim, &claimed),
+                client.query_opt(&view, &of_batch)
             )?;
-            Ok((state, rows))
+            Ok((rows, view))
         })
         .await?;
         failpoint::reach("pull.claimed", "");
-        let Some(state) = state else { return Ok(Claim::NotFound) };
-        if is_cancelled(&state)? {
-            return Ok(Claim::Cancelled);
+        let Some(view) = view else { return Ok((Claim::NotFound, None)) };
+        let view = read_view(&view)?;
+        if view.batch.state == BatchState::Cancelled {
+            return Ok((Claim::Cancelled, Some(view)));
         }
         let results = rows.iter().map(read_result).collect::<Result<Vec<_>, StoreError>>()?;
         record_pulled(results.len(), results.iter().map(|result| i64::from(result.bytes)).sum());
-        Ok(Claim::Results(results))
+        Ok((Claim::Results(results), Some(view)))
     }
 
     /// Claims one chunk by its id; one that was pulled within the last `grace_seconds` is handed out again and counts no second
-    /// time.
+    /// time. With it comes the batch as it is after the claim, where there is one.
     pub async fn claim_chunk(
         &self,
         batch_id: Uuid,
         day: NaiveDate,
         chunk_id: &str,
         grace_seconds: f64,
-    ) -> Result<ChunkClaim, StoreError> {
+    ) -> Result<(ChunkClaim, Option<BatchView>), StoreError> {
         retrying("pull", || self.claim_chunk_once(batch_id, day, chunk_id, grace_seconds)).await
     }
 
@@ -184,45 +188,52 @@ impl Store {
         day: NaiveDate,
         chunk_id: &str,
         grace_seconds: f64,
-    ) -> Result<ChunkClaim, StoreError> {
+    ) -> Result<(ChunkClaim, Option<BatchView>), StoreError> {
         let client = self.data_client().await?;
-        let (lock, state, claim) = tokio::try_join!(
+        let (lock, claim, view) = tokio::try_join!(
             client.prepare_cached(LOCK),
-            client.prepare_cached(STATE),
-            client.prepare_cached(CLAIM_CHUNK)
+            client.prepare_cached(CLAIM_CHUNK),
+            client.prepare_cached(VIEWS)
         )?;
         let locked: [&(dyn ToSql + Sync); 2] = [&batch_id, &PULL_SLOT];
-        let of_batch: [&(dyn ToSql + Sync); 1] = [&batch_id];
+        let ids = [batch_id];
+        let of_batch: [&(dyn ToSql + Sync); 1] = [&ids.as_slice()];
         let claimed: [&(dyn ToSql + Sync); 5] = [&batch_id, &day, &chunk_id, &grace_seconds, &PULL_SLOT];
-        let (state, row) = pipelined(&client, "pull.marked", async {
-            let (_, state, row) = tokio::try_join!(
+        let (row, view) = pipelined(&client, "pull.marked", async {
+            let (_, row, view) = tokio::try_join!(
                 biased;
                 client.query(&lock, &locked),
-                client.query_opt(&state, &of_batch),
-                client.query_opt(&claim, &claimed)
+                client.query_opt(&claim, &claimed),
+                client.query_opt(&view, &of_batch)
             )?;
-            Ok((state, row))
+            Ok((row, view))
         })
         .await?;
-        let Some(state) = state else { return Ok(ChunkClaim::NotFound) };
-        if is_cancelled(&state)? {
-            return Ok(ChunkClaim::Cancelled);
+        let Some(view) = view else { return Ok((ChunkClaim::NotFound, None)) };
+        let view = read_view(&view)?;
+        if view.batch.state == BatchState::Cancelled {
+            return Ok((ChunkClaim::Cancelled, Some(view)));
         }
-        let Some(row) = row else { return Ok(ChunkClaim::UnknownChunk) };
-        let (unfinished, given): (bool, bool) =
-            (row.try_get(5)?, row.try_get::<_, Option<bool>>(6)? == Some(true));
-        Ok(match (unfinished, given) {
-            (true, _) => ChunkClaim::Unfinished,
-            (false, false) => ChunkClaim::Gone,
-            (false, true) => {
-                let result = read_result(&row)?;
-                if row.try_get(7)? {
-                    record_pulled(1, result.bytes.into());
-                }
-                ChunkClaim::Result(result)
-            }
-        })
+        let claim = row.map_or(Ok(ChunkClaim::UnknownChunk), |row| read_chunk_claim(&row))?;
+        Ok((claim, Some(view)))
     }
+}
+
+/// Reads a row of [`CLAIM_CHUNK`].
+fn read_chunk_claim(row: &Row) -> Result<ChunkClaim, StoreError> {
+    let (unfinished, given): (bool, bool) =
+        (row.try_get(5)?, row.try_get::<_, Option<bool>>(6)? == Some(true));
+    Ok(match (unfinished, given) {
+        (true, _) => ChunkClaim::Unfinished,
+        (false, false) => ChunkClaim::Gone,
+        (false, true) => {
+            let result = read_result(row)?;
+            if row.try_get(7)? {
+                record_pulled(1, result.bytes.into());
+            }
+            ChunkClaim::Result(result)
+        }
+    })
 }
 
 /// Whether a row of [`STATE`] is that of a cancelled batch.

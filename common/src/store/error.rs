@@ -30,6 +30,22 @@ pub enum StoreError {
     Database(String),
 }
 
+impl StoreError {
+    /// Its kind in one word, for traces.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Contended(_) => "contended",
+            Self::Conflict(_) => "conflict",
+            Self::NotFound(_) => "not_found",
+            Self::Text => "text",
+            Self::Schema(_) => "schema",
+            Self::Corrupt(_) => "corrupt",
+            Self::Database(_) => "database",
+        }
+    }
+}
+
 /// SQLSTATE of a unique violation.
 const UNIQUE_VIOLATION: &str = "23505";
 

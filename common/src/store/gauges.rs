@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::model::{BatchProgress, BatchState, is_held_back};
+use crate::model::{BatchProgress, BatchState, is_held_back, is_paused};
 
 /// A live batch and its lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct LaneGauges {
     pub chunks_finished: i64,
     /// Whether its evaluation waits for a pull.
     pub held_back: bool,
+    /// Whether it is paused.
+    pub paused: bool,
     /// Busy slots, as the workers report them, bounded by the chunks that can be running.
     pub workers_in_use: i64,
 }
@@ -58,6 +60,7 @@ impl Store {
     pub async fn lane_gauges(&self) -> Result<Vec<LaneGauges>, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT b.id, t.name AS tenant, b.lane_id, b.state, b.stopped_at IS NOT NULL AS "stopped!", b.output_allocated,
+                   b.paused_at IS NOT NULL AS "paused!",
                    s.chunks_submitted AS "chunks_submitted!", s.chunks_completed AS "chunks_completed!",
                    s.chunks_failed AS "chunks_failed!", s.output_bytes AS "output_bytes!", s.workers_in_use AS "workers_in_use!"
                FROM batches b JOIN batch_sums s ON s.batch_id = b.id JOIN tenants t ON t.id = b.tenant_id
@@ -82,6 +85,7 @@ impl Store {
                 chunks_submitted: row.chunks_submitted,
                 chunks_finished: progress.chunks_finished(),
                 held_back: is_held_back(state, row.stopped, &progress),
+                paused: is_paused(state, row.stopped, row.paused),
                 // Heartbeats lag behind commits.
                 workers_in_use: row
                     .workers_in_use

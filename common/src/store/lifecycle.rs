@@ -1,6 +1,8 @@
 //! Every change of a batch's state or terms (control plane). What may happen is decided by the state machine in
 //! [`crate::model`]; here it is carried out, conditional on the old state, with the batch locked.
 
+mod pauses;
+
 use serde_json::{Value as Json, json};
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
@@ -13,8 +15,11 @@ use super::{BatchView, Store, StoreError};
 use crate::metrics::BATCHES_ENDED;
 use crate::model::webhook::WebhookEvent;
 use crate::model::{
-    Action, BatchState, Transition, TransitionError, Verdict, is_certain_to_fail, transition,
+    Action, BatchState, PauseError, Transition, TransitionError, Verdict, is_certain_to_fail, outlives,
+    transition,
 };
+
+pub use pauses::PauseEnd;
 
 /// Terms to change; what is `None` stays.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -31,10 +36,17 @@ pub struct TermsChange {
     pub initial_workers: Option<i32>,
     /// Lower goes first among the tenant's batches.
     pub priority: Option<i32>,
+    /// Whether nothing of the batch is evaluated for now.
+    pub paused: Option<bool>,
 }
 
 impl TermsChange {
-    /// The terms that change, for the audit trail.
+    /// What changes beside a pause.
+    const fn without_pause(&self) -> Self {
+        Self { paused: None, ..*self }
+    }
+
+    /// The terms that change, for the audit trail; a pause has an entry of its own.
     fn details(&self) -> Json {
         let mut details = json!({
             "acceptable_error_percentage": self.acceptable_error_percentage,
@@ -65,6 +77,9 @@ pub enum AlterError {
     /// The batch was stopped early: it fails, whatever its terms.
     #[error("the batch was stopped early: its terms are final")]
     Stopped,
+    /// It is not to be paused or resumed any more.
+    #[error(transparent)]
+    Pause(#[from] PauseError),
 }
 
 /// What followed from a batch's counters and terms.
@@ -136,11 +151,19 @@ impl Store {
         event: Option<Transition>,
     ) -> Result<Result<Verdict, AlterError>, StoreError> {
         let mut work = Work::begin(self, id).await?;
+        let was_paused = work.is_pause_noted().await?;
         // Whatever is refused is refused before anything is changed.
-        let altered = work.alter(terms, event).await?;
-        if *terms != TermsChange::default() {
+        let altered = work.alter(terms, event, &self.actor.name).await?;
+        let mut entries = Vec::new();
+        if terms.without_pause() != TermsChange::default() {
+            entries.push(Change::new(Action::BatchUpdate, id, terms.details()));
+        }
+        if let Some(paused) = terms.paused.filter(|paused| *paused != was_paused || altered.is_err()) {
+            let action = if paused { Action::BatchPause } else { Action::BatchResume };
+            entries.push(Change::new(action, id, json!({})));
+        }
+        for entry in entries {
             let tenant_id = view_in(&mut work.tx, id).await?.batch.tenant_id;
-            let entry = Change::new(Action::BatchUpdate, id, terms.details());
             let entry = if altered.is_ok() { entry } else { entry.refused() };
             self.audit(&mut work.tx, tenant_id, entry).await?;
         }
@@ -157,12 +180,13 @@ impl Store {
     }
 
     /// Times a batch out when it has been idle for `seconds`, decided once nobody else can touch it: an open one, or a closed one
-    /// whose full output buffer nobody empties. Returns whether its state changed.
+    /// whose full output buffer nobody empties; a paused one has a clock of its own. Returns whether its state changed.
     pub(super) async fn time_out_batch(&self, id: Uuid, seconds: f64) -> Result<bool, StoreError> {
         retrying("change_batch", || async {
             let mut work = Work::begin(self, id).await?;
             let idle = sqlx::query_scalar!(
-                r#"SELECT greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $2) AS "idle!"
+                r#"SELECT greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $2)
+                   AND paused_at IS NULL AS "idle!"
                FROM batches JOIN batch_sums ON batch_id = id WHERE id = $1"#,
                 id,
                 seconds
@@ -219,11 +243,12 @@ impl Work {
         Ok(())
     }
 
-    /// Changes terms, then lets an event happen.
+    /// Changes terms, then lets an event happen. `by` is who is named where it pauses the batch.
     async fn alter(
         &mut self,
         terms: &TermsChange,
         event: Option<Transition>,
+        by: &str,
     ) -> Result<Result<Verdict, AlterError>, StoreError> {
         let state = self.state;
         if let Some(event) = event
@@ -231,7 +256,14 @@ impl Work {
         {
             return Ok(Err(refused.into()));
         }
-        if *terms != TermsChange::default() {
+        if let Some(paused) = terms.paused {
+            match self.weigh_pause(paused).await? {
+                Ok(true) => self.note_pause(paused, by).await?,
+                Ok(false) => {}
+                Err(refused) => return Ok(Err(refused.into())),
+            }
+        }
+        if terms.without_pause() != TermsChange::default() {
             if state.is_terminal() {
                 return Ok(Err(AlterError::Finished(state)));
             }
@@ -304,7 +336,8 @@ impl Work {
             "UPDATE batches SET state = $3, updated_at = clock_timestamp(),
                  closed_at = CASE WHEN $4 THEN clock_timestamp() ELSE closed_at END,
                  finished_at = CASE WHEN $5 THEN clock_timestamp() ELSE finished_at END,
-                 released_at = CASE WHEN $6 THEN clock_timestamp() ELSE released_at END
+                 released_at = CASE WHEN $6 THEN clock_timestamp() ELSE released_at END,
+                 paused_at = CASE WHEN $7 THEN paused_at END, paused_by = CASE WHEN $7 THEN paused_by END
              WHERE id = $1 AND state = $2",
             id,
             old.as_str(),
@@ -312,6 +345,7 @@ impl Work {
             closing,
             new.is_terminal(),
             releasing,
+            outlives(new),
         )
         .execute(&mut *self.tx)
         .await?;
@@ -346,7 +380,9 @@ impl Work {
                 self.become_state(next).await?;
             }
             sqlx::query!(
-                "UPDATE batches SET stopped_at = clock_timestamp(), updated_at = clock_timestamp() WHERE id = $1",
+                "UPDATE batches SET stopped_at = clock_timestamp(), updated_at = clock_timestamp(),
+                     paused_at = NULL, paused_by = NULL
+                 WHERE id = $1",
                 self.id
             )
             .execute(&mut *self.tx)

@@ -29,6 +29,7 @@ pub mod recipes;
 mod reconcile;
 mod recount;
 mod redrives;
+mod retention;
 mod retry;
 mod services;
 mod tenants;
@@ -44,7 +45,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, Utc};
 use parking_lot::Mutex;
 
-pub use admission::{Admission, Push, PushedChunk, QueuedPush};
+pub use admission::{Admission, Marked, Push, PushedChunk, QueuedPush};
 pub use audit::{AuditEntry, AuditFilter};
 pub use batches::{CreateBatchError, CreatedBatch, NewBatch, TenantOverview};
 pub use claims::{ChunkClaim, Claim, StoredResult};
@@ -60,13 +61,14 @@ pub use fleet::{FleetSnapshot, FleetTenant, FleetWorker, Heartbeat};
 pub use folders::{Folder, FolderFilter, FolderUpdate, NewFolder};
 pub use gauges::{LaneGauges, TenantGauges, WebhookGauges, WorkerGauges};
 pub use keys::{ApiKey, CreateKeyError, KeyOwner, KeyTerms, NewKey, hash_key, is_key};
-pub use lifecycle::{AlterError, Consequence, TermsChange};
+pub use lifecycle::{AlterError, Consequence, PauseEnd, TermsChange};
 pub use lost::Suspect;
 pub use reads::{Acknowledged, Reading};
 pub use reaper::{FinishedLane, Purged};
 pub use reconcile::{Reconciliation, Tally};
 pub use recount::CounterRepair;
 pub use redrives::{CreateRedriveError, FailedInput, NewRedrive, Redrive, RedriveLinks, RedrivePlan};
+pub use retention::{HiddenDatasets, Outside, RemovedDataset, RemovedRecipes, SharedJobs};
 pub use services::{Publication, PublishError, ServiceListing, ServiceVersion, VersionBump, VersionSelector};
 pub use tenants::{CreateTenantError, Tenant, TenantChange, TenantLimits, TenantOutput};
 pub use usage::{FleetMember, TenantUsage};
@@ -119,6 +121,8 @@ impl Store {
         let options = connecting.control.application_name(name).options([
             ("statement_timeout", timeout.as_str()),
             ("idle_in_transaction_session_timeout", "60000"),
+            // Lists are estimated dear enough to be compiled, which takes longer than they do.
+            ("jit", "off"),
         ]);
         let acquire = Duration::from_millis(config.acquire_timeout_ms);
         let control = ControlPool::new(config, options);

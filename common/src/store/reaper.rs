@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::batches::ADMISSION_SLOT;
 use super::lifecycle::lock_slots;
-use super::{Consequence, Store, StoreError};
+use super::{Consequence, PauseEnd, Store, StoreError};
 
 /// The most rows that one step touches.
 const STEP: i64 = 500;
@@ -53,12 +53,12 @@ impl Store {
     }
 
     /// Closes batches without push, pull or status change for `seconds` by timeout: open ones, and closed ones whose full output
-    /// buffer nobody empties. Returns them.
+    /// buffer nobody empties; but no paused ones. Returns them.
     pub async fn time_out_batches(&self, seconds: f64) -> Result<Vec<Uuid>, StoreError> {
         let idle = sqlx::query_scalar!(
             r#"SELECT id AS "id!" FROM batches JOIN batch_sums ON batch_id = id
                WHERE greatest(updated_at, touched_at) < clock_timestamp() - make_interval(secs => $1)
-                 AND (state = 'open' OR (state = 'closed' AND output_bytes >= output_allocated
+                 AND paused_at IS NULL AND (state = 'open' OR (state = 'closed' AND output_bytes >= output_allocated
                      AND chunks_completed + chunks_failed < chunks_submitted))
                LIMIT $2"#,
             seconds,
@@ -73,6 +73,25 @@ impl Store {
             }
         }
         Ok(closed)
+    }
+
+    /// Ends pauses that began `seconds` ago, and times their batches out. Returns them.
+    pub async fn time_out_pauses(&self, seconds: f64) -> Result<Vec<(Uuid, PauseEnd)>, StoreError> {
+        let due = sqlx::query_scalar!(
+            "SELECT id FROM batches
+             WHERE state IN ('open', 'closed', 'closed_by_timeout') AND stopped_at IS NULL
+               AND paused_at < clock_timestamp() - make_interval(secs => $1)
+             LIMIT $2",
+            seconds,
+            STEP
+        )
+        .fetch_all(&self.control)
+        .await?;
+        let mut ended = Vec::new();
+        for id in due {
+            ended.extend(self.time_out_pause(id, seconds).await?.map(|end| (id, end)));
+        }
+        Ok(ended)
     }
 
     /// Settles closed batches that have drained, and stops those that want to be stopped early and are certain to fail. The workers

@@ -2,11 +2,16 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use millrace_calc::totals::TotalRequest;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
+
+use super::data::DataClient;
+use super::{Store, StoreError};
 
 use crate::model::{
     BatchProgress, BatchState, BatchStatus, Percentage, PipelineStatus, Tolerance, batch_status,
-    is_held_back, pipeline_status,
+    is_held_back, is_paused, pipeline_status,
 };
 
 /// Every column of `batches` and every counter that is read: name, type, SQL. This list makes the structs and the query, so a new
@@ -51,6 +56,9 @@ macro_rules! view_columns {
                 early_stop: bool = "b.early_stop",
                 /// When an early stop ended what had no outcome.
                 stopped_at: Option<DateTime<Utc>> = "b.stopped_at",
+                /// Since when a pause is noted; [`BatchView::paused`] says whether it counts.
+                paused_at: Option<DateTime<Utc>> = "b.paused_at",
+                paused_by: Option<String> = "b.paused_by",
                 input_allocated: i64 = "b.input_allocated",
                 output_allocated: i64 = "b.output_allocated",
                 priority: i32 = "b.priority",
@@ -125,6 +133,91 @@ macro_rules! define_structs {
     };
 }
 view_columns!([define_structs]);
+
+/// The same for the data plane, where a view rides in a transaction that changes what it shows.
+macro_rules! define_reading {
+    (
+        []
+        batch { $($(#[$about:meta])* $field:ident: $type:ty = $sql:literal,)* }
+        counters { $($counter:ident: $counter_type:ty = $counter_sql:literal,)* }
+    ) => {
+        /// Reads the views of some batches.
+        pub(super) const VIEWS: &str = concat!(
+            "\n-- views: batches\nSELECT s.workers_in_use, clock_timestamp()",
+            $(", ", $sql,)*
+            $(", ", $counter_sql,)*
+            "\nFROM batches b JOIN batch_sums s ON s.batch_id = b.id WHERE b.id = ANY($1)"
+        );
+
+        /// Reads a row of [`VIEWS`].
+        pub(super) fn read_view(row: &Row) -> Result<BatchView, StoreError> {
+            let mut columns = Columns { row, next: 0 };
+            Ok(BatchView {
+                workers_in_use: columns.read()?,
+                now: columns.read()?,
+                batch: Batch { $($field: columns.read()?,)* },
+                counters: Counters { $($counter: columns.read()?,)* },
+            })
+        }
+    };
+}
+view_columns!([define_reading]);
+
+/// Reads the columns of a row one after the other.
+struct Columns<'a> {
+    row: &'a Row,
+    next: usize,
+}
+
+impl Columns<'_> {
+    fn read<T: Column>(&mut self) -> Result<T, StoreError> {
+        let at = self.next;
+        self.next += 1;
+        T::read(self.row, at)
+    }
+}
+
+/// A type of [`view_columns`], as the data plane reads it.
+trait Column: Sized {
+    fn read(row: &Row, at: usize) -> Result<Self, StoreError>;
+}
+
+macro_rules! plain_columns {
+    ($($type:ty),+) => {
+        $(impl Column for $type {
+            fn read(row: &Row, at: usize) -> Result<Self, StoreError> {
+                Ok(row.try_get(at)?)
+            }
+        })+
+    };
+}
+plain_columns!(Uuid, String, NaiveDate, DateTime<Utc>, bool, i32, i64, f64, Vec<String>);
+plain_columns!(Option<String>, Option<DateTime<Utc>>, Option<i32>, Option<i64>, Option<f64>);
+
+impl Column for BatchState {
+    fn read(row: &Row, at: usize) -> Result<Self, StoreError> {
+        row.try_get::<_, &str>(at)?.parse().map_err(StoreError::Corrupt)
+    }
+}
+
+impl Column for Vec<TotalRequest> {
+    fn read(row: &Row, at: usize) -> Result<Self, StoreError> {
+        Ok(row.try_get::<_, Json<Self>>(at)?.0)
+    }
+}
+
+impl Store {
+    /// A batch as it is now, whoever owns it, over a connection of the data plane: for calls that are made again and again. It
+    /// costs one round trip, where the control plane also asks the connection for signs of life.
+    pub async fn glance(&self, id: Uuid) -> Result<Option<BatchView>, StoreError> {
+        let client: DataClient = self.data_client().await?;
+        let views = client.prepare_cached(VIEWS).await?;
+        let ids = [id];
+        let of_batch: [&(dyn ToSql + Sync); 1] = [&ids.as_slice()];
+        let row = client.in_time(async { Ok(client.query_opt(&views, &of_batch).await?) }).await?;
+        row.as_ref().map(read_view).transpose()
+    }
+}
 
 /// A query for [`BatchView`]s with the given tail. Columns of `batches` and `batch_sums` have distinct names.
 macro_rules! select_views {
@@ -203,12 +296,21 @@ impl BatchView {
 
     /// `pipeline_status` (contract 3.2).
     pub fn pipeline(&self) -> PipelineStatus {
-        pipeline_status(self.batch.state, self.batch.stopped_at.is_some(), &self.progress())
+        let Batch { state, stopped_at, paused_at, .. } = &self.batch;
+        pipeline_status(*state, stopped_at.is_some(), paused_at.is_some(), &self.progress())
     }
 
     /// Whether evaluation waits for a pull ([`is_held_back`]).
     pub fn is_held_back(&self) -> bool {
         is_held_back(self.batch.state, self.batch.stopped_at.is_some(), &self.progress())
+    }
+
+    /// Since when the batch is paused, and who paused it ([`is_paused`]).
+    pub fn paused(&self) -> Option<(DateTime<Utc>, &str)> {
+        let Batch { state, stopped_at, paused_at, paused_by, .. } = &self.batch;
+        is_paused(*state, stopped_at.is_some(), paused_at.is_some())
+            .then_some(paused_at.zip(Some(paused_by.as_deref().unwrap_or_default())))
+            .flatten()
     }
 
     /// Chunks being evaluated. Heartbeats lag behind commits, so the report is bounded by what can be running.

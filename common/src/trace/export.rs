@@ -1,273 +1,99 @@
-//! From a bounded queue to the collector, in the background. Nobody waits for it: what it cannot take or send is dropped and counted.
+//! OpenTelemetry's SDK as it is used here: from a bounded queue to the collector, in the background. Nobody waits for it: what it
+//! cannot take or send is dropped and counted.
 
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use serde::Deserialize;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, SpanLimits,
+};
+use opentelemetry_semantic_conventions::SCHEMA_URL;
 
-use super::span::Record;
-use super::{TraceError, otlp};
+use super::TraceError;
+use super::account::{Account, Bounded, Counted};
+use super::attribute::{SERVICE_INSTANCE_ID, SERVICE_VERSION};
+use super::collector::Collector;
 use crate::config::OtlpConfig;
-use crate::metrics::TRACE_SPANS;
-use crate::startup::Backoff;
-use crate::tls::{self, Verification};
 
 /// The most spans of one request.
 const BATCH: usize = 512;
 /// How long spans wait for company.
 const GATHER: Duration = Duration::from_secs(1);
-/// How often a batch is tried before it is given up.
-const TRIES: u32 = 3;
+/// How often a batch is sent again before it is given up.
+const RETRIES: u32 = 2;
+/// The first pause between two tries, and the longest that a collector may ask for.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 /// The longest that the end of the process waits for the last spans.
-const LAST: Duration = Duration::from_secs(2);
+const LAST: Duration = Duration::from_secs(4);
 
-/// Where ended spans go.
-#[derive(Debug)]
-pub(super) struct Exporter {
-    spans: mpsc::Sender<Record>,
-    /// Trace ids whose lower 63 bits are below this are sampled.
-    threshold: u64,
-}
-
-impl Exporter {
-    /// Whether a new trace is sampled: decided by its id, so that every process would decide the same.
-    pub(super) fn samples(&self, trace_id: u128) -> bool {
-        let low = u64::try_from(trace_id & u128::from(u64::MAX >> 1)).unwrap_or(u64::MAX);
-        low < self.threshold
-    }
-
-    pub(super) fn take(&self, record: Record) {
-        if self.spans.try_send(record).is_err() {
-            TRACE_SPANS.with("queue_full").add(1);
-        }
-    }
-}
-
-/// The part of all trace ids that is below the threshold.
-fn threshold(ratio: f64) -> u64 {
-    // Of 63 bits; a cast from f64 saturates.
-    (ratio.clamp(0.0, 1.0) * 9_223_372_036_854_775_808.0) as u64
-}
-
-/// The task that sends spans.
+/// Whatever sends spans.
 #[derive(Debug)]
 pub struct Exporting {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+    provider: SdkTracerProvider,
+    account: Arc<Account>,
 }
 
 impl Exporting {
-    /// Sends what has gathered, for two seconds at most.
+    /// Sends what has gathered, for four seconds at most.
     pub async fn end(self) {
-        self.stop.cancel();
-        // The task bounds itself; a little more, should it be held up.
-        let _ = tokio::time::timeout(LAST * 2, self.task).await;
+        self.account.end();
+        // It blocks until its thread has ended.
+        let _ = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(LAST)).await;
     }
 }
 
-/// Starts the task; to be called within a runtime.
-pub(super) fn start(config: &OtlpConfig, service: &str) -> Result<(Exporter, Exporting), TraceError> {
-    let ca = (!config.tls_ca.is_empty()).then(|| Path::new(&config.tls_ca));
-    let tls = if config.endpoint.starts_with("https://") {
-        tls::client_config(ca, Verification::Full)
-    } else {
-        tls::untrusting_config()
-    };
+/// Who is recorded: whoever's caller says so, and of those without a caller this part, by their ids.
+pub(super) fn sampler(ratio: f64) -> Sampler {
+    Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)))
+}
+
+/// Starts the SDK with its thread; to be called within a runtime, which the requests run on.
+pub(super) fn start(config: &OtlpConfig, service: &str) -> Result<(SdkTracer, Exporting), TraceError> {
+    let most = config.queue_spans.max(1);
+    let account = Arc::new(Account::new(most));
     let timeout = Duration::from_millis(config.timeout_ms);
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls?)
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(timeout)
-        .timeout(timeout)
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Collector::new(config, timeout, Arc::clone(&account))?)
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(format!("{}/v1/traces", config.endpoint.trim_end_matches('/')))
+        // Of all tries together; the client bounds each.
+        .with_timeout(timeout.saturating_add(PAUSES[1]).saturating_mul(RETRIES + 1))
+        .with_retry_policy(
+            RetryPolicy::recommended()
+                .with_max_retries(RETRIES as usize)
+                .with_initial_delay(PAUSES[0])
+                .with_max_delay(PAUSES[1]),
+        )
         .build()?;
-    let authorization = match config.authorization.expose() {
-        "" => None,
-        text => {
-            let mut value = HeaderValue::from_str(text).map_err(|_| TraceError::Authorization)?;
-            value.set_sensitive(true);
-            Some(value)
-        }
-    };
-    let (spans, waiting) = mpsc::channel(config.queue_spans.max(1));
-    let sending = Sending {
-        client,
-        url: format!("{}/v1/traces", config.endpoint.trim_end_matches('/')),
-        authorization,
-        resource: vec![
-            ("service.name", service.to_owned()),
-            ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("service.instance.id", uuid::Uuid::new_v4().to_string()),
-        ],
-        failing: false,
-    };
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(run(sending, waiting, stop.clone()));
-    Ok((Exporter { spans, threshold: threshold(config.ratio) }, Exporting { stop, task }))
-}
-
-async fn run(mut sending: Sending, mut waiting: mpsc::Receiver<Record>, stop: CancellationToken) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while !stop.is_cancelled() {
-        tokio::select! {
-            _ = waiting.recv_many(&mut batch, BATCH) => {}
-            () = stop.cancelled() => break,
-        }
-        let until = Instant::now() + GATHER;
-        while batch.len() < BATCH {
-            let room = BATCH - batch.len();
-            tokio::select! {
-                _ = waiting.recv_many(&mut batch, room) => {}
-                () = tokio::time::sleep_until(until) => break,
-                () = stop.cancelled() => break,
-            }
-        }
-        sending.send(&batch, &stop).await;
-        batch.clear();
-    }
-    let last = async {
-        waiting.close();
-        while waiting.recv_many(&mut batch, BATCH).await > 0 {
-            sending.send(&batch, &stop).await;
-            batch.clear();
-        }
-    };
-    let _ = tokio::time::timeout(LAST, last).await;
-}
-
-/// What became of a try.
-enum Sent {
-    /// Taken, but for so many.
-    Taken(u64),
-    /// The collector does not want it, now or later.
-    Refused(StatusCode),
-    /// Later it may.
-    Away(String),
-}
-
-struct Sending {
-    client: reqwest::Client,
-    url: String,
-    authorization: Option<HeaderValue>,
-    resource: Vec<(&'static str, String)>,
-    /// Whether the last batch was given up; said once.
-    failing: bool,
-}
-
-impl Sending {
-    /// Sends a batch or gives it up. While the process ends there is one try.
-    async fn send(&mut self, batch: &[Record], stop: &CancellationToken) {
-        if batch.is_empty() {
-            return;
-        }
-        let body = otlp::body(&self.resource, batch);
-        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
-        let mut tries = 0;
-        let count = batch.len() as u64;
-        let (outcome, reason) = loop {
-            match self.attempt(body.clone()).await {
-                Sent::Taken(rejected) => {
-                    if std::mem::take(&mut self.failing) {
-                        tracing::info!("the collector takes spans again");
-                    }
-                    TRACE_SPANS.with("refused").add(rejected.min(count));
-                    TRACE_SPANS.with("exported").add(count.saturating_sub(rejected));
-                    return;
-                }
-                Sent::Refused(status) => break ("refused", format!("it answers {status}")),
-                Sent::Away(reason) => {
-                    tries += 1;
-                    if tries >= TRIES || stop.is_cancelled() {
-                        break ("unreachable", reason);
-                    }
-                    tokio::select! {
-                        () = tokio::time::sleep(backoff.next_wait()) => {}
-                        () = stop.cancelled() => {}
-                    }
-                }
-            }
-        };
-        TRACE_SPANS.with(outcome).add(count);
-        if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!(reason, "the collector takes no spans; they are dropped until it does");
-        }
-    }
-
-    async fn attempt(&self, body: Vec<u8>) -> Sent {
-        let mut request = self.client.post(&self.url).header(CONTENT_TYPE, "application/json").body(body);
-        if let Some(value) = &self.authorization {
-            request = request.header(AUTHORIZATION, value.clone());
-        }
-        match request.send().await {
-            Err(error) => Sent::Away(error.without_url().to_string()),
-            Ok(answer) if answer.status().is_success() => {
-                let partial = answer.json::<Answer>().await.unwrap_or_default();
-                Sent::Taken(partial.partial_success.map_or(0, |partial| partial.rejected()))
-            }
-            Ok(answer) => match answer.status() {
-                status @ (StatusCode::TOO_MANY_REQUESTS
-                | StatusCode::BAD_GATEWAY
-                | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT) => Sent::Away(format!("it answers {status}")),
-                status => Sent::Refused(status),
-            },
-        }
-    }
-}
-
-/// What a collector answers.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Answer {
-    partial_success: Option<Partial>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Partial {
-    rejected_spans: serde_json::Value,
-}
-
-impl Partial {
-    /// A number, or as protobuf's JSON has it, a text.
-    fn rejected(&self) -> u64 {
-        self.rejected_spans.as_u64().or_else(|| self.rejected_spans.as_str()?.parse().ok()).unwrap_or(0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-    use super::*;
-
-    #[test]
-    fn the_ratio_decides_by_the_trace_id() {
-        let exporter = |ratio| Exporter { spans: mpsc::channel(1).0, threshold: threshold(ratio) };
-        let ids = || (0_u128..4_000).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_0c5d_1f2e_3b4d) | 1);
-        let count = |ratio| ids().filter(|id| exporter(ratio).samples(*id)).count();
-        assert_eq!((count(0.0), count(-1.0), count(f64::NAN)), (0, 0, 0));
-        assert_eq!((count(1.0), count(7.0)), (4_000, 4_000));
-        let quarter = count(0.25);
-        assert!((800..1_200).contains(&quarter), "{quarter}");
-        // Whoever is sampled at a lower ratio is at a higher one.
-        assert!(ids().all(|id| !exporter(0.25).samples(id) || exporter(0.5).samples(id)));
-    }
-
-    #[test]
-    fn answers_of_collectors_are_read() {
-        let rejected = |text: &str| {
-            let answer: Answer = serde_json::from_str(text).unwrap();
-            answer.partial_success.map_or(0, |partial| partial.rejected())
-        };
-        assert_eq!(rejected("{}"), 0);
-        assert_eq!(rejected(r#"{"partialSuccess":{}}"#), 0);
-        assert_eq!(rejected(r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"x"}}"#), 3);
-        assert_eq!(rejected(r#"{"partialSuccess":{"rejectedSpans":4}}"#), 4);
-    }
+    let batches = BatchConfigBuilder::default()
+        .with_max_queue_size(most)
+        .with_max_export_batch_size(BATCH.min(most))
+        .with_scheduled_delay(GATHER)
+        .build();
+    let exporter = Counted::new(exporter, Arc::clone(&account));
+    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+    let resource = Resource::builder()
+        .with_service_name(service.to_owned())
+        .with_attributes([
+            KeyValue::new(SERVICE_VERSION, env!("CARGO_PKG_VERSION")),
+            KeyValue::new(SERVICE_INSTANCE_ID, uuid::Uuid::new_v4().to_string()),
+        ])
+        .build();
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(Bounded::new(processor, Arc::clone(&account)))
+        .with_sampler(sampler(config.ratio))
+        // Those of the specification, whatever `OTEL_SPAN_…` says.
+        .with_span_limits(SpanLimits::default())
+        .with_resource(resource)
+        .build();
+    let scope = InstrumentationScope::builder("millrace")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA_URL)
+        .build();
+    Ok((provider.tracer_with_scope(scope), Exporting { provider, account }))
 }

@@ -3,31 +3,39 @@
 //!
 //! | part | what it does |
 //! | --- | --- |
-//! | [`TraceContext`] | the identity of a span on its way: `traceparent` of requests and of messages |
+//! | [`TraceContext`] | the identity of a span on its way: `traceparent` and `tracestate` of requests and of messages |
 //! | [`Span`] | what took how long; ends when it is dropped |
-//! | `export` | a bounded queue and one task that sends batches; nobody waits for it |
-//! | `otlp` | the body of a request |
+//! | [`lane`] | the spans of messages on lanes |
+//! | `export` | what OpenTelemetry's SDK is made of here: sampling, a bounded queue, batches, their way to the collector |
+//! | `collector`, `account` | its requests, by the client and the TLS of everything else; what became of each span |
 //!
 //! Off unless `telemetry.otlp.endpoint` is set: then [`Span::root`] and [`Span::child`] are one look at a static. A trace that is not
-//! sampled costs its identity and no more, and carries on that it is not. Spans are made by hand at the few places that matter, and
-//! written as OTLP's JSON: so traces take no library beside those that are there, and nothing on the way of a chunk locks or waits.
+//! sampled costs its identity and no more, and carries on that it is not. Spans are made by hand at the few places that matter, so
+//! that nothing else pays for them: neither those of `tracing`, which logs have, nor the SDK's current context.
 
+mod account;
+mod collector;
 mod context;
 mod export;
-mod otlp;
+pub mod lane;
 mod span;
 
 use std::sync::OnceLock;
 
-pub use context::{TRACEPARENT, TraceContext};
+pub use context::{TRACEPARENT, TRACESTATE, TraceContext};
 pub use export::Exporting;
-pub use span::{Span, SpanKind, Value};
+pub use opentelemetry::Value;
+pub use opentelemetry::trace::SpanKind;
+use opentelemetry_sdk::trace::SdkTracer;
+/// The names of attributes, as OpenTelemetry's semantic conventions have them.
+pub use opentelemetry_semantic_conventions::attribute;
+pub use span::Span;
 
 use crate::config::OtlpConfig;
 use crate::tls::TlsError;
 
-/// Where spans of this process go; empty while traces are off.
-static EXPORTER: OnceLock<export::Exporter> = OnceLock::new();
+/// What makes the spans of this process; empty while traces are off.
+static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 /// Why traces could not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +49,9 @@ pub enum TraceError {
     /// The HTTP client cannot be made.
     #[error("telemetry.otlp: {0}")]
     Client(#[from] reqwest::Error),
+    /// The exporter cannot be made: `telemetry.otlp.endpoint` is no address.
+    #[error("telemetry.otlp: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
 
 /// Starts sending spans, where the configuration says so; to be called once, within a runtime. End what is returned when the process
@@ -49,13 +60,13 @@ pub fn start(config: &OtlpConfig, service: &str) -> Result<Option<Exporting>, Tr
     if config.endpoint.is_empty() {
         return Ok(None);
     }
-    let (exporter, exporting) = export::start(config, service)?;
+    let (tracer, exporting) = export::start(config, service)?;
     // A second start would lose its spans; a process has one.
-    let _ = EXPORTER.set(exporter);
+    let _ = TRACER.set(tracer);
     Ok(Some(exporting))
 }
 
 /// Whether traces are on.
 pub fn is_on() -> bool {
-    EXPORTER.get().is_some()
+    TRACER.get().is_some()
 }

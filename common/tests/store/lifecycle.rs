@@ -76,7 +76,7 @@ async fn cancelling_a_completed_batch_drops_its_results_and_keeps_its_state() {
     let view = database.view(&batch).await;
     assert_eq!(view.batch.state, BatchState::Completed);
     assert_eq!((view.available(), view.counters.output_bytes), ((0, 0), 0));
-    let pulled = database.store.claim_results(batch.id, batch.day, 50, 1_000).await.unwrap();
+    let pulled = database.store.claim_results(batch.id, batch.day, 50, 1_000).await.unwrap().0;
     assert_eq!(pulled, millrace_common::store::Claim::Results(vec![]));
 }
 
@@ -141,4 +141,36 @@ async fn the_overview_shows_reserved_and_used_bytes() {
     assert_eq!((overview.reserved_input_bytes, overview.reserved_output_bytes), (10_000, 20_000));
     assert_eq!((overview.used_input_bytes, overview.used_output_bytes), (1_000, 600));
     assert_eq!(overview.batches.len(), 2);
+}
+
+#[tokio::test]
+async fn both_planes_read_the_same_view() {
+    let database = Database::new().await;
+    let asked = millrace_common::store::NewBatch {
+        totals: super::totals::requests(),
+        output_filter: vec!["a".into(), "b".into()],
+        unique_record_key: Some("id".into()),
+        acceptable_record_error_percentage: Some(12.5),
+        webhook_url: Some("https://example.com/".into()),
+        ..database.new_batch(1_000_000, 1_000_000)
+    };
+    let batch = database.store.create_batch(&asked).await.unwrap().batch;
+    database.queued(&batch, &["1", "2"]).await;
+    // Every column that may be empty has something in it, and every counter a value of its own.
+    database
+        .run(&format!(
+            "UPDATE batches SET started_at = now(), closed_at = now(), finished_at = now(), released_at = now(), dropped_at = now(),
+                 stopped_at = now(), source_system = 's', correlation_id = 'c', state = 'failed' WHERE id = '{id}';
+             UPDATE batch_counters SET chunks_completed = 3, chunks_failed = 4, records_completed = 5, records_failed = 6,
+                 chunks_retried = 7, records_retried = 8, chunks_pulled = 9, records_pulled = 10, output_bytes = 11,
+                 output_total = 12, compute_ms = 13 WHERE batch_id = '{id}' AND slot = 1",
+            id = batch.id
+        ))
+        .await;
+    let (one, mut other) =
+        (database.view(&batch).await, database.store.glance(batch.id).await.unwrap().unwrap());
+    assert!(other.now >= one.now);
+    other.now = one.now;
+    assert_eq!(other, one);
+    assert_eq!(database.store.glance(uuid::Uuid::new_v4()).await.unwrap(), None);
 }

@@ -10,7 +10,7 @@ async fn pull(
     max: i64,
     bytes: i64,
 ) -> Vec<StoredResult> {
-    match database.store.claim_results(batch.id, batch.day, max, bytes).await.unwrap() {
+    match database.store.claim_results(batch.id, batch.day, max, bytes).await.unwrap().0 {
         Claim::Results(results) => results,
         other => panic!("{other:?}"),
     }
@@ -81,7 +81,7 @@ async fn f37_two_pulls_at_once_get_disjoint_sets() {
     database.finish(&batch, &chunks, Outcome::Completed).await;
     let pulls = (0..20).map(|_| {
         let (store, batch) = (database.store.clone(), batch.clone());
-        tokio::spawn(async move { store.claim_results(batch.id, batch.day, 7, 1_000_000).await.unwrap() })
+        tokio::spawn(async move { store.claim_results(batch.id, batch.day, 7, 1_000_000).await.unwrap().0 })
     });
     let mut seen = std::collections::BTreeSet::new();
     for pull in pulls.collect::<Vec<_>>() {
@@ -101,7 +101,10 @@ async fn f29_nothing_is_stored_or_pulled_after_a_cancel() {
     database.finish(&batch, &chunks[..1], Outcome::Completed).await;
     database.store.change_batch(batch.id, Transition::Cancel).await.unwrap().unwrap();
     database.finish(&batch, &chunks[1..], Outcome::Completed).await;
-    assert_eq!(database.store.claim_results(batch.id, batch.day, 50, 1_000).await.unwrap(), Claim::Cancelled);
+    assert_eq!(
+        database.store.claim_results(batch.id, batch.day, 50, 1_000).await.unwrap().0,
+        Claim::Cancelled
+    );
     let view = database.view(&batch).await;
     assert_eq!(view.batch.state, BatchState::Cancelled);
     assert_eq!(

@@ -35,7 +35,7 @@ async fn again(database: &Database, batch: &Batch, after: i64, max: i64) -> (Vec
 }
 
 async fn pull(database: &Database, batch: &Batch, max: i64) -> Vec<StoredResult> {
-    match database.store.claim_results(batch.id, batch.day, max, MUCH).await.unwrap() {
+    match database.store.claim_results(batch.id, batch.day, max, MUCH).await.unwrap().0 {
         Claim::Results(results) => results,
         other => panic!("{other:?}"),
     }
@@ -198,7 +198,7 @@ async fn concurrent_commits_cursors_and_pulls_lose_and_double_nothing() {
         .map(|_| {
             let (store, batch) = (database.store.clone(), batch.clone());
             tokio::spawn(async move {
-                match store.claim_results(batch.id, batch.day, 50, MUCH).await.unwrap() {
+                match store.claim_results(batch.id, batch.day, 50, MUCH).await.unwrap().0 {
                     Claim::Results(results) => results.into_iter().map(|result| result.chunk_id).collect(),
                     other => panic!("{other:?}"),
                 }
@@ -245,7 +245,7 @@ async fn f36_what_was_pulled_is_handed_out_again_and_counts_once() {
     assert_eq!((&second[..], more), (&pulled[1..], false));
 
     let claim = async |id: &str, grace: f64| {
-        database.store.claim_chunk(batch.id, batch.day, id, grace).await.unwrap()
+        database.store.claim_chunk(batch.id, batch.day, id, grace).await.unwrap().0
     };
     assert_eq!(claim("a", GRACE).await, ChunkClaim::Result(pulled[0].clone()));
     let counters = database.counters(&batch).await;

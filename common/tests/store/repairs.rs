@@ -164,7 +164,7 @@ async fn f42_nothing_is_repaired_while_writers_are_at_work() {
     let pulling = tokio::spawn(async move {
         let mut pulled = 0;
         while pulled < 200 {
-            match store.claim_results(of.id, of.day, 7, 1_000_000).await.unwrap() {
+            match store.claim_results(of.id, of.day, 7, 1_000_000).await.unwrap().0 {
                 Claim::Results(results) => pulled += results.len(),
                 other => panic!("{other:?}"),
             }
@@ -260,7 +260,7 @@ async fn f07_chunks_are_lost_when_their_lane_is_empty_and_nobody_holds_them_for_
     // A delivery that comes after all stores nothing.
     database.finish(&batch, &chunks[1..], Outcome::Completed).await;
     assert_eq!(database.counters(&batch).await.chunks_completed, 1);
-    let Claim::Results(results) = store.claim_results(batch.id, batch.day, 10, 1_000_000).await.unwrap()
+    let Claim::Results(results) = store.claim_results(batch.id, batch.day, 10, 1_000_000).await.unwrap().0
     else {
         panic!()
     };

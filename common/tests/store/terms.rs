@@ -15,6 +15,7 @@ const NONE: TermsChange = TermsChange {
     max_workers: None,
     initial_workers: None,
     priority: None,
+    paused: None,
 };
 
 async fn tolerant(database: &Database, chunks: f64, records: Option<f64>, early_stop: bool) -> Batch {
@@ -177,6 +178,7 @@ async fn terms_and_state_change_together_or_not_at_all() {
         max_workers: Some(1_000_000),
         initial_workers: Some(1_000_000),
         priority: Some(-3),
+        paused: None,
     };
     assert_eq!(database.store.alter_batch(batch.id, &terms, None).await.unwrap(), Ok(Verdict::Unchanged));
     let changed = database.view(&batch).await.batch;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::fixture::{Database, finished};
 
-fn requests() -> Vec<TotalRequest> {
+pub fn requests() -> Vec<TotalRequest> {
     vec![TotalRequest { output_name: "total".into(), quantiles: vec![0.5] }]
 }
 

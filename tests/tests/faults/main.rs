@@ -14,6 +14,7 @@ mod clocks;
 mod database;
 mod database_outcomes;
 mod lane;
+mod pauses;
 mod pulls;
 mod races;
 mod repairs;

@@ -1,4 +1,4 @@
-use millrace_tests::{Answer, Fleet, FleetOptions, PATIENCE, SALES, wait_until};
+use millrace_tests::{Answer, Fleet, FleetOptions, PATIENCE, SALES, Scrape, wait_until};
 use reqwest::Method;
 use serde_json::json;
 
@@ -57,6 +57,45 @@ async fn the_backlog_says_how_many_slots_it_wants_and_ends_with_the_work() {
     })
     .await
     .unwrap();
+}
+
+/// While nobody works at all: every alarm about waiting chunks would be raised, and workers would be called.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_batch_wants_no_slot_and_is_no_cause_for_alarm() {
+    let fleet = Fleet::sales(options(0)).await.unwrap();
+    let client = fleet.client();
+    let batch = client.open_batch(&json!({"service": SALES, "initial_workers": 3})).await.unwrap();
+    let pushed: Vec<_> = (0..8).map(|index| chunk(&format!("c{index}"), 10)).collect();
+    client.push(&batch, &chunks(&pushed)).await.unwrap().success().unwrap();
+    let told = async || {
+        let answer = backlog(&fleet, "").await.success().unwrap();
+        ["/chunks", "/paused_chunks", "/held_back_chunks", "/slots/wanted", "/slots/usable"]
+            .map(|pointer| answer.integer(pointer).unwrap())
+    };
+    let gauge = async |name: &str| {
+        let scrape = Scrape::of(&fleet.url(), Some(TOKEN)).await?;
+        Ok::<_, anyhow::Error>(
+            scrape.value(&format!("millrace_lane_{name}{{tenant=\"acme\",lane=\"0001\"}}")),
+        )
+    };
+    assert_eq!(told().await, [8, 0, 0, 3, 8]);
+    // It has waited for a while when it is paused.
+    wait_until("the oldest chunk has an age", PATIENCE, async || {
+        Ok((gauge("oldest_chunk_age_seconds").await? > 0.0).then_some(()))
+    })
+    .await
+    .unwrap();
+    client.pause(&batch, true).await.unwrap().success().unwrap();
+    assert_eq!(told().await, [8, 8, 0, 0, 0]);
+    wait_until("its lane is told to be paused", PATIENCE, async || {
+        Ok((gauge("paused").await? > 0.0).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(gauge("oldest_chunk_age_seconds").await.unwrap(), 0.0);
+    assert_eq!(gauge("backlog_chunks").await.unwrap(), 8.0);
+    client.pause(&batch, false).await.unwrap().success().unwrap();
+    assert_eq!(told().await, [8, 0, 0, 3, 8]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

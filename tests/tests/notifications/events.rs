@@ -48,6 +48,29 @@ async fn a_batch_is_watched_from_its_first_chunk_to_its_last_pull() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_watches_a_batch_sees_that_it_is_paused_and_resumed() {
+    let fleet = Fleet::sales(FleetOptions::workers(0)).await.unwrap();
+    let client = fleet.client();
+    let (batch, path) = open(client).await;
+    let mut stream = Stream::open(client, &path, None).await.unwrap();
+    let mut list = Stream::open(client, "/{tenant}/api/v4/batch/events", None).await.unwrap();
+    stream.until("status", |status| status["paused"] == false).await;
+    list.until("batches", |data| data["batches"][0]["paused"] == false).await;
+    client.pause(&batch, true).await.unwrap().success().unwrap();
+    let paused = stream.until("status", |status| status["paused"] == true).await;
+    assert_eq!(paused.data["pipeline_status"], "paused");
+    assert!(
+        paused.data["paused_timestamp"].is_string() && paused.data["paused_by"].is_string(),
+        "{}",
+        paused.data
+    );
+    list.until("batches", |data| data["batches"][0]["pipeline_status"] == "paused").await;
+    client.pause(&batch, false).await.unwrap().success().unwrap();
+    stream.until("status", |status| status["paused"] == false).await;
+    list.until("batches", |data| data["batches"][0]["paused"] == false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_on_where_it_was_after_the_api_was_killed() {
     let mut fleet = Fleet::sales(FleetOptions::workers(1)).await.unwrap();
     let (batch, path) = open(fleet.client()).await;

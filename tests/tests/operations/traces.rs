@@ -1,46 +1,86 @@
 //! Traces: a collector of the test's own gets one from push to commit, and one that is dead or slow changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Json;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use lapin::options::BasicGetOptions;
+use millrace_tests::tls::{Authority, Opening, TlsProxy};
 use millrace_tests::{Fleet, FleetOptions, PATIENCE, SALES, Scrape, wait_until};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use prost::Message;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+/// What a caller's tracing system says of the trace for itself.
+const STATE: &str = "vendor=00f067aa0ba902b7,other=2";
+
 /// A span, as the collector got it.
 #[derive(Debug, Clone)]
 struct Span {
-    service: String,
+    resource: BTreeMap<String, Value>,
     name: String,
+    /// As OpenTelemetry numbers it: 1 internal, 2 server, 4 producer, 5 consumer.
+    kind: i32,
     trace: String,
+    state: String,
     id: String,
     parent: String,
     links: Vec<String>,
-    whole: Value,
+    attributes: BTreeMap<String, Value>,
+    whole: String,
+}
+
+impl Span {
+    fn service(&self) -> &str {
+        self.resource["service.name"].as_str().unwrap()
+    }
+
+    /// The attributes whose names begin so.
+    fn said(&self, prefix: &str) -> Value {
+        let of = self.attributes.iter().filter(|(name, _)| name.starts_with(prefix));
+        of.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+}
+
+/// What the collector answers.
+type Answer = (StatusCode, Vec<u8>);
+
+/// A request, as the collector got it.
+#[derive(Debug, Clone)]
+struct Request {
+    headers: HeaderMap,
+    body: Bytes,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Collector {
     spans: Arc<Mutex<Vec<Span>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
+    /// What it answers to the next requests; then it takes everything.
+    answers: Arc<Mutex<VecDeque<Answer>>>,
 }
 
 impl Collector {
     /// Listens, and takes whatever comes.
-    async fn start() -> (Self, String) {
+    async fn start() -> (Self, SocketAddr) {
         let collector = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let routes = Router::new().route("/v1/traces", post(take)).with_state(collector.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        (collector, url)
+        (collector, address)
     }
 
     /// The spans of a trace, by name.
@@ -53,35 +93,57 @@ impl Collector {
     }
 }
 
-async fn take(State(collector): State<Collector>, Json(body): Json<Value>) -> Json<Value> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+async fn take(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> Answer {
+    let read = ExportTraceServiceRequest::decode(body.clone()).unwrap();
+    collector.requests.lock().unwrap().push(Request { headers, body });
+    let answer = collector.answers.lock().unwrap().pop_front().unwrap_or((StatusCode::OK, Vec::new()));
+    if !answer.0.is_success() {
+        return answer;
+    }
+    let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut spans = collector.spans.lock().unwrap();
-    for resource in body["resourceSpans"].as_array().unwrap() {
-        let attributes = resource["resource"]["attributes"].as_array().unwrap();
-        let service = attributes.iter().find(|attribute| attribute["key"] == "service.name").unwrap();
-        for span in resource["scopeSpans"][0]["spans"].as_array().unwrap() {
-            let links = span["links"].as_array().cloned().unwrap_or_default();
+    for of_resource in read.resource_spans {
+        let resource = named(of_resource.resource.unwrap().attributes);
+        for span in of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+            let whole = format!("{span:?}");
             spans.push(Span {
-                service: text(&service["value"]["stringValue"]),
-                name: text(&span["name"]),
-                trace: text(&span["traceId"]),
-                id: text(&span["spanId"]),
-                parent: text(&span["parentSpanId"]),
-                links: links.iter().map(|link| text(&link["spanId"])).collect(),
-                whole: span.clone(),
+                resource: resource.clone(),
+                name: span.name,
+                kind: span.kind,
+                trace: hex(&span.trace_id),
+                state: span.trace_state,
+                id: hex(&span.span_id),
+                parent: hex(&span.parent_span_id),
+                links: span.links.iter().map(|link| hex(&link.span_id)).collect(),
+                attributes: named(span.attributes),
+                whole,
             });
         }
     }
-    Json(json!({}))
+    answer
 }
 
-/// A push of so many chunks of one record, in the caller's trace.
+/// Attributes by their names.
+fn named(attributes: Vec<KeyValue>) -> BTreeMap<String, Value> {
+    let value = |value| match value {
+        Some(Any::StringValue(text)) => json!(text),
+        Some(Any::IntValue(number)) => json!(number),
+        Some(Any::BoolValue(truth)) => json!(truth),
+        other => panic!("{other:?}"),
+    };
+    attributes
+        .into_iter()
+        .map(|attribute| (attribute.key, value(attribute.value.and_then(|any| any.value))))
+        .collect()
+}
+
+/// A push of so many chunks of one record, in the caller's trace: its `traceparent`, and its `tracestate`.
 async fn push(
     fleet: &Fleet,
     batch: &str,
     prefix: &str,
     chunks: usize,
-    traceparent: Option<&str>,
+    trace: (Option<&str>, Option<&str>),
 ) -> Option<String> {
     let chunks: Vec<_> = (0..chunks)
         .map(|n| {
@@ -91,8 +153,10 @@ async fn push(
         .collect();
     let path = format!("/{{tenant}}/api/v4/batch/{batch}/chunks");
     let mut request = fleet.client().request(Method::POST, &path).json(&json!({"chunks": chunks}));
-    if let Some(traceparent) = traceparent {
-        request = request.header("traceparent", traceparent);
+    for (name, value) in [("traceparent", trace.0), ("tracestate", trace.1)] {
+        if let Some(value) = value {
+            request = request.header(name, value);
+        }
     }
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -101,19 +165,20 @@ async fn push(
 
 #[tokio::test]
 async fn a_push_is_one_trace_to_the_commit_of_its_results() {
-    let (collector, url) = Collector::start().await;
-    let options =
-        FleetOptions::workers(1).set("telemetry.otlp.endpoint", &url).set("telemetry.otlp.ratio", 0);
+    let (collector, address) = Collector::start().await;
+    let options = FleetOptions::workers(1)
+        .set("telemetry.otlp.endpoint", format!("http://{address}"))
+        .set("telemetry.otlp.ratio", 0);
     let mut fleet = Fleet::sales(options).await.unwrap();
     let batch = fleet.client().open_batch(&json!({"service": SALES})).await.unwrap();
 
     // One that its caller does not want recorded, one of a caller that does, and one that the ratio leaves out.
     let (unwanted, wanted) = ("1".repeat(32), "4bf92f3577b34da6a3ce929d0e0e4736");
-    push(&fleet, &batch, "a", 2, Some(&format!("00-{unwanted}-00f067aa0ba902b7-00"))).await;
-    let answered =
-        push(&fleet, &batch, "b", 3, Some(&format!("00-{wanted}-00f067aa0ba902b7-01"))).await.unwrap();
+    push(&fleet, &batch, "a", 2, (Some(&format!("00-{unwanted}-00f067aa0ba902b7-00")), None)).await;
+    let caller = format!("00-{wanted}-00f067aa0ba902b7-01");
+    let answered = push(&fleet, &batch, "b", 3, (Some(&caller), Some(STATE))).await.unwrap();
     assert!(answered.starts_with(&format!("00-{wanted}-")) && answered.ends_with("-01"), "{answered}");
-    let left_out = push(&fleet, &batch, "c", 1, None).await.unwrap();
+    let left_out = push(&fleet, &batch, "c", 1, (None, None)).await.unwrap();
     assert!(left_out.ends_with("-00"), "{left_out}");
     fleet.client().pull_all(&batch, 6, PATIENCE).await.unwrap();
 
@@ -134,15 +199,15 @@ async fn a_push_is_one_trace_to_the_commit_of_its_results() {
     };
     let server = one(named.keys().find(|name| name.starts_with("POST ")).unwrap());
     assert!(server.name.contains("/batch/{") && server.name.ends_with("/chunks"), "{}", server.name);
-    assert_eq!((server.service.as_str(), server.parent.as_str()), ("millrace-api", "00f067aa0ba902b7"));
+    assert_eq!((server.service(), server.parent.as_str()), ("millrace-api", "00f067aa0ba902b7"));
     assert!(answered.contains(&server.id), "{answered}");
     let publish = one("publish");
     for span in [&one("admit"), &publish, &one("mark queued")] {
-        assert_eq!((&span.service, &span.parent), (&server.service, &server.id), "{}", span.name);
+        assert_eq!((span.service(), &span.parent), (server.service(), &server.id), "{}", span.name);
     }
     let evaluations: BTreeMap<_, _> = named["evaluate"].iter().map(|span| (span.id.clone(), span)).collect();
     for span in evaluations.values() {
-        assert_eq!((span.service.as_str(), &span.parent), ("millrace-worker", &publish.id));
+        assert_eq!((span.service(), &span.parent), ("millrace-worker", &publish.id));
     }
     for commit in &named["commit"] {
         assert!(evaluations.contains_key(&commit.parent), "{commit:?}");
@@ -151,51 +216,105 @@ async fn a_push_is_one_trace_to_the_commit_of_its_results() {
             "{commit:?}"
         );
     }
+    speaks_the_conventions(&fleet, &batch, &server, &publish, &named);
 
     // The others came before or with it, so by now they would be there.
     fleet.terminate_worker(0, PATIENCE).await.unwrap();
     let spans = collector.spans.lock().unwrap().clone();
     assert!(spans.iter().all(|span| span.trace == wanted), "{spans:#?}");
     // No record and no result is in a span.
-    assert!(spans.iter().all(
-        |span| !span.whole.to_string().contains("SECRET-ID") && !span.whole.to_string().contains("7531")
-    ));
+    assert!(spans.iter().all(|span| !span.whole.contains("SECRET-ID") && !span.whole.contains("7531")));
+}
+
+/// Attributes as OpenTelemetry's semantic conventions name them, and what the caller's tracing system said of the trace.
+fn speaks_the_conventions(
+    fleet: &Fleet,
+    batch: &str,
+    server: &Span,
+    publish: &Span,
+    named: &BTreeMap<String, Vec<Span>>,
+) {
+    let all = || named.values().flatten();
+    assert!(all().all(|span| span.state == STATE), "{named:#?}");
+    for span in all() {
+        assert_eq!(span.resource["service.version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(span.resource["telemetry.sdk.name"], "opentelemetry");
+        assert!(!span.resource["service.instance.id"].as_str().unwrap().is_empty());
+    }
+    let route = server.name.strip_prefix("POST ").unwrap();
+    assert_eq!((server.kind, server.said("millrace.")), (2, json!({"millrace.tenant": fleet.tenant()})));
+    let expected =
+        json!({"http.request.method": "POST", "http.route": route, "http.response.status_code": 200});
+    assert_eq!(server.said("http."), expected);
+    let path = format!("/{}/api/v4/batch/{batch}/chunks", fleet.tenant());
+    assert_eq!(server.said("url."), json!({"url.path": path, "url.scheme": "http"}));
+
+    let lane = format!("{}.lane.0001", fleet.prefix());
+    assert_eq!((publish.kind, publish.said("millrace.")), (4, json!({"millrace.batch.id": batch})));
+    let expected = json!({
+        "messaging.system": "rabbitmq",
+        "messaging.operation.name": "publish",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": lane,
+        "messaging.rabbitmq.destination.routing_key": lane,
+        "messaging.batch.message_count": 3,
+    });
+    assert_eq!(publish.said("messaging."), expected);
+    for span in &named["evaluate"] {
+        let mut said = span.said("messaging.");
+        let size = said.as_object_mut().unwrap().remove("messaging.message.body.size");
+        assert!(size.and_then(|size| size.as_i64()).unwrap() > 0);
+        let expected = json!({
+            "messaging.system": "rabbitmq",
+            "messaging.operation.name": "evaluate",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": lane,
+        });
+        assert_eq!((span.kind, said), (5, expected));
+        assert_eq!(span.attributes["millrace.records"], 1);
+    }
 }
 
 #[tokio::test]
 async fn a_trace_that_is_not_recorded_says_so_on_its_way() {
-    let (_collector, url) = Collector::start().await;
-    let options =
-        FleetOptions::workers(0).set("telemetry.otlp.endpoint", &url).set("telemetry.otlp.ratio", 1);
+    let (_collector, address) = Collector::start().await;
+    let options = FleetOptions::workers(0)
+        .set("telemetry.otlp.endpoint", format!("http://{address}"))
+        .set("telemetry.otlp.ratio", 1);
     let fleet = Fleet::sales(options).await.unwrap();
     let batch = fleet.client().open_batch(&json!({"service": SALES})).await.unwrap();
     let unwanted = "2".repeat(32);
-    push(&fleet, &batch, "a", 1, Some(&format!("00-{unwanted}-00f067aa0ba902b7-00"))).await;
-    push(&fleet, &batch, "b", 1, Some("no traceparent")).await;
+    let caller = format!("00-{unwanted}-00f067aa0ba902b7-00");
+    push(&fleet, &batch, "a", 1, (Some(&caller), Some(STATE))).await;
+    push(&fleet, &batch, "b", 1, (Some("no traceparent"), Some(STATE))).await;
 
     let broker =
         lapin::Connection::connect(&fleet.services().broker_url, lapin::ConnectionProperties::default());
     let channel = broker.await.unwrap().create_channel().await.unwrap();
     let lane = format!("{}.lane.0001", fleet.prefix());
-    let mut carried = Vec::new();
+    let (mut carried, mut states) = (Vec::new(), Vec::new());
     for _ in 0..2 {
         let message =
             channel.basic_get(lane.as_str().into(), BasicGetOptions { no_ack: true }).await.unwrap().unwrap();
         let headers = message.delivery.properties.headers().clone().unwrap();
-        match headers.inner().get("traceparent") {
+        let header = |name: &str| match headers.inner().get(name) {
             Some(lapin::types::AMQPValue::LongString(text)) => {
-                carried.push(String::from_utf8(text.as_bytes().to_vec()).unwrap());
+                Some(String::from_utf8(text.as_bytes().to_vec()).unwrap())
             }
+            None => None,
             other => panic!("{other:?}"),
-        }
+        };
+        carried.push(header("traceparent").unwrap());
+        states.push(header("tracestate"));
     }
+    assert_eq!(states, [Some(STATE.to_owned()), None]);
     assert!(carried[0].starts_with(&format!("00-{unwanted}-")) && carried[0].ends_with("-00"), "{carried:?}");
     // What cannot be read is as if it were not there: a new trace, which the ratio takes.
     assert!(carried[1].ends_with("-01") && !carried[1].contains(&unwanted), "{carried:?}");
 }
 
 /// Pushes, pulls, and counts what became of spans; then the worker ends in time.
-async fn works_with(collector: SocketAddr) -> String {
+async fn works_with(collector: SocketAddr) {
     let options = FleetOptions::workers(1)
         .set("telemetry.otlp.endpoint", format!("http://{collector}"))
         .set("telemetry.otlp.ratio", 1)
@@ -203,21 +322,20 @@ async fn works_with(collector: SocketAddr) -> String {
         .set("telemetry.otlp.timeout_ms", 500);
     let mut fleet = Fleet::sales(options).await.unwrap();
     let batch = fleet.client().open_batch(&json!({"service": SALES})).await.unwrap();
-    push(&fleet, &batch, "a", 200, None).await;
+    push(&fleet, &batch, "a", 200, (None, None)).await;
     assert_eq!(fleet.client().pull_all(&batch, 200, PATIENCE).await.unwrap().len(), 200);
     let url = format!("http://{}", fleet.worker(0).unwrap().address().await.unwrap());
-    let dropped = wait_until("spans are dropped and counted", PATIENCE, || async {
+    wait_until("spans are dropped and counted", PATIENCE, || async {
         let scrape = Scrape::of(&url, None).await?;
         let series =
             |outcome: &str| scrape.value(&format!("millrace_trace_spans_total{{outcome=\"{outcome}\"}}"));
         let dropped = [series("queue_full"), series("unreachable")];
         let lost = dropped.iter().all(|count| *count > 0.0) && series("exported") == 0.0;
-        if lost { Ok(Some(scrape.text().to_owned())) } else { anyhow::bail!("{dropped:?}") }
+        if lost { Ok(Some(())) } else { anyhow::bail!("{dropped:?}") }
     })
     .await
     .unwrap();
     fleet.terminate_worker(0, Duration::from_secs(30)).await.unwrap();
-    dropped
 }
 
 #[tokio::test]
@@ -225,7 +343,6 @@ async fn a_collector_that_is_dead_or_never_answers_changes_nothing() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead = gone.local_addr().unwrap();
     drop(gone);
-    works_with(dead).await;
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
@@ -235,5 +352,62 @@ async fn a_collector_that_is_dead_or_never_answers_changes_nothing() {
             held.push(connection);
         }
     });
-    works_with(address).await;
+    tokio::join!(works_with(dead), works_with(address));
+}
+
+#[tokio::test]
+async fn what_a_collector_puts_off_is_sent_again_and_what_it_refuses_is_counted() {
+    let (collector, address) = Collector::start().await;
+    let authority = Authority::new().unwrap();
+    let proxy = TlsProxy::start(address, Opening::Direct, &authority).await.unwrap();
+    let options = FleetOptions::workers(0)
+        .set("telemetry.otlp.endpoint", format!("https://{}", proxy.address()))
+        .set("telemetry.otlp.tls_ca", authority.setting())
+        .set("telemetry.otlp.authorization", "Bearer s3cret")
+        .set("telemetry.otlp.ratio", 0);
+    let mut fleet = Fleet::sales(options).await.unwrap();
+    let batch = fleet.client().open_batch(&json!({"service": SALES})).await.unwrap();
+    let counted = async |refused: f64, exported: f64| {
+        let url = fleet.url();
+        wait_until("all spans are counted", PATIENCE, || async {
+            let scrape = Scrape::of(&url, None).await?;
+            let series =
+                |outcome: &str| scrape.value(&format!("millrace_trace_spans_total{{outcome=\"{outcome}\"}}"));
+            let outcomes = ["refused", "exported", "queue_full", "unreachable"].map(series);
+            if outcomes == [refused, exported, 0.0, 0.0] {
+                Ok(Some(()))
+            } else {
+                anyhow::bail!("{outcomes:?}")
+            }
+        })
+        .await
+        .unwrap();
+    };
+
+    // A request has four spans: its own, `admit`, `publish`, `mark queued`. One of them is not to the collector's liking.
+    let partial_success =
+        ExportTracePartialSuccess { rejected_spans: 1, error_message: "one is too old".to_owned() };
+    let partial = ExportTraceServiceResponse { partial_success: Some(partial_success) }.encode_to_vec();
+    let later = (StatusCode::SERVICE_UNAVAILABLE, Vec::new());
+    collector.answers.lock().unwrap().extend([later.clone(), later, (StatusCode::OK, partial)]);
+    let caller = format!("00-{}-00f067aa0ba902b7-01", "3".repeat(32));
+    push(&fleet, &batch, "a", 1, (Some(&caller), None)).await;
+    counted(1.0, 3.0).await;
+    let requests = collector.requests.lock().unwrap().clone();
+    assert!(requests.len() >= 3 && requests[..3].iter().all(|request| request.body == requests[0].body));
+    for Request { headers, .. } in &requests {
+        assert_eq!(headers["authorization"], "Bearer s3cret");
+        assert_eq!(headers["content-type"], "application/x-protobuf");
+    }
+
+    // What it refuses is not sent again.
+    let refusal = (StatusCode::BAD_REQUEST, b"Bearer s3cret".to_vec());
+    collector.answers.lock().unwrap().extend([refusal.clone(), refusal.clone(), refusal.clone(), refusal]);
+    let asked = requests.len();
+    push(&fleet, &batch, "b", 1, (Some(&caller), None)).await;
+    counted(5.0, 3.0).await;
+    assert!(collector.requests.lock().unwrap().len() - asked <= 4);
+    let log = fleet.api().unwrap().last_lines(200);
+    assert_eq!(log.matches("the collector takes no spans").count(), 1, "{log}");
+    assert!(log.contains("it answers 400 Bad Request") && !log.contains("s3cret"), "{log}");
 }

@@ -80,6 +80,15 @@ impl Calls {
         .unwrap()
     }
 
+    /// Until the API's `/readyz` has this status.
+    pub async fn until_ready(&self, status: u16) {
+        wait_until("the API is ready, or no longer", LONG, || async {
+            Ok((self.0.get("/readyz").await?.status == status).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+
     /// Until a batch is at rest with all recipes made, and `wanted` holds of it: what it is then.
     pub async fn batch_until(&self, batch: i64, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let path = format!("/v6/batches/{batch}/");

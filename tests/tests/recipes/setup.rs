@@ -10,6 +10,9 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use crate::calls::Calls;
+use crate::lists;
+
 /// Longer than anything takes that is not broken.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -53,6 +56,7 @@ pub struct Counts {
 /// The rows of a fleet's first tenant.
 pub struct Setup {
     client: std::sync::Arc<Client>,
+    calls: Calls,
     tenant: Uuid,
     prefix: String,
 }
@@ -61,12 +65,14 @@ impl Setup {
     pub async fn new(fleet: &Fleet) -> Result<Self> {
         let client = fleet.database().connect().await?;
         let row = client.query_one("SELECT id FROM tenants WHERE name = $1", &[&fleet.tenant()]).await?;
-        Ok(Self { client: client.into(), tenant: row.get(0), prefix: String::new() })
+        let calls = Calls::to(fleet);
+        Ok(Self { client: client.into(), calls, tenant: row.get(0), prefix: String::new() })
     }
 
     /// The same with other names of types.
     pub fn called(&self, prefix: &str) -> Self {
-        Self { client: self.client.clone(), tenant: self.tenant, prefix: format!("{prefix}-") }
+        let calls = self.calls.clone();
+        Self { client: self.client.clone(), calls, tenant: self.tenant, prefix: format!("{prefix}-") }
     }
 
     pub async fn job_type(
@@ -360,12 +366,12 @@ impl Setup {
         Ok((row.get(0), row.get(1)))
     }
 
-    /// The counters of every batch against its rows, counted anew.
+    /// The counters of every batch against its rows, counted anew; and how many lists say that there are.
     pub async fn assert_exact(&self) -> Result<()> {
         let wrong = self.client.query(RECONCILE, &[]).await?;
         let text: Vec<String> = wrong.iter().map(|row| row.get(0)).collect();
         ensure!(text.is_empty(), "counters and rows differ: {text:?}");
-        Ok(())
+        lists::assert_exact(&self.client, &self.calls, self.tenant).await
     }
 }
 

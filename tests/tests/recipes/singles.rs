@@ -1,6 +1,7 @@
 //! Jobs and recipes that callers ask for one at a time.
 
-use millrace_tests::{Fleet, FleetOptions};
+use millrace_tests::proxy::Proxy;
+use millrace_tests::{Fleet, FleetOptions, Services};
 use serde_json::{Value, json};
 
 use crate::calls::{Calls, at};
@@ -68,4 +69,34 @@ async fn first_jobs_are_on_their_lane_before_the_answer() {
     calls.recipe_completed(old["superseded_by_recipe"]["id"].as_i64().unwrap()).await;
     let superseded = calls.get(&format!("/v6/jobs/{}/", at(&old, "twice")["job_id"])).await;
     assert_eq!((&superseded["status"], &superseded["is_superseded"]), (&json!("CANCELED"), &json!(true)));
+}
+
+/// What is asked for is stored, and published when there is a broker again. Before, every call waited a second for one.
+#[tokio::test]
+async fn nobody_waits_for_a_broker_that_is_away() {
+    let broker = Proxy::start(Services::from_env().unwrap().broker_address().unwrap()).await.unwrap();
+    let fleet = Fleet::start(FleetOptions::workers(1).api_broker_at(broker.address())).await.unwrap();
+    let (calls, setup) = (Calls::to(&fleet), Setup::new(&fleet).await.unwrap());
+    let add = calls.job_type("add", "x + 10").await;
+    let job = json!({"job_type_id": add["id"], "input": {"json": {"x": 4}}});
+    let first = calls.post("/v6/jobs/", &job).await["id"].as_i64().unwrap();
+    calls.job_until(first, "COMPLETED").await;
+    broker.down();
+    calls.until_ready(503).await;
+    let began = std::time::Instant::now();
+    let mut asked = Vec::new();
+    for _ in 0..6 {
+        asked.push(calls.post("/v6/jobs/", &job).await["id"].as_i64().unwrap());
+    }
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(4), "six answers took {took:?}");
+    // The reaper of a worker that has a broker publishes them.
+    for job in asked {
+        calls.job_until(job, "COMPLETED").await;
+    }
+    setup.wait_until_at_rest().await.unwrap();
+    broker.pass();
+    calls.until_ready(200).await;
+    let last = calls.post("/v6/jobs/", &job).await["id"].as_i64().unwrap();
+    calls.job_until(last, "COMPLETED").await;
 }

@@ -38,6 +38,7 @@ fn terms(batch: u128, chunks_per_request: u32) -> BatchTerms {
         lane: Some((LaneId(1), EPOCH)),
         chunks_per_request,
         stopped: false,
+        paused: false,
     }
 }
 
@@ -120,6 +121,40 @@ fn blocked_loading_and_shareless_batches_wait() {
     assert_eq!(turn(&dispatcher).unwrap().batch_id, id(1));
     dispatcher.set_calculation(id(3), Calculation::Broken("a test".into()));
     assert_eq!(turn(&dispatcher).unwrap().batch_id, id(3));
+}
+
+#[test]
+fn a_paused_batch_waits_and_a_commit_of_what_was_started_does_not_set_it_going() {
+    let dispatcher = dispatcher(&[2]);
+    dispatcher.enqueue(task(1, 1));
+    let started = turn(&dispatcher).unwrap();
+    dispatcher.learn(BatchTerms { paused: true, ..terms(1, 1) });
+    assert!(matches!(dispatcher.enqueue(task(1, 2)), Enqueued::Waiting));
+    dispatcher.end_turn(started.batch_id, started.advance, Duration::ZERO);
+    // As a commit does that finds room in the output buffer.
+    dispatcher.set_blocked(id(1), false);
+    assert!(turn(&dispatcher).is_none());
+    let load = dispatcher.load()[&id(1)];
+    assert_eq!((load.waiting, load.running, load.blocked), (1, 0, true));
+    // Nobody is asked for a share that a paused batch does not get.
+    dispatcher.set_shares(&[].into());
+    assert!(matches!(dispatcher.enqueue(task(1, 3)), Enqueued::Waiting));
+    dispatcher.set_shares(&[(id(1), 1)].into());
+    dispatcher.learn(terms(1, 1));
+    assert_eq!(turn(&dispatcher).unwrap().tasks[0].receipt, 2);
+}
+
+#[test]
+fn the_end_of_a_pause_wakes_a_waiting_thread() {
+    let dispatcher = Arc::new(dispatcher(&[1]));
+    dispatcher.learn(BatchTerms { paused: true, ..terms(1, 1) });
+    dispatcher.enqueue(task(1, 7));
+    let waiting = {
+        let dispatcher = Arc::clone(&dispatcher);
+        std::thread::spawn(move || dispatcher.next_turn().map(|turn| turn.tasks[0].receipt))
+    };
+    dispatcher.learn(terms(1, 1));
+    assert_eq!(waiting.join().unwrap(), Some(7));
 }
 
 #[test]

@@ -80,7 +80,7 @@ async fn prepare(
     let Some(page) = worker.store.read_ahead(batch_id, cursor, PAGE).await? else {
         return Ok(Err(Ahead::Useless));
     };
-    if others_wait(worker, page.workload.id) {
+    if page.workload.paused || others_wait(worker, page.workload.id) {
         return Ok(Err(Ahead::Ended));
     }
     // What ran beside a chunk that ends workers must not be this.

@@ -88,7 +88,7 @@ async fn commit_group(worker: &Worker, group: Vec<Done>) {
             worker.consumers.ack(&receipts).await;
         }
         Err(error) => {
-            spans.iter_mut().for_each(Span::fail);
+            spans.iter_mut().for_each(|span| span.fail(error.kind()));
             tracing::error!(%error, bundles = bundles.len(), "results of jobs cannot be stored");
             worker.consumers.requeue(&receipts).await;
         }

@@ -61,7 +61,7 @@ pub fn run(
             return true;
         }
     };
-    let span = traced::evaluation(&task.message, task.redelivered);
+    let span = traced::evaluation(&task.message, &task.receipt, task.redelivered);
     let lost = bundle.attempts > worker.config.worker.max_attempts;
     if lost {
         // Whichever of its jobs kills workers stands alone in the end.
@@ -94,7 +94,7 @@ pub fn run(
     EVALUATION_SECONDS.record(began.elapsed().as_secs_f64());
     drop(noting);
     let trace = span.map(|mut span| {
-        span.set("millrace.jobs", results.len());
+        span.count("millrace.jobs", results.len());
         span.context()
     });
     let bundle =

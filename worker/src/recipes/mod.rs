@@ -88,6 +88,7 @@ pub fn learn(worker: &Worker, view: &WorkloadView) {
         lane: Some((LaneId(view.lane_id), view.lane_epoch)),
         chunks_per_request: 1,
         stopped: false,
+        paused: view.paused.is_some(),
     };
     if worker.dispatcher.learn(terms) {
         let volatile = Volatile { now: excel_serial(view.created_at), seed: view.seed.cast_unsigned() };
@@ -107,6 +108,7 @@ pub fn planned(view: &WorkloadView, here: usize) -> PlanBatch {
         max_workers: view.max_workers,
         waiting: view.bundles.max(u32::try_from(here).unwrap_or(u32::MAX)),
         blocked: false,
+        paused: view.paused.is_some(),
         needs: Protocol::Bundles,
     }
 }

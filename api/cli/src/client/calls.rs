@@ -93,6 +93,12 @@ impl Client {
         self.send_for(&Call::json(Method::PATCH, path, &json!({ "batch_status": status }))?).await
     }
 
+    /// Pauses a batch, or resumes it.
+    pub async fn pause_batch(&self, batch: &str, paused: bool) -> Result<BatchStatusAnswer, ClientError> {
+        let path = self.batch_path(&format!("/{}", segment(batch)));
+        self.send_for(&Call::json(Method::PATCH, path, &json!({ "paused": paused }))?).await
+    }
+
     /// The results of a batch as JSON Lines, to be read as they come; with `partial` what is still there.
     pub async fn export(&self, batch: &str, partial: bool) -> Result<reqwest::Response, ClientError> {
         let rest = format!("/{}/export?format=jsonl&partial={partial}", segment(batch));

@@ -86,6 +86,12 @@ pub struct BatchStatusAnswer {
     pub output_buffer_remaining_bytes: u64,
     /// Busy slots.
     pub workers_in_use: u64,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Since when.
+    pub paused_timestamp: Option<String>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
 }
 
 impl BatchStatusAnswer {
@@ -169,6 +175,8 @@ pub struct BatchOverview {
 pub struct BatchOverviewData {
     /// Contract 3.1.
     pub batch_status: String,
+    /// Contract 3.2.
+    pub pipeline_status: String,
     /// `folder/service[version]`.
     pub service_uri: String,
     /// Who created it.

@@ -46,6 +46,10 @@ pub enum BatchCommand {
     /// Show the batches of a chain beside each other
     #[command(after_help = compare::HELP)]
     Compare(BatchId),
+    /// Pause a batch: its jobs stay queued
+    Pause(BatchId),
+    /// Let a paused batch go on
+    Resume(BatchId),
     /// Cancel the jobs of a batch that have not ended
     Cancel(BatchId),
     /// Run the failed and the canceled jobs of a batch again
@@ -146,6 +150,8 @@ pub async fn run(globals: &Globals, command: BatchCommand) -> Result<(), CliErro
             globals.show(&compared, || compare::side_by_side(&compared));
             Ok(())
         }
+        BatchCommand::Pause(batch) => pause(&client, batch.id, true).await,
+        BatchCommand::Resume(batch) => pause(&client, batch.id, false).await,
         BatchCommand::Cancel(batch) => {
             details(&client, batch.id).await?;
             client.v6_post("jobs/cancel/", &json!({"batch_ids": [batch.id]})).await?;
@@ -247,6 +253,14 @@ async fn edit(globals: &Globals, client: &Client, args: &EditArgs) -> Result<(),
     Ok(())
 }
 
+async fn pause(client: &Client, id: i64, paused: bool) -> Result<(), CliError> {
+    details(client, id).await?;
+    client.v6_patch(&format!("batches/{id}/"), &json!({"is_paused": paused})).await?;
+    let how = if paused { "is paused: its jobs stay queued" } else { "goes on" };
+    say(&format!("batch {id} {how}"));
+    Ok(())
+}
+
 /// A batch and its nodes.
 fn describe(batch: &Value) -> String {
     let named = |base: &Value| match base["title"].as_str() {
@@ -260,8 +274,12 @@ fn describe(batch: &Value) -> String {
     }
     let mut recipes =
         format!("{} of {} completed", counted(&batch["recipes_completed"]), counted(&batch["recipes_total"]));
-    if state == State::Creating {
+    if batch["is_creation_done"] != true {
         recipes.push_str(&format!(", about {} to come", count(number(&batch["recipes_estimated"]))));
+    }
+    let mut paused = String::new();
+    if batch["is_paused"] == true {
+        paused = format!("since {} by {}", when(&batch["paused"]), text(&batch["paused_by"]));
     }
     let when_set = |value: &Value| if value.is_null() { String::new() } else { text(value) };
     let previous = &batch["superseded_batch"];
@@ -277,6 +295,7 @@ fn describe(batch: &Value) -> String {
             ),
         ),
         ("state", state.word().to_owned()),
+        ("paused", paused),
         ("recipes", recipes),
         ("dataset", when_set(&batch["definition"]["dataset"])),
         ("previous", if previous.is_null() { String::new() } else { named(previous) }),

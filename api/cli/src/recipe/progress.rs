@@ -12,6 +12,8 @@ pub enum State {
     Creating,
     /// All recipes exist, and jobs are left to do.
     Running,
+    /// It is paused: nothing of it is evaluated.
+    Paused,
     /// Every recipe is completed.
     Completed,
     /// Nothing goes on any more, and not every recipe is completed.
@@ -23,12 +25,15 @@ impl State {
     pub fn of(batch: &Value) -> Self {
         let jobs = |status: &str| number(&batch[format!("jobs_{status}")]);
         let open = jobs("pending") + jobs("queued") + jobs("running");
+        let paused = batch["is_paused"] == true;
         if batch["is_creation_done"] != true {
-            Self::Creating
+            if paused { Self::Paused } else { Self::Creating }
         } else if batch["recipes_completed"] == batch["recipes_total"] {
             Self::Completed
         } else if open == 0 && jobs("failed") + jobs("blocked") + jobs("canceled") > 0 {
             Self::Stopped
+        } else if paused {
+            Self::Paused
         } else {
             Self::Running
         }
@@ -39,6 +44,7 @@ impl State {
         match self {
             Self::Creating => "creating",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Completed => "completed",
             Self::Stopped => "stopped",
         }
@@ -149,7 +155,7 @@ impl Look {
         Self {
             state,
             recipes,
-            expected: if state == State::Creating { recipes.max(estimated) } else { recipes },
+            expected: if batch["is_creation_done"] == true { recipes } else { recipes.max(estimated) },
             completed: number(&batch["recipes_completed"]),
             jobs,
             nodes,
@@ -248,6 +254,10 @@ mod tests {
         assert_eq!(state(json!({"jobs_failed": 1})), State::Stopped);
         assert_eq!(state(json!({"jobs_failed": 1, "jobs_queued": 1})), State::Running);
         assert_eq!(state(json!({})), State::Running, "a sub-recipe may be about to be made");
+        assert_eq!(state(json!({"is_paused": true, "is_creation_done": false})), State::Paused);
+        assert_eq!(state(json!({"is_paused": true, "jobs_queued": 1})), State::Paused);
+        assert_eq!(state(json!({"is_paused": true, "jobs_failed": 1})), State::Stopped);
+        assert_eq!(state(json!({"is_paused": true, "recipes_completed": 10})), State::Completed);
     }
 
     #[test]

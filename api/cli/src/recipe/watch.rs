@@ -29,7 +29,7 @@ Shows a progress bar for the recipes and one for each node on a terminal, else a
 the batch's details as a line each time on standard output. Ends when nothing goes on any more, and outlives restarts of the server. \
 The exit code is 1 when not every recipe is completed.
 
-A batch whose job types are paused waits until they are resumed.";
+A batch that is paused, or whose job types are, waits until that ends.";
 
 /// Follows a batch until nothing goes on any more.
 pub async fn watch(globals: &Globals, client: &Client, id: i64) -> Result<(), CliError> {

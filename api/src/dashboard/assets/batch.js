@@ -28,6 +28,7 @@ function about(data) {
     ["Batch", h("span", { class: "mono" }, data.id ?? "")],
     ["Owner", data.created_by],
     ["Created", time(data.created_timestamp)],
+    ["Paused", data.paused ? `${time(data.paused_timestamp)}, by ${data.paused_by}` : null],
     ["Correlation id", data.correlation_id],
     ["Source system", data.source_system],
     ["Purpose", data.configuration.call_purpose],
@@ -60,6 +61,12 @@ export function open({ api, main, connection }, id) {
     await api.patch(`/{tenant}/api/v4/batch/${id}`, { batch_status: wanted });
     notify(done);
   });
+  // One button with two names, so that the focus stays where it is.
+  const pause = h("button", { type: "button", onclick: () => run(pause, async () => {
+    const wanted = !status.paused;
+    await api.patch(`/{tenant}/api/v4/batch/${id}`, { paused: wanted });
+    notify(wanted ? "The batch is paused: what was started ends, and nothing else is evaluated." : "The batch is resumed.");
+  }) }, "Pause");
   const close = h("button", { type: "button", onclick: async () => {
     const sure = await ask({ title: "Close this batch?", text: "Nothing more can be pushed. What is in it is evaluated, and can be pulled.", action: "Close the batch" });
     if (sure) await change(close, "closed", "The batch is closed.");
@@ -72,14 +79,14 @@ export function open({ api, main, connection }, id) {
 
   main.replaceChildren(
     h("p", { class: "small" }, h("a", { href: "#/batches" }, "Batches")),
-    h("div", { class: "head" }, heading, parts.state.node, kind, h("div", { class: "actions" }, again, close, cancel)),
+    h("div", { class: "head" }, heading, parts.state.node, kind, h("div", { class: "actions" }, again, pause, close, cancel)),
     h("div", { class: "card large" }, parts.progress.node),
     h("dl", { class: "tiles" }, Object.values(tiles).map(({ node }) => node)),
     h("div", { class: "cards" }, curve.node,
       h("section", { class: "card", "aria-labelledby": "buffers-title" }, h("h2", { id: "buffers-title" }, "Buffers"), parts.buffers.node, h("br"), sizes.node),
       h("section", { class: "card", "aria-labelledby": "about-title" }, h("h2", { id: "about-title" }, "About"), known.node)),
     form.node, list.node);
-  for (const button of [close, cancel, again]) button.hidden = true;
+  for (const button of [pause, close, cancel, again]) button.hidden = true;
   kind.hidden = true;
 
   const draw = drawing(250, () => {
@@ -97,8 +104,11 @@ export function open({ api, main, connection }, id) {
     // In whole minutes, while there are some.
     const exact = Math.max(0, Date.parse(status.expires_at) - now);
     const left = exact > 60_000 ? Math.floor(exact / 60_000) * 60_000 : exact;
-    const what = isTerminal(status.batch_status) ? "Results expire in" : "Closed by itself in";
+    const what = isTerminal(status.batch_status) ? "Results expire in" : status.paused ? "Pause ends in" : "Closed by itself in";
     tiles["Closed by itself in"].set(status.expires_at ? duration(left) : "–", "", what);
+    // What was stopped early is only written off.
+    pause.hidden = isTerminal(status.batch_status) || Boolean(information?.stopped_timestamp);
+    setText(pause, status.paused ? "Resume" : "Pause");
     close.hidden = !isOpen(status.batch_status);
     cancel.hidden = isTerminal(status.batch_status);
     const some = status.chunks_failed > 0 || status.records_failed > 0;
@@ -139,6 +149,10 @@ export function open({ api, main, connection }, id) {
         announce(`The batch is ${words(data.to)}.`);
         inform().catch(lost);
         return;
+      }
+      if (status && status.paused !== data.paused && !isTerminal(data.batch_status)) {
+        announce(data.paused ? "The batch is paused." : "The batch is resumed.");
+        inform().catch(lost);
       }
       status = data;
       speed.note(Date.now(), data.records_completed);

@@ -63,7 +63,7 @@ export function state() {
     setBadge(first, words(status.batch_status), tone(status.batch_status));
     const blocked = status.pipeline_status === "blocked";
     setText(second, blocked ? "waits for a pull" : status.pipeline_status === "closed" ? "" : words(status.pipeline_status));
-    setAttribute(second, "class", blocked ? "second warn-text" : "second");
+    setAttribute(second, "class", blocked || status.paused ? "second warn-text" : "second");
   };
   return { node: h("div", null, first, second), update };
 }
@@ -125,7 +125,8 @@ export function open({ api, caller, main, connection }) {
   function show() {
     const now = Date.now();
     const sum = list.totals(now);
-    tiles["Live batches"].set(integer(sum.live), sum.blocked > 0 ? `${integer(sum.blocked)} wait for a pull` : "");
+    const held = [sum.blocked > 0 ? `${integer(sum.blocked)} wait for a pull` : "", sum.paused > 0 ? `${integer(sum.paused)} paused` : ""];
+    tiles["Live batches"].set(integer(sum.live), held.filter(Boolean).join(", "));
     tiles["Records/s"].set(rate(sum.speed).replace("/s", ""));
     tiles["Records waiting"].set(short(sum.records));
     tiles["Chunks waiting"].set(short(sum.waiting));

@@ -87,6 +87,7 @@ export const VIEWS = {
   live: ["Live", (line) => !isTerminal(line.batch_status)],
   failing: ["With failures", (line) => line.chunks_failed > 0 || line.records_failed > 0 || line.batch_status === "failed"],
   blocked: ["Waiting for a pull", (line) => line.pipeline_status === "blocked"],
+  paused: ["Paused", (line) => line.paused],
   ended: ["Ended within the hour", (line) => isTerminal(line.batch_status)],
   all: ["All", () => true],
 };
@@ -137,7 +138,7 @@ export class BatchList {
   }
 
   totals(now) {
-    const sum = { live: 0, blocked: 0, failing: 0, speed: 0, waiting: 0, records: 0, workers: 0, input: 0, output: 0 };
+    const sum = { live: 0, blocked: 0, paused: 0, failing: 0, speed: 0, waiting: 0, records: 0, workers: 0, input: 0, output: 0 };
     for (const line of this.lines.values()) {
       sum.speed += this.speed(line.id, now);
       if (VIEWS.failing[1](line)) sum.failing += 1;
@@ -145,6 +146,7 @@ export class BatchList {
       if (isTerminal(line.batch_status)) continue;
       sum.live += 1;
       sum.blocked += line.pipeline_status === "blocked" ? 1 : 0;
+      sum.paused += line.paused ? 1 : 0;
       sum.waiting += line.chunks_submitted - line.chunks_completed;
       sum.records += line.records_submitted - line.records_completed;
       sum.workers += line.workers_in_use;
@@ -173,7 +175,7 @@ export class BatchList {
 }
 
 function matches(line, text) {
-  return [line.service_uri, line.id, line.created_by, line.correlation_id ?? "", line.batch_status.replaceAll("_", " ")].some((field) =>
+  return [line.service_uri, line.id, line.created_by, line.correlation_id ?? "", line.batch_status.replaceAll("_", " "), line.paused ? "paused" : ""].some((field) =>
     field.toLowerCase().includes(text),
   );
 }

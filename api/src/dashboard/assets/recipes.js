@@ -19,6 +19,7 @@ export function crumbs(...more) {
 
 function batchState(batch) {
   if (batch.is_superseded) return ["superseded", ""];
+  if (batch.is_paused) return ["paused", "warn"];
   if (!batch.is_creation_done) return ["recipes are made", "run"];
   if (batch.jobs_failed > 0) return ["with failures", "bad"];
   if (batch.recipes_completed >= batch.recipes_total) return ["completed", "good"];
@@ -217,11 +218,19 @@ export function batch(context, id) {
   const done = recipesDone();
   const tiles = Object.fromEntries(["Recipes", "Jobs", "Completed", "Running", "Queued", "Blocked", "Failed"].map((name) => [name, tile(name)]));
   const picture = h("div");
-  const compare = h("span", { class: "actions" });
+  const compare = h("span");
+  const about = h("p", { class: "soft" });
+  let paused = false;
+  const pause = h("button", { type: "button", hidden: true, onclick: () => run(pause, async () => {
+    const wanted = !paused;
+    await api.patch(`/v6/batches/${id}/`, { is_paused: wanted });
+    await show();
+    notify(wanted ? "The batch is paused: its jobs stay queued." : "The batch is resumed.");
+  }) }, "Pause");
   const nodes = table("Jobs by node", ["Node", "Jobs", "Completed", "Running", "Queued", "Pending", "Blocked", "Failed", "Canceled", "Shortest", "Mean", "Longest"].map((title, index) => ({ title, class: index > 0 ? "number" : null })));
   const rows = new Rows(nodes.body, ([name]) => name, metricsRow);
   const list = h("section");
-  main.replaceChildren(crumbs(), h("div", { class: "head" }, heading, state, compare), h("div", { class: "card large" }, done.node), h("dl", { class: "tiles" }, Object.values(tiles).map(({ node }) => node)), picture, h("br"), nodes.node, h("br"), list);
+  main.replaceChildren(crumbs(), h("div", { class: "head" }, heading, state, h("div", { class: "actions" }, compare, pause)), about, h("div", { class: "card large" }, done.node), h("dl", { class: "tiles" }, Object.values(tiles).map(({ node }) => node)), picture, h("br"), nodes.node, h("br"), list);
   let drawn = "";
   const stopList = served(context, {
     main: list, heading: h("h2", null, "Recipes"), caption: "Recipes of the batch", key: (one) => one.id, path: `/v6/recipes/?batch_id=${id}`, none: "No recipe is made yet.",
@@ -242,30 +251,36 @@ export function batch(context, id) {
       return { node: h("tr", null, h("th", { scope: "row" }, name), h("td", null, what), figures.map(([, cell]) => cell), created), update };
     },
   });
-  const stop = repeat(EVERY, async () => {
+  async function show() {
     try {
       const one = await api.get(`/v6/batches/${id}/`);
       connection("live");
       setText(heading, one.title ?? `Batch ${id}`);
+      paused = one.is_paused;
+      setText(pause, paused ? "Resume" : "Pause");
+      pause.hidden = one.is_superseded;
+      setText(about, paused ? `Paused ${time(one.paused)}, by ${one.paused_by}: its jobs stay queued.` : "");
+      about.hidden = !paused;
       setBadge(state, ...batchState(one));
       done.update(one);
       for (const [name, value] of [["Recipes", one.recipes_total], ["Jobs", one.jobs_total], ["Completed", one.jobs_completed], ["Running", one.jobs_running], ["Queued", one.jobs_queued], ["Blocked", one.jobs_blocked], ["Failed", one.jobs_failed]]) tiles[name].set(short(value));
       rows.show(Object.entries(one.job_metrics));
       const definition = one.recipe_type_rev.definition?.nodes ?? {};
-      const about = (name) => {
+      const stateOf = (name) => {
         const { kind } = nodeOf(definition[name], null);
         return kind === "job" ? { kind, ...nodeTotals(one.job_metrics[name]) } : { kind, state: kind, tone: "" };
       };
-      const fresh = JSON.stringify(Object.keys(definition).map(about));
+      const fresh = JSON.stringify(Object.keys(definition).map(stateOf));
       if (fresh !== drawn) {
         drawn = fresh;
-        picture.replaceChildren(drawing(definition, about, `Graph of ${count(Object.keys(definition).length, "node")} with the jobs of the batch`));
+        picture.replaceChildren(drawing(definition, stateOf, `Graph of ${count(Object.keys(definition).length, "node")} with the jobs of the batch`));
         compare.replaceChildren(link("compare", one.root_batch?.id ?? id, "Compare with the batches of this chain"));
       }
     } catch (error) {
       connection(error.status === 0 ? "lost" : "live");
       if (drawn === "") picture.replaceChildren(h("p", { class: "empty card" }, explain(error)));
     }
-  });
+  }
+  const stop = repeat(EVERY, show);
   return { heading, title: "Batch of recipes", close: () => { stop(); stopList(); } };
 }

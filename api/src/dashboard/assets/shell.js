@@ -53,6 +53,8 @@ export function ask({ title, text, content = [], action, danger = false }) {
 
 /** Runs a button's work: it is disabled meanwhile, and a refusal is shown. True when it went well. */
 export async function run(button, work) {
+  // What is disabled loses the focus; whoever uses the keyboard gets it back, unless they went on meanwhile.
+  const focused = document.activeElement === button;
   button.disabled = true;
   try {
     await work();
@@ -62,6 +64,7 @@ export async function run(button, work) {
     return false;
   } finally {
     button.disabled = false;
+    if (focused && (document.activeElement === null || document.activeElement === document.body)) button.focus();
   }
 }
 

@@ -112,6 +112,9 @@ pub struct ChangeBatch {
     /// Lower goes first among the tenant's batches.
     #[schema(nullable = false)]
     pub priority: Option<i32>,
+    /// `true` pauses the batch: it takes chunks and gives results, and nothing of it is evaluated. `false` resumes it.
+    #[schema(nullable = false)]
+    pub paused: Option<bool>,
 }
 
 /// Chunks to be pushed (contract 1.2): all of them are taken, or none. A bare list of chunks is taken as well.

@@ -233,8 +233,8 @@ pub fn batch_status() -> Object {
 
 /// The values of `pipeline_status` (contract 3.2).
 pub fn pipeline_status() -> Object {
-    use PipelineStatus::{Blocked, Closed, Idle, Running};
-    words(&[Idle, Running, Blocked, Closed], "What happens to the batch's chunks right now.")
+    use PipelineStatus::{Blocked, Closed, Idle, Paused, Running};
+    words(&[Idle, Running, Blocked, Paused, Closed], "What happens to the batch's chunks right now.")
 }
 
 fn words(values: &[impl Serialize], about: &str) -> Object {

@@ -63,6 +63,8 @@ pub struct ChangeRecipeBatch {
     pub description: Option<String>,
     /// In place of the stored one; `{}` leaves it as it is.
     pub configuration: Option<Value>,
+    /// `true` pauses the batch: its jobs stay QUEUED. `false` resumes it.
+    pub is_paused: Option<bool>,
 }
 
 /// The batches of a chain side by side: the n-th number of every list belongs to the n-th batch.

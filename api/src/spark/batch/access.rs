@@ -88,10 +88,24 @@ pub(super) fn may_see(caller: &Caller, created_by: &str) -> bool {
 
 /// The batch as it is now, if the caller may see it.
 pub(super) async fn visible_view(state: &AppState, caller: &Caller, id: Uuid) -> Result<BatchView, ApiError> {
-    let view = state.store.batch_view(caller.tenant_id, id).await?.ok_or_else(|| not_found(id))?;
-    state.batches.known.remember(&view.batch);
-    state.batches.budgets.note(&view);
+    seen(state, caller, id, state.store.batch_view(caller.tenant_id, id).await?)
+}
+
+/// The same for calls that are made again and again ([`Store::glance`](millrace_common::store::Store::glance)).
+pub(super) async fn glance(state: &AppState, caller: &Caller, id: Uuid) -> Result<BatchView, ApiError> {
+    seen(state, caller, id, state.store.glance(id).await?)
+}
+
+fn seen(state: &AppState, caller: &Caller, id: Uuid, view: Option<BatchView>) -> Result<BatchView, ApiError> {
+    let view = view.filter(|view| view.batch.tenant_id == caller.tenant_id).ok_or_else(|| not_found(id))?;
+    note(state, &view);
     if may_see(caller, &view.batch.created_by) { Ok(view) } else { Err(not_found(id)) }
+}
+
+/// Remembers what can be learnt from a view.
+pub(super) fn note(state: &AppState, view: &BatchView) {
+    state.batches.known.remember(&view.batch);
+    state.batches.budgets.note(view);
 }
 
 /// Where a push of the caller goes, if the caller may see the batch.

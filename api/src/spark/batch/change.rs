@@ -1,9 +1,9 @@
-//! `PATCH …/batch/{id}`: close or cancel (contract 1.5), or change terms while the batch runs.
+//! `PATCH …/batch/{id}`: close or cancel (contract 1.5), or change terms, pause and resume while the batch runs.
 
 use axum::Json;
 use axum::extract::{Request, State};
 use millrace_common::broker::ControlEvent;
-use millrace_common::model::{BatchState, Transition, Verdict};
+use millrace_common::model::{BatchState, PauseError, Transition, Verdict};
 use millrace_common::store::{AlterError, Store, TermsChange};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use crate::middleware;
 use crate::openapi::schemas::ChangeBatch;
 use crate::state::AppState;
 
-/// Closes or cancels the batch, changes its terms, or both at once; asking for what it is already is fine.
+/// Closes or cancels the batch, pauses or resumes it, changes its terms, or several at once; asking for what it is already is fine.
 #[utoipa::path(patch, path = "/{tenant}/api/v4/batch/{id}", tag = "Batches", operation_id = "changeBatch",
     params(("id" = String, Path, description = "The batch.")), request_body(content = ChangeBatch, example = json!({"batch_status": "closed"})),
     responses(
@@ -58,7 +58,7 @@ struct Wanted {
 }
 
 /// What a body may hold.
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 8] = [
     "batch_status",
     "acceptable_error_percentage",
     "acceptable_record_error_percentage",
@@ -66,6 +66,7 @@ const KNOWN: [&str; 7] = [
     "max_workers",
     "initial_workers",
     "priority",
+    "paused",
 ];
 
 /// Where `null` is a value: no limit on failed records.
@@ -102,6 +103,7 @@ impl Wanted {
             max_workers: fields.count(&["max_workers"])?,
             initial_workers: fields.count(&["initial_workers"])?,
             priority: fields.whole("priority")?,
+            paused: fields.flag("paused")?,
         };
         Ok(Self { event, terms })
     }
@@ -112,7 +114,14 @@ impl Wanted {
 /// The lane of a cancelled batch is left to the reaper, which purges it before it gives it away: a purge from here could
 /// come late and hit the next batch that leases the lane. Until then workers drop its messages unseen.
 async fn apply(state: &AppState, store: &Store, batch_id: Uuid, wanted: Wanted) -> Result<(), ApiError> {
-    match store.alter_batch(batch_id, &wanted.terms, wanted.event).await? {
+    let altered = store.alter_batch(batch_id, &wanted.terms, wanted.event).await?;
+    // Workers leave a paused batch, and come back to a resumed one, at once.
+    match wanted.terms.paused {
+        Some(true) if altered.is_ok() => state.control.send(ControlEvent::BatchPaused { batch_id }),
+        Some(false) if altered.is_ok() => state.control.send(ControlEvent::BatchResumed { batch_id }),
+        _ => {}
+    }
+    match altered {
         Ok(Verdict::Become(BatchState::Cancelled)) => {
             state.control.send(ControlEvent::BatchCancelled { batch_id });
         }
@@ -131,11 +140,16 @@ fn refuse(error: AlterError) -> ApiError {
         AlterError::Transition(refused) => {
             ApiError::conflict("BATCH_CANCELLED", format!("{refused}; it cannot be closed"))
         }
-        AlterError::Finished(BatchState::Cancelled) => {
+        AlterError::Finished(BatchState::Cancelled)
+        | AlterError::Pause(PauseError::Finished(BatchState::Cancelled)) => {
             ApiError::conflict("BATCH_CANCELLED", error.to_string())
         }
-        AlterError::Finished(_) => ApiError::conflict("BATCH_FINISHED", error.to_string()),
-        AlterError::Stopped => ApiError::conflict("BATCH_STOPPED", error.to_string()),
+        AlterError::Finished(_) | AlterError::Pause(PauseError::Finished(_)) => {
+            ApiError::conflict("BATCH_FINISHED", error.to_string())
+        }
+        AlterError::Stopped | AlterError::Pause(PauseError::Stopped) => {
+            ApiError::conflict("BATCH_STOPPED", error.to_string())
+        }
     }
 }
 
@@ -171,7 +185,7 @@ mod tests {
             TermsChange { acceptable_record_error_percentage: Some(None), ..none }
         );
         let all = r#"{"batch_status":"closed","acceptable_error_percentage":1,"acceptable_record_error_percentage":2,
-            "early_stop":true,"max_workers":3,"initial_workers":4,"priority":-5}"#;
+            "early_stop":true,"max_workers":3,"initial_workers":4,"priority":-5,"paused":true}"#;
         let expected = TermsChange {
             acceptable_error_percentage: Some(1.0),
             acceptable_record_error_percentage: Some(Some(2.0)),
@@ -179,6 +193,7 @@ mod tests {
             max_workers: Some(3),
             initial_workers: Some(4),
             priority: Some(-5),
+            paused: Some(true),
         };
         assert_eq!(read(all).unwrap(), Wanted { event: Some(Transition::Close), terms: expected });
     }
@@ -199,6 +214,8 @@ mod tests {
             (r#"{"max_workers":0}"#, "max_workers"),
             (r#"{"initial_workers":1.5}"#, "initial_workers"),
             (r#"{"priority":"high"}"#, "priority"),
+            (r#"{"paused":"perhaps"}"#, "paused"),
+            (r#"{"paused":null}"#, "paused"),
         ] {
             assert_eq!(read(text).unwrap_err().path, path, "{text}");
         }

@@ -5,9 +5,10 @@ use axum::extract::{Request, State};
 use chrono::{DateTime, Utc};
 use millrace_common::model::{BatchState, Caller, SHORTEST_WAIT};
 use millrace_common::store::StoreError;
+use millrace_decode::{DecodeError, Format};
 use serde_json::json;
 
-use super::access::{BatchId, not_found, target, visible_view};
+use super::access::{BatchId, not_found, note, target, visible_view};
 use super::to_the_end;
 use super::wire::{PushBody, StatusBody, StatusFields};
 use crate::auth::Auth;
@@ -15,7 +16,7 @@ use crate::body::{DecodedBody, Media, read_body};
 use crate::error::ApiError;
 use crate::middleware;
 use crate::openapi::schemas::PushChunks;
-use crate::push::{DecodeError, Format, PushError, Target};
+use crate::push::{PushError, Target};
 use crate::state::AppState;
 
 /// Takes chunks into the batch.
@@ -73,17 +74,23 @@ async fn take(
         let needed = i64::try_from(needed).unwrap_or(i64::MAX);
         state.batches.budgets.check_output(&state.store, caller.tenant_id, needed).await?;
     }
-    match state.batches.pushes.push(target, push).await {
-        Ok(()) => {}
+    let view = match state.batches.pushes.push(target, push).await {
+        Ok(view) => view,
         Err(error @ PushError::InputFull { needed, .. }) => {
             // Read again, so that the wait is judged by the buffer as it is now.
             let view = visible_view(&state, &caller, target.batch_id).await?;
             return Err(state.batches.budgets.input_full(&view, needed, error.to_string()));
         }
         Err(error) => return Err(refuse(error, target)),
-    }
+    };
     drop(permit);
-    let view = visible_view(&state, &caller, target.batch_id).await?;
+    let view = match view {
+        Some(view) => {
+            note(&state, &view);
+            view
+        }
+        None => visible_view(&state, &caller, target.batch_id).await?,
+    };
     let status = StatusFields::new(&view, received_at, &state.config.clocks);
     Ok(Json(PushBody { status: StatusBody { id: target.batch_id, status }, chunk_ids }))
 }

@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use millrace_common::model::Caller;
+use millrace_decode::{Format as PushFormat, MAX_ID_CHARS};
 use millrace_table::chunks::{CHUNK_BYTES, Piece, Pieces};
 use millrace_table::{Reader, TableError};
 use serde::Serialize;
@@ -29,7 +30,7 @@ use crate::extract::Query;
 use crate::files::arrival::{self, Arrival, Arriving};
 use crate::files::departure;
 use crate::middleware;
-use crate::push::{Format as PushFormat, MAX_ID_CHARS, PushError, Target};
+use crate::push::{PushError, Target};
 use crate::state::AppState;
 
 /// Records of a chunk, unless something else is said.
@@ -253,7 +254,7 @@ async fn push_once(state: &AppState, caller: &Caller, target: Target, body: Byte
             let view = visible_view(state, caller, target.batch_id).await?;
             Err(state.batches.budgets.input_full(&view, needed, error.to_string()))
         }
-        outcome => outcome.map_err(|error| refuse(error, target)),
+        outcome => outcome.map(drop).map_err(|error| refuse(error, target)),
     }
 }
 

@@ -12,10 +12,10 @@ use crate::error::ApiError;
 use crate::extract::Path;
 use crate::openapi::schemas::ChangeRecipeBatch;
 use crate::state::AppState;
-use crate::v6::http::{Body, id};
+use crate::v6::http::{Body, id, refused};
 use crate::v6::not_found;
 
-/// Changes title, description or configuration: all that is wanted, or nothing. A priority applies to jobs that are queued
+/// Changes title, description or configuration, pauses or resumes: all that is wanted, or nothing. A priority applies to jobs that are queued
 /// afterwards.
 #[utoipa::path(patch, path = "/v6/batches/{id}/", tag = "Recipe batches", operation_id = "changeRecipeBatch",
     params(("id" = i64, Path, description = "The batch.")),
@@ -37,12 +37,17 @@ pub(super) async fn edit(
     };
     // An empty one leaves what is stored.
     let configuration = configuration.filter(|(_, json)| json.as_object().is_none_or(|map| !map.is_empty()));
-    let edit = BatchEdit { title, description, configuration };
+    let edit = BatchEdit { title, description, configuration, paused: fields.flag("is_paused")? };
     match state.acting(&caller).edit_recipe_batch(caller.tenant_id, batch, &edit).await? {
         None => Err(not_found()),
         Some(EditedBatch::Refused(findings)) => Err(refusal(findings)),
+        Some(EditedBatch::Superseded) => Err(refused([(
+            "SUPERSEDED_BATCH",
+            "the batch has a successor, which does what is left of it: it can be neither paused nor resumed"
+                .to_owned(),
+        )])),
         Some(EditedBatch::Done) => {
-            if edit.configuration.is_some() {
+            if edit.configuration.is_some() || edit.paused.is_some() {
                 state.control.send(ControlEvent::PlanChanged);
             }
             Ok(StatusCode::NO_CONTENT)

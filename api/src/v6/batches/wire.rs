@@ -36,6 +36,8 @@ pub struct RecipeBatchAnswer {
     pub superseded_batch: Option<RecipeBatchBase>,
     /// Whether all of its top-level recipes exist.
     pub is_creation_done: bool,
+    /// Whether it is paused: its jobs stay QUEUED.
+    pub is_paused: bool,
     /// Jobs by status.
     #[serde(flatten)]
     pub jobs: JobCounters,
@@ -51,6 +53,11 @@ pub struct RecipeBatchAnswer {
     /// When it got a successor.
     #[schema(format = DateTime)]
     pub superseded: Option<String>,
+    /// When it was paused.
+    #[schema(format = DateTime)]
+    pub paused: Option<String>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
     /// When it, or one of its counters, changed last.
     #[schema(format = DateTime)]
     pub last_modified: String,
@@ -69,12 +76,15 @@ impl From<RecipeBatch> for RecipeBatchAnswer {
             root_batch: batch.root.into(),
             superseded_batch: batch.previous.map(Into::into),
             is_creation_done: batch.is_creation_done,
+            is_paused: batch.paused.is_some(),
             jobs: batch.counts.jobs.into(),
             recipes_estimated: batch.recipes_estimated,
             recipes_total: batch.counts.recipes_total,
             recipes_completed: batch.counts.recipes_completed,
             created: datetime(batch.base.created),
             superseded: batch.superseded.map(datetime),
+            paused: batch.paused.map(datetime),
+            paused_by: batch.paused_by,
             last_modified: datetime(batch.last_modified),
         }
     }

@@ -51,9 +51,8 @@ pub(super) async fn list(
         is_superseded: query.flag("is_superseded")?,
     };
     let (order, page) = (query.order()?, query.page()?);
-    let count = state.store.count_jobs(caller.tenant_id, &filter).await?;
-    let window = page.window(count)?;
-    let jobs = state.store.jobs(caller.tenant_id, &filter, &order, window).await?;
+    let (count, jobs) =
+        state.store.job_list(caller.tenant_id, &filter, &order, |count| page.window(count)).await?;
     page.envelope(count, jobs.into_iter().map(Into::into).collect())
 }
 

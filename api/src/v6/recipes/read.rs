@@ -46,9 +46,8 @@ pub(super) async fn list(
         is_completed: query.flag("is_completed")?,
     };
     let (order, page) = (query.order()?, query.page()?);
-    let count = state.store.count_recipes(caller.tenant_id, &filter).await?;
-    let window = page.window(count)?;
-    let recipes = state.store.recipes(caller.tenant_id, &filter, &order, window).await?;
+    let (count, recipes) =
+        state.store.recipe_list(caller.tenant_id, &filter, &order, |count| page.window(count)).await?;
     page.envelope(count, recipes.into_iter().map(Into::into).collect())
 }
 

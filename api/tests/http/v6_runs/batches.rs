@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 
 use super::world::{CHAIN, NUMBERS, OTHERS, OUTER, create, created_recipes, ids, keys, number, send, start};
 
-const ITEM: [&str; 26] = [
+const ITEM: [&str; 29] = [
     "created",
     "description",
     "event",
     "id",
     "is_creation_done",
+    "is_paused",
     "is_superseded",
     "jobs_blocked",
     "jobs_canceled",
@@ -21,6 +22,8 @@ const ITEM: [&str; 26] = [
     "jobs_running",
     "jobs_total",
     "last_modified",
+    "paused",
+    "paused_by",
     "recipe_type",
     "recipe_type_rev",
     "recipes_completed",
@@ -108,7 +111,7 @@ async fn a_created_batch_is_answered_shown_and_listed() {
         (&json!(1), &Value::Null, &Value::Null)
     );
     let item = &listed["results"][0];
-    assert_eq!(keys(item), sorted(&ITEM[..24]));
+    assert_eq!(keys(item), sorted(&ITEM[..27]));
     assert_eq!(keys(&item["event"]), ["id", "occurred", "rule", "type"]);
     assert_eq!(keys(&item["recipe_type_rev"]), ["id", "recipe_type", "revision_num"]);
 
@@ -196,6 +199,45 @@ async fn lists_are_filtered_and_sorted() {
     ] {
         assert_eq!(server.get(&format!("/v6/batches/?{query}")).await.status, status, "{query}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_an_edit_like_others_and_a_superseded_batch_has_none() {
+    let Some(server) = start().await else { return };
+    let first = create(&server, &json!({"recipe_type_id": CHAIN, "definition": {"dataset": NUMBERS}})).await;
+    let path = format!("/v6/batches/{first}/");
+    let edit = async |body: &Value| send(&server, Method::PATCH, &path, None, body).await;
+    let told = |batch: &Value| {
+        (
+            batch["is_paused"].clone(),
+            batch["paused"].is_string(),
+            batch["paused_by"].clone(),
+            batch["title"].clone(),
+        )
+    };
+    for body in [json!({"is_paused": "perhaps", "title": "t"}), json!({"is_paused": true, "title": 7})] {
+        assert_eq!(edit(&body).await.status, 400, "{body}");
+    }
+    let untouched = server.get(&path).await.ok();
+    assert_eq!(told(&untouched), (json!(false), false, Value::Null, Value::Null));
+    assert_eq!(edit(&json!({"is_paused": true, "title": "t"})).await.status, 204);
+    let paused = server.get(&path).await.ok();
+    assert_eq!(told(&paused), (json!(true), true, json!("ann"), json!("t")));
+    assert_ne!(paused["last_modified"], untouched["last_modified"]);
+    assert_eq!(server.get("/v6/batches/").await.ok()["results"][0]["is_paused"], true);
+    assert_eq!(edit(&json!({"is_paused": true})).await.status, 204);
+    assert_eq!(server.get(&path).await.ok(), paused, "again is no change");
+    assert_eq!(number(&server, "SELECT count(*) FROM workloads WHERE paused_by = 'ann'").await, 1);
+
+    created_recipes(&server, first, 3).await;
+    let follow = json!({"recipe_type_id": CHAIN, "definition": {"previous_batch": {"root_batch_id": first}}});
+    create(&server, &follow).await;
+    let superseded = server.get(&path).await.ok();
+    assert_eq!(told(&superseded), (json!(false), false, Value::Null, json!("t")));
+    let refused = edit(&json!({"is_paused": true, "title": "u"})).await;
+    assert_eq!((refused.status, refused.json()["name"].as_str()), (400, Some("SUPERSEDED_BATCH")));
+    assert_eq!(server.get(&path).await.ok(), superseded);
     server.stop().await;
 }
 

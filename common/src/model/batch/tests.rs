@@ -254,18 +254,32 @@ fn an_open_drained_batch_is_in_progress_and_idle() {
     let progress =
         BatchProgress { chunks_submitted: 3, chunks_completed: 2, chunks_failed: 1, ..Default::default() };
     assert_eq!(batch_status(BatchState::Open, true, true), BatchStatus::InProgress);
-    assert_eq!(pipeline_status(BatchState::Open, false, &progress), PipelineStatus::Idle);
-    assert_eq!(pipeline_status(BatchState::Closed, false, &progress), PipelineStatus::Closed);
+    assert_eq!(pipeline_status(BatchState::Open, false, false, &progress), PipelineStatus::Idle);
+    assert_eq!(pipeline_status(BatchState::Closed, false, false, &progress), PipelineStatus::Closed);
 }
 
 #[test]
 fn a_full_output_buffer_blocks_but_an_empty_one_never_does() {
     let waiting = BatchProgress { chunks_submitted: 1, output_allocated: 10, ..Default::default() };
-    assert_eq!(pipeline_status(BatchState::Open, false, &waiting), PipelineStatus::Running);
+    assert_eq!(pipeline_status(BatchState::Open, false, false, &waiting), PipelineStatus::Running);
     let full = BatchProgress { output_used: 10, ..waiting };
-    assert_eq!(pipeline_status(BatchState::Open, false, &full), PipelineStatus::Blocked);
+    assert_eq!(pipeline_status(BatchState::Open, false, false, &full), PipelineStatus::Blocked);
     let tiny = BatchProgress { output_allocated: 0, ..waiting };
     assert!(!tiny.is_output_full());
+}
+
+#[test]
+fn a_paused_batch_says_so_while_there_is_something_to_pause() {
+    let waiting =
+        BatchProgress { chunks_submitted: 1, output_used: 10, output_allocated: 10, ..Default::default() };
+    let idle = BatchProgress { chunks_submitted: 0, ..waiting };
+    let told = |state, stopped, progress| pipeline_status(state, stopped, true, progress);
+    assert_eq!(told(BatchState::Open, false, &waiting), PipelineStatus::Paused);
+    assert_eq!(told(BatchState::Open, false, &idle), PipelineStatus::Paused);
+    assert_eq!(told(BatchState::ClosedByTimeout, false, &waiting), PipelineStatus::Paused);
+    assert_eq!(told(BatchState::Closed, false, &idle), PipelineStatus::Closed);
+    assert_eq!(told(BatchState::Closed, true, &waiting), PipelineStatus::Running);
+    assert_eq!(told(BatchState::Cancelled, false, &waiting), PipelineStatus::Closed);
 }
 
 #[test]
@@ -281,7 +295,7 @@ fn abandoned_and_stopped_batches_wait_for_no_pull() {
     assert!(is_held_back(BatchState::Open, false, &full) && is_held_back(BatchState::Closed, false, &full));
     assert!(!is_held_back(BatchState::ClosedByTimeout, false, &full));
     assert!(!is_held_back(BatchState::Closed, true, &full));
-    assert_eq!(pipeline_status(BatchState::ClosedByTimeout, false, &full), PipelineStatus::Running);
+    assert_eq!(pipeline_status(BatchState::ClosedByTimeout, false, false, &full), PipelineStatus::Running);
 }
 
 #[test]

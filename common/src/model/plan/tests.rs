@@ -22,10 +22,12 @@ fn fleet(slots: &[u32]) -> Vec<PlanWorker> {
 prop_compose! {
     fn a_batch(tenants: usize)(
         tenant in 0..tenants, weight in 1..5_u32, priority in -1..2, initial_workers in 1..8_u32, max_workers in 1..20_u32,
-        waiting in prop_oneof![1 => Just(0_u32), 4 => 1..6_u32, 5 => Just(1_000_u32)], blocked in prop::bool::weighted(0.1),
+        waiting in prop_oneof![1 => Just(0_u32), 4 => 1..6_u32, 5 => Just(1_000_u32)],
+        blocked in prop::bool::weighted(0.1), paused in prop::bool::weighted(0.1),
     ) -> PlanBatch {
         let tenant_id = id(2, tenant);
-        PlanBatch { id: Uuid::nil(), tenant_id, weight, priority, initial_workers, max_workers, waiting, blocked, needs: Protocol::Chunks }
+        let (id, needs) = (Uuid::nil(), Protocol::Chunks);
+        PlanBatch { id, tenant_id, weight, priority, initial_workers, max_workers, waiting, blocked, paused, needs }
     }
 }
 
@@ -173,11 +175,23 @@ proptest! {
     }
 
     #[test]
-    fn nothing_for_a_blocked_batch_or_one_without_work(input in an_input()) {
+    fn nothing_for_a_blocked_or_paused_batch_or_one_without_work(input in an_input()) {
         let (batches, _) = sums(&input, &plan(&input));
-        for batch in input.batches.iter().filter(|batch| batch.blocked || batch.waiting == 0) {
+        for batch in input.batches.iter().filter(|batch| batch.blocked || batch.paused || batch.waiting == 0) {
             prop_assert_eq!(batches[&batch.id], 0);
         }
+    }
+
+    #[test]
+    fn a_paused_batch_is_to_all_others_as_if_it_were_not_there(input in an_input()) {
+        let planned = plan(&input);
+        for worker in &input.workers {
+            let stands_by = standby_for(&input, &planned, worker.id, |_| 1);
+            prop_assert!(input.batches.iter().all(|batch| !(batch.paused && stands_by.contains(&batch.id))));
+        }
+        let mut without = input;
+        without.batches.retain(|batch| !batch.paused);
+        prop_assert_eq!(planned, plan(&without));
     }
 
     #[test]
@@ -264,7 +278,7 @@ proptest! {
             let (weight, priority, initial_workers, max_workers, waiting) = *numbers;
             // Every second batch belongs to nobody, and two have the same id.
             let tenant_id = id(2, n % 2);
-            PlanBatch { id: id(3, n / 2), tenant_id, weight, priority, initial_workers, max_workers, waiting, blocked: false, needs: Protocol::Chunks }
+            PlanBatch { id: id(3, n / 2), tenant_id, weight, priority, initial_workers, max_workers, waiting, ..busy(0, 0) }
         });
         let input = PlanInput {
             workers: fleet(&slots),
@@ -289,6 +303,7 @@ fn busy(number: usize, tenant: usize) -> PlanBatch {
         max_workers: 3_000,
         waiting: 500,
         blocked: false,
+        paused: false,
         needs: Protocol::Chunks,
     }
 }

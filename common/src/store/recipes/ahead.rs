@@ -42,6 +42,8 @@ pub struct AheadWorkload {
     pub created_at: DateTime<Utc>,
     /// What volatile functions see.
     pub seed: i64,
+    /// Whether nothing of it is to be evaluated.
+    pub paused: bool,
 }
 
 impl AheadPage {
@@ -81,7 +83,7 @@ impl ReadyPage {
 const BATCH: &str = "
 -- creation: batch ahead
 SELECT b.id, b.tenant_id, b.recipe_type_rev_id, b.event_id, b.definition::text, b.configuration::text, b.supersedes, b.dataset_id,
-    b.last_member_id, b.superseded_batch_id, b.creation_cursor, b.priority, w.id, w.created_at, w.seed, clock_timestamp()
+    b.last_member_id, b.superseded_batch_id, b.creation_cursor, b.priority, w.id, w.created_at, w.seed, clock_timestamp(), w.paused_at IS NOT NULL
 FROM recipe_batches b JOIN workloads w ON w.batch_id = b.id
 WHERE b.id = $1 AND NOT b.is_creation_done AND b.dataset_id IS NOT NULL AND b.superseded_batch_id IS NULL";
 
@@ -126,6 +128,7 @@ impl Store {
                         id: row.try_get(12)?,
                         created_at: row.try_get(13)?,
                         seed: row.try_get(14)?,
+                        paused: row.try_get(16)?,
                     },
                     batch,
                 }))

@@ -49,9 +49,11 @@ const DATASET: &str = "
 -- creation: dataset
 SELECT definition::text FROM datasets WHERE id = $1";
 
+/// As in [`PREDECESSORS`].
 const MEMBERS: &str = "
 -- creation: members
-SELECT id, data::text FROM dataset_members WHERE dataset_id = $1 AND id > $2 AND id <= $3 ORDER BY id LIMIT $4";
+SELECT id, data::text FROM dataset_members
+WHERE (dataset_id, id) > ($1, $2) AND dataset_id <= $1 AND id <= $3 ORDER BY dataset_id, id LIMIT $4";
 
 /// A look for each input: without statistics, the plan of `= ANY` goes through all recipes of the type. The type is the tenant's.
 const SAME_INPUT: &str = "
@@ -59,10 +61,12 @@ const SAME_INPUT: &str = "
 SELECT f.id, f.input_hash FROM unnest($2::bytea[]) h (hash), LATERAL (
     SELECT id, input_hash FROM recipes
     WHERE recipe_type_id = $1 AND input_hash = h.hash AND parent_recipe_id IS NULL AND NOT is_superseded
-      AND batch_id IS DISTINCT FROM $3 OFFSET 0) f
+      AND batch_id IS DISTINCT FROM $3
+      AND NOT EXISTS (SELECT FROM recipe_batches b WHERE b.id = recipes.batch_id AND b.removed IS NOT NULL) OFFSET 0) f
 ORDER BY f.id";
 
-/// The recipes of a batch, each with the one of its family that is current.
+/// The recipes of a batch, each with the one of its family that is current. (Of `batch_id = $1`, the planner would take the order by
+/// id from the primary key, and read every recipe that was made before.)
 const PREDECESSORS: &str = "
 -- creation: recipes of the batch before
 SELECT r.id, c.id, r.input::text
@@ -72,7 +76,7 @@ FROM recipes r LEFT JOIN LATERAL (
     UNION ALL
     SELECT f.id FROM recipes f WHERE f.id = coalesce(r.root_superseded_recipe_id, r.id) AND NOT f.is_superseded
     LIMIT 1) c ON true
-WHERE r.batch_id = $1 AND r.id > $2 AND r.parent_recipe_id IS NULL ORDER BY r.id LIMIT $3";
+WHERE (r.batch_id, r.id) > ($1, $2) AND r.batch_id <= $1 AND r.parent_recipe_id IS NULL ORDER BY r.batch_id, r.id LIMIT $3";
 
 /// A batch that is being created.
 #[derive(Debug)]
@@ -292,11 +296,19 @@ pub(super) fn make(running: &mut Running, batch: &Batch, wanted: Vec<Wanted>) ->
             }
             continue;
         };
-        // Somebody reprocessed it between the look and the lock.
-        let Some(before) = running.recipes.get(&old).filter(|recipe| !recipe.is_superseded) else {
-            skipped += 1;
+        // Its time was over between the look and the lock.
+        let Some(before) = running.recipes.get(&old) else {
+            match wanted.input {
+                Some((input, hash)) => drop(running.create(new(input, hash))?),
+                None => skipped += 1,
+            }
             continue;
         };
+        // Somebody reprocessed it in between.
+        if before.is_superseded {
+            skipped += 1;
+            continue;
+        }
         let plan = plans
             .entry(before.revision.id)
             .or_insert_with(|| {

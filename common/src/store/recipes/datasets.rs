@@ -144,7 +144,8 @@ impl Store {
     pub async fn dataset(&self, tenant_id: Uuid, id: i64) -> Result<Option<Dataset>, StoreError> {
         Ok(sqlx::query_as!(
             Dataset,
-            "SELECT id, title, description, definition, created_by, created FROM datasets WHERE tenant_id = $1 AND id = $2",
+            "SELECT id, title, description, definition, created_by, created FROM datasets
+             WHERE tenant_id = $1 AND id = $2 AND removed IS NULL",
             tenant_id,
             id
         )
@@ -157,7 +158,7 @@ impl Store {
         let keywords = patterns(filter.keywords.as_deref());
         Ok(sqlx::query_scalar!(
             r#"SELECT count(*) AS "count!" FROM datasets
-               WHERE tenant_id = $1 AND ($2::timestamptz IS NULL OR created >= $2)
+               WHERE tenant_id = $1 AND removed IS NULL AND ($2::timestamptz IS NULL OR created >= $2)
                  AND ($3::timestamptz IS NULL OR created <= $3) AND ($4::bigint[] IS NULL OR id = ANY($4))
                  AND ($5::text[] IS NULL OR title ILIKE ANY($5) OR description ILIKE ANY($5))"#,
             tenant_id,
@@ -181,7 +182,7 @@ impl Store {
         // Only the order is put together; it consists of texts of this file.
         let sql = format!(
             "SELECT id, title, description, definition, created_by, created FROM datasets
-             WHERE tenant_id = $1 AND ($2::timestamptz IS NULL OR created >= $2)
+             WHERE tenant_id = $1 AND removed IS NULL AND ($2::timestamptz IS NULL OR created >= $2)
                AND ($3::timestamptz IS NULL OR created <= $3) AND ($4::bigint[] IS NULL OR id = ANY($4))
                AND ($5::text[] IS NULL OR title ILIKE ANY($5) OR description ILIKE ANY($5))
              ORDER BY {} OFFSET $6 LIMIT $7",
@@ -235,8 +236,8 @@ impl Store {
     ) -> Result<Vec<DatasetMember>, StoreError> {
         Ok(sqlx::query_as!(
             DatasetMember,
-            "SELECT id, dataset_id, data, created FROM dataset_members WHERE dataset_id = $1
-             ORDER BY id OFFSET $2 LIMIT $3",
+            "SELECT id, dataset_id, data, created FROM dataset_members WHERE dataset_id BETWEEN $1 AND $1
+             ORDER BY dataset_id, id OFFSET $2 LIMIT $3",
             dataset_id,
             window.offset,
             window.limit
@@ -254,7 +255,7 @@ impl Store {
         Ok(sqlx::query_as!(
             DatasetMember,
             "SELECT m.id, m.dataset_id, m.data, m.created FROM dataset_members m JOIN datasets d ON d.id = m.dataset_id
-             WHERE m.id = $2 AND d.tenant_id = $1",
+             WHERE m.id = $2 AND d.tenant_id = $1 AND d.removed IS NULL",
             tenant_id,
             id
         )
@@ -271,7 +272,7 @@ pub(super) async fn lock_dataset(
     dataset_id: i64,
 ) -> Result<bool, StoreError> {
     let found = sqlx::query_scalar!(
-        "SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE",
+        "SELECT id FROM datasets WHERE tenant_id = $1 AND id = $2 AND removed IS NULL FOR NO KEY UPDATE",
         tenant_id,
         dataset_id
     )

@@ -109,7 +109,7 @@ impl Store {
     ) -> Result<Option<RecipeExport>, ExportError> {
         let mut connection = self.control.acquire().await.map_err(StoreError::from)?;
         let revision = sqlx::query_scalar!(
-            "SELECT recipe_type_rev_id FROM recipe_batches WHERE tenant_id = $1 AND id = $2",
+            "SELECT recipe_type_rev_id FROM recipe_batches WHERE tenant_id = $1 AND id = $2 AND removed IS NULL",
             tenant_id,
             batch_id
         )
@@ -136,9 +136,9 @@ impl Store {
             r#"SELECT r.id, coalesce(octet_length(r.input::text), 0)
                    + coalesce((SELECT sum(octet_length(j.output::text)) FROM jobs j WHERE j.recipe_id = r.id), 0) AS "bytes!"
                FROM recipes r
-               WHERE r.tenant_id = $1 AND r.batch_id = $2 AND r.id > $3 AND r.parent_recipe_id IS NULL
+               WHERE r.tenant_id = $1 AND (r.batch_id, r.id) > ($2, $3) AND r.batch_id <= $2 AND r.parent_recipe_id IS NULL
                  AND ($4::bool IS NULL OR r.is_completed = $4) AND ($5::bool IS NULL OR r.is_superseded = $5)
-               ORDER BY r.id LIMIT $6"#,
+               ORDER BY r.batch_id, r.id LIMIT $6"#,
             export.tenant_id,
             export.batch_id,
             export.after,

@@ -4,6 +4,7 @@ mod ahead;
 mod batches;
 mod bundles;
 mod commit;
+mod counted;
 mod creation;
 mod datasets;
 mod exports;

@@ -1,5 +1,7 @@
 //! Workloads: what leases a lane for jobs (data plane). To the plan and the dispatcher they are batches of another kind.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -29,6 +31,8 @@ pub struct WorkloadView {
     pub created_at: DateTime<Utc>,
     /// Bundles that are not committed and may run; counted up to a limit.
     pub bundles: u32,
+    /// For how long its batch has been paused, if it is.
+    pub paused: Option<Duration>,
 }
 
 macro_rules! views {
@@ -37,7 +41,8 @@ macro_rules! views {
             "
 -- recipes: workloads
 SELECT w.id, w.tenant_id, w.lane_id, w.lane_epoch, w.priority, w.initial_workers, w.max_workers, w.seed, w.created_at,
-    (SELECT count(*) FROM (SELECT FROM job_bundles b WHERE b.workload_id = w.id AND b.created_at < 'infinity' LIMIT 1000) b), t.weight, t.max_workers
+    (SELECT count(*) FROM (SELECT FROM job_bundles b WHERE b.workload_id = w.id AND b.created_at < 'infinity' LIMIT 1000) b), t.weight, t.max_workers,
+    extract(epoch FROM clock_timestamp() - w.paused_at)::float8
 FROM workloads w JOIN tenants t ON t.id = w.tenant_id WHERE w.lane_id IS NOT NULL AND ",
             $condition
         )
@@ -176,5 +181,6 @@ fn read(row: &Row) -> Result<WorkloadView, StoreError> {
         seed: row.try_get(7)?,
         created_at: row.try_get(8)?,
         bundles: u32::try_from(row.try_get::<_, i64>(9)?).unwrap_or(u32::MAX),
+        paused: row.try_get::<_, Option<f64>>(12)?.map(|paused| Duration::from_secs_f64(paused.max(0.0))),
     })
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use millrace_common::model::{BatchState, Transition};
-use millrace_common::store::{Admission, Batch as Row, Claim, Outcome, Store};
+use millrace_common::store::{Admission, Batch as Row, Claim, Outcome, Store, TermsChange};
 use proptest::test_runner::RngSeed;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -81,7 +81,7 @@ impl Race<'_> {
                 continue;
             }
             let mark = [queued(&self.row, &published)];
-            let gone = self.store().mark_queued(&mark).await.map_err(|e| fault(&e))?.remove(0);
+            let gone = self.store().mark_queued(&mark).await.map_err(|e| fault(&e))?.remove(0).withdrawn;
             if gone.is_empty() {
                 self.answered.lock().unwrap().extend(ids);
             }
@@ -142,7 +142,8 @@ impl Race<'_> {
 
     async fn pull_once(&self, max: i64) -> Result<usize, Fault> {
         let after_cancel = self.cancelled.load(Ordering::SeqCst);
-        let claim = self.store().claim_results(self.row.id, self.row.day, max, 2_000).await;
+        let claim =
+            self.store().claim_results(self.row.id, self.row.day, max, 2_000).await.map(|(claim, _)| claim);
         match claim.map_err(|e| fault(&e))? {
             Claim::Results(results) if after_cancel => {
                 Err(format!("{} results after a cancel", results.len()))
@@ -169,6 +170,7 @@ impl Race<'_> {
             if random.random_ratio(1, 12) {
                 self.ending.store(true, Ordering::SeqCst);
                 self.store().time_out_batches(3.0).await.map_err(|e| fault(&e))?;
+                self.store().time_out_pauses(0.0).await.map_err(|e| fault(&e))?;
             }
         }
         Ok(())
@@ -177,6 +179,16 @@ impl Race<'_> {
     async fn own(&self, random: &mut StdRng) -> Result<(), Fault> {
         for _ in 0..random.random_range(1..STEPS) {
             self.look().await?;
+            if random.random_ratio(1, 3) {
+                let terms = TermsChange { paused: Some(random.random_ratio(1, 2)), ..TermsChange::default() };
+                let paused =
+                    self.store().alter_batch(self.row.id, &terms, None).await.map_err(|e| fault(&e))?;
+                if let Err(refused) = paused
+                    && !self.ending.load(Ordering::SeqCst)
+                {
+                    return Err(format!("a pause: {refused}"));
+                }
+            }
         }
         let event = if random.random_ratio(1, 3) { Transition::Cancel } else { Transition::Close };
         if random.random_ratio(1, 4) {
@@ -218,8 +230,10 @@ impl Race<'_> {
         let mut before = self.look().await?;
         for _ in 0..STEPS * 2 {
             let now = self.look().await?;
+            // A closed one is timed out when it was paused too long.
             let is_allowed = now == before
                 || before == BatchState::Open
+                || (before == BatchState::Closed && now == BatchState::ClosedByTimeout)
                 || (matches!(before, BatchState::Closed | BatchState::ClosedByTimeout) && now.is_terminal());
             if !is_allowed {
                 return Err(format!("{before} became {now}"));

@@ -20,6 +20,7 @@ mod pulls;
 mod redrives;
 mod regressions;
 mod rest;
+mod retention;
 mod sabotage;
 mod tenant;
 mod terms;

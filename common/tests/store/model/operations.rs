@@ -103,6 +103,7 @@ pub enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     TimeOut,
+    EndPauses,
     Withdraw,
     Settle,
     Release,
@@ -121,6 +122,11 @@ pub enum Op {
         batch: usize,
         change: Change,
         close: bool,
+    },
+    /// The owner pauses a batch, or resumes it.
+    Pause {
+        batch: usize,
+        paused: bool,
     },
     /// Several pushes in one group of the admission.
     Push(Vec<PushOp>),
@@ -205,12 +211,34 @@ pub enum Op {
         input: i64,
         output: i64,
     },
+    /// Long after the end of a batch, the reaper looks for what may be removed.
+    Forget(usize),
     /// A server takes a redrive a portion further.
     Portion {
         most: i64,
         way: Way,
         twice: bool,
     },
+}
+
+impl Op {
+    /// The one batch of which a caller asks something.
+    pub const fn of_caller(&self) -> Option<usize> {
+        match self {
+            Self::Alter { batch, .. }
+            | Self::Pull { batch, .. }
+            | Self::PullOne { batch, .. }
+            | Self::Redeliver(batch)
+            | Self::ReadAndAck { batch, .. }
+            | Self::Close(batch)
+            | Self::Cancel(batch)
+            | Self::Start(batch)
+            | Self::SettleOne(batch)
+            | Self::Pause { batch, .. }
+            | Self::Redrive { source: batch, .. } => Some(*batch),
+            _ => None,
+        }
+    }
 }
 
 /// Lists of operations; the first opens a batch.
@@ -243,14 +271,16 @@ fn change() -> impl Strategy<Value = Change> {
     let priority = prop::option::weighted(0.2, -2..3_i32);
     let early_stop = prop::option::weighted(0.4, any::<bool>());
     let (chunks, records) = (prop::option::of(percentage()), prop::option::weighted(0.3, records()));
-    (chunks, records, early_stop, rarely.clone(), rarely, priority).prop_map(
-        |(chunks, records, early_stop, max_workers, initial_workers, priority)| Change {
+    let paused = prop::option::weighted(0.2, any::<bool>());
+    (chunks, records, early_stop, rarely.clone(), rarely, priority, paused).prop_map(
+        |(chunks, records, early_stop, max_workers, initial_workers, priority, paused)| Change {
             chunks,
             records,
             early_stop,
             max_workers,
             initial_workers,
             priority,
+            paused,
         },
     )
 }
@@ -288,10 +318,11 @@ fn usual() -> impl Strategy<Value = Op> {
         2 => (batch(), 0..5_usize).prop_map(|(batch, count)| Op::ReadAndAck { batch, count }),
         3 => batch().prop_map(Op::Close),
         1 => batch().prop_map(Op::Cancel),
+        3 => (batch(), any::<u8>()).prop_map(|(batch, paused)| Op::Pause { batch, paused: paused % 4 > 0 }),
         2 => batch().prop_map(Op::Start),
         2 => batch().prop_map(Op::SettleOne),
         5 => prop::sample::select(vec![1_i64, 4, 10, 20]).prop_map(Op::Pass),
-        3 => (prop::sample::select(vec![Step::TimeOut, Step::Withdraw, Step::Settle, Step::Release]), any::<bool>())
+        3 => (prop::sample::select(vec![Step::TimeOut, Step::EndPauses, Step::Withdraw, Step::Settle, Step::Release]), any::<bool>())
             .prop_map(|(step, twice)| Op::Reap { step, twice }),
         4 => any::<bool>().prop_map(|twice| Op::Round { twice }),
         2 => any::<bool>().prop_map(|broker_away| Op::FreeLanes { broker_away }),
@@ -309,6 +340,7 @@ fn unusual() -> impl Strategy<Value = Op> {
         2 => (batch(), kinds(), any::<bool>(), sizes(), sizes()).prop_map(|(source, kinds, close, input, output)| {
             Op::Redrive { source, kinds, close, input, output }
         }),
+        3 => batch().prop_map(Op::Forget),
         3 => (1..4_i64, way(), any::<bool>()).prop_map(|(most, way, twice)| Op::Portion { most, way, twice }),
     ]
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use millrace_common::model::BatchState;
-use millrace_common::store::{Admission, Outcome};
+use millrace_common::store::{Admission, Outcome, PauseEnd};
 
 use super::operations::Content;
 use super::terms::Terms;
@@ -12,6 +12,8 @@ use super::terms::Terms;
 pub const INACTIVITY: i64 = 1_850;
 pub const ACCEPTED: i64 = 650;
 pub const COOL_OFF: i64 = 150;
+/// A pause that lasts longer ends, and times its batch out.
+pub const PAUSED: i64 = 2_450;
 /// For how long pulled results are handed out again.
 pub const GRACE: i64 = 350;
 
@@ -107,6 +109,8 @@ pub struct Batch {
     pub terms: Terms,
     /// It was stopped early.
     pub stopped: bool,
+    /// Since when it is paused.
+    pub paused: Option<i64>,
     /// When its lane was first seen empty while chunks of it waited: as [`Chunk::queued`], and in seconds.
     pub empty_since: Option<(u64, i64)>,
     /// By number.
@@ -121,6 +125,9 @@ pub struct Batch {
     pub released: bool,
     pub dropped: bool,
     pub lane: Option<i32>,
+    /// Its day was dropped, long after its end.
+    pub expired: bool,
+    pub removed: bool,
 }
 
 /// Records with errors in a finished chunk.
@@ -307,6 +314,9 @@ impl Batch {
     pub fn become_state(&mut self, state: BatchState, now: i64) {
         self.state = state;
         self.updated_at = now;
+        if !matches!(state, BatchState::Open | BatchState::Closed) {
+            self.paused = None;
+        }
         if !self.is_live() {
             self.finished_at = Some(now);
         }
@@ -317,12 +327,25 @@ impl Batch {
         // A closed batch that waits for a pull is timed out as well.
         let held_back = self.is_held_back() && !self.is_drained();
         let due = self.state == BatchState::Open || (self.state == BatchState::Closed && held_back);
-        if !due || !idle {
+        if !due || !idle || self.paused.is_some() {
             return false;
         }
         self.become_state(BatchState::ClosedByTimeout, now);
         self.reconsider(now);
         true
+    }
+
+    /// A pause that has lasted too long ends.
+    pub fn time_out_pause(&mut self, now: i64) -> Option<PauseEnd> {
+        self.paused.filter(|since| now - since > PAUSED)?;
+        if self.state == BatchState::ClosedByTimeout {
+            self.paused = None;
+            self.updated_at = now;
+            return Some(PauseEnd::Resumed);
+        }
+        self.become_state(BatchState::ClosedByTimeout, now);
+        self.reconsider(now);
+        Some(PauseEnd::TimedOut)
     }
 
     /// Withdraws stale chunks; a stale one that has a result was delivered after all.

@@ -17,7 +17,8 @@ const GRACE_SECONDS: f64 = GRACE as f64;
 impl World<'_> {
     pub(super) async fn pull(&mut self, batch: usize, max: i64, max_bytes: i64) -> Result<usize, Fault> {
         let row = &self.rows[batch];
-        let claim = self.tenant.store().claim_results(row.id, row.day, max, max_bytes).await;
+        let claim =
+            self.tenant.store().claim_results(row.id, row.day, max, max_bytes).await.map(|(claim, _)| claim);
         let claim = claim.map_err(|error| error.to_string())?;
         let now = self.now;
         let oracle = &mut self.oracle[batch];
@@ -68,7 +69,12 @@ impl World<'_> {
     /// One chunk by its id: claimed now, or handed out again.
     pub(super) async fn pull_one(&mut self, batch: usize, id: usize) -> Result<(), Fault> {
         let row = &self.rows[batch];
-        let claim = self.tenant.store().claim_chunk(row.id, row.day, &name(id), GRACE_SECONDS).await;
+        let claim = self
+            .tenant
+            .store()
+            .claim_chunk(row.id, row.day, &name(id), GRACE_SECONDS)
+            .await
+            .map(|(claim, _)| claim);
         let claim = claim.map_err(|error| error.to_string())?;
         let (now, oracle) = (self.now, &mut self.oracle[batch]);
         let (dropped, number) = (oracle.dropped, oracle.ids.get(&id));

@@ -24,8 +24,8 @@ const PORTIONS: usize = 100;
 /// A redrive as the oracle knows it.
 #[derive(Debug, Clone)]
 pub struct Redrive {
-    batch: usize,
-    source: usize,
+    pub batch: usize,
+    pub source: usize,
     kinds: FailureKinds,
     close: bool,
     /// The chunks that had failed when it began, and how many.
@@ -34,7 +34,7 @@ pub struct Redrive {
     done: i64,
     next_no: i64,
     leased_until: i64,
-    state: &'static str,
+    pub state: &'static str,
 }
 
 /// Failed work whose input is there: the number of its chunk, its id, and what is pushed.
@@ -234,16 +234,19 @@ impl World<'_> {
     }
 
     /// What both batches know of each other.
-    async fn check_links(&self, at: usize) -> Result<(), Fault> {
+    pub(super) async fn check_links(&self, at: usize) -> Result<(), Fault> {
         let Redrive { batch, source, .. } = self.redrives[at];
         let store = self.tenant.store();
         let links = store.redrive_links(self.rows[batch].id).await.map_err(|error| error.to_string())?;
-        self.check_row(at, &links.own.ok_or("the batch knows nothing of its redrive")?)?;
+        match links.own {
+            Some(own) => self.check_row(at, &own)?,
+            None => same("the batch knows nothing of its redrive", &self.oracle[batch].removed, &true)?,
+        }
         let links = store.redrive_links(self.rows[source].id).await.map_err(|error| error.to_string())?;
         let expected: BTreeSet<Uuid> = self
             .redrives
             .iter()
-            .filter(|redrive| redrive.source == source)
+            .filter(|redrive| redrive.source == source && !self.oracle[redrive.batch].removed)
             .map(|redrive| self.rows[redrive.batch].id)
             .collect();
         same("redrives of a batch", &links.redriven_by.into_iter().collect(), &expected)

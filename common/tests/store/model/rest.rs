@@ -7,7 +7,7 @@ use millrace_common::store::{Consequence, Purged, Store, StoreError};
 use uuid::Uuid;
 
 use super::operations::{End, Step, WORKERS};
-use super::oracle::{ACCEPTED, COOL_OFF, Fate, INACTIVITY, Sums};
+use super::oracle::{ACCEPTED, COOL_OFF, Fate, INACTIVITY, PAUSED, Sums};
 use super::terms::{meant, seen};
 use super::world::{Fault, World, same};
 
@@ -15,6 +15,8 @@ use super::world::{Fault, World, same};
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Reaped {
     timed_out: Vec<Uuid>,
+    /// As text.
+    pauses: Vec<(Uuid, String)>,
     withdrawn: u64,
     /// As text, which has an order.
     settled: Vec<(Uuid, String)>,
@@ -27,6 +29,10 @@ async fn reap(store: &Store, steps: &[Step]) -> Result<Reaped, StoreError> {
     for step in steps {
         match step {
             Step::TimeOut => reaped.timed_out = store.time_out_batches(INACTIVITY as f64).await?,
+            Step::EndPauses => {
+                let ended = store.time_out_pauses(PAUSED as f64).await?.into_iter();
+                reaped.pauses = ended.map(|(id, end)| (id, format!("{end:?}"))).collect();
+            }
             Step::Withdraw => reaped.withdrawn = store.withdraw_accepted(ACCEPTED as f64).await?,
             Step::Settle => {
                 let settled = store.settle_batches().await?.into_iter();
@@ -86,8 +92,10 @@ impl World<'_> {
         let (one, other) = tokio::join!(reap(&store, steps), other);
         let (mut found, other) = (one.map_err(|e| e.to_string())?, other.map_err(|e| e.to_string())?);
         found.timed_out.extend(other.timed_out);
+        found.pauses.extend(other.pauses);
         found.settled.extend(other.settled);
         found.timed_out.sort_unstable();
+        found.pauses.sort_unstable();
         found.settled.sort_unstable();
         found.withdrawn += other.withdrawn;
         found.released += other.released;
@@ -98,6 +106,10 @@ impl World<'_> {
             for (row, batch) in self.rows.iter().zip(&mut self.oracle) {
                 match step {
                     Step::TimeOut => expected.timed_out.extend(batch.time_out(self.now).then_some(row.id)),
+                    Step::EndPauses => {
+                        let ended = batch.time_out_pause(self.now);
+                        expected.pauses.extend(ended.map(|end| (row.id, format!("{end:?}"))));
+                    }
                     Step::Withdraw => expected.withdrawn += batch.withdraw(self.now, sequence),
                     Step::Settle => match batch.reconsider(self.now) {
                         Consequence::None => {}
@@ -108,6 +120,7 @@ impl World<'_> {
             }
         }
         expected.timed_out.sort_unstable();
+        expected.pauses.sort_unstable();
         expected.settled.sort_unstable();
         same("the reaper", &found, &expected)?;
         self.look_at(0..self.rows.len()).await
@@ -152,6 +165,9 @@ impl World<'_> {
 
     /// What every reader sees of a batch, at any time.
     pub(super) async fn look(&self, at: usize) -> Result<(), Fault> {
+        if self.oracle[at].removed {
+            return self.tenant.is_gone(self.rows[at].id).await;
+        }
         let view = self.tenant.view(self.rows[at].id).await?;
         let batch = &self.oracle[at];
         let (row, counters, sums) = (&view.batch, &view.counters, batch.sums());
@@ -182,6 +198,11 @@ impl World<'_> {
         same("the terms", &seen(&view), &meant(&batch.terms))?;
         let halted = (row.stopped_at.is_some(), view.is_held_back());
         same("it was stopped, it is held back", &halted, &(batch.stopped, batch.is_held_back()))?;
+
+        // The clock of the database goes on within an operation, by far less than the hundreds in which time passes here.
+        let paused = view.paused().map(|(since, _)| ((view.now - since).num_seconds() + 50) / 100 * 100);
+        same("for how long it has been paused", &paused, &batch.paused.map(|since| self.now - since))?;
+        same("who paused it", &row.paused_by.is_some(), &batch.paused.is_some())?;
 
         // Promises 3 and 4, whatever the oracle says.
         let budgets = [(counters.input_bytes, row.input_allocated), (counters.output_bytes, i64::MAX)];
@@ -228,7 +249,7 @@ impl World<'_> {
         for (at, batch) in self.oracle.iter().enumerate() {
             same(&format!("batch {at} still lives"), &batch.is_live(), &false)?;
         }
-        for batch in 0..self.rows.len() {
+        for batch in (0..self.rows.len()).filter(|at| !self.oracle[*at].expired).collect::<Vec<_>>() {
             while self.pull(batch, 100, 1_000_000).await? > 0 {}
         }
         for at in 0..self.rows.len() {
@@ -261,6 +282,9 @@ impl World<'_> {
             if chunk.answered && !pulled && !batch.dropped {
                 return Err(format!("chunk {no} of batch {at} was taken and is lost: {chunk:?}"));
             }
+        }
+        if batch.expired {
+            return Ok(());
         }
         let sums = batch.sums();
         same("budgets at rest", &(sums.input_bytes, sums.output_bytes), &(0, 0))?;

@@ -21,6 +21,11 @@
 //! | tolerances do not change | the batch after a change |
 //! | the tolerance of records does not change | the batch after a change |
 //! | workers and priority do not change | the batch after a change |
+//! | a pause is not noted | the batch after it was paused |
+//! | a pause that is asked for again begins anew | for how long the batch has been paused |
+//! | a timeout leaves the pause | the batch after its timeout |
+//! | an early stop leaves the pause | the batch after it was stopped |
+//! | a resumed batch was idle all the while | the reaper closes a batch too early |
 //! | a lost chunk keeps its input budget | the counters after it ended |
 //! | a lost chunk does not charge the output budget | the counters after it ended |
 //! | nobody notes that a lane is empty | lost chunks never end |
@@ -29,6 +34,9 @@
 //! | a redrive does not go on from where it was | its next portion |
 //! | a portion is not leased | the next server takes it as well |
 //! | a redrive is begun without its row | what the batches know of each other |
+//! | a batch has ended longer ago than it did | a batch is removed too early |
+//! | a batch that is removed leaves its counters | the removal |
+//! | a redrive is of no batch | a batch is removed that others refer to |
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -103,8 +111,10 @@ fn faults() -> Vec<(&'static str, String)> {
         ),
     ];
     faults.extend(faults_of_terms());
+    faults.extend(faults_of_pauses());
     faults.extend(faults_of_lost_chunks());
     faults.extend(faults_of_redrives());
+    faults.extend(faults_of_retention());
     faults
 }
 
@@ -146,6 +156,32 @@ fn faults_of_terms() -> Vec<(&'static str, String)> {
     ]
 }
 
+fn faults_of_pauses() -> Vec<(&'static str, String)> {
+    let keep = "NEW.paused_at := OLD.paused_at; NEW.paused_by := OLD.paused_by";
+    vec![
+        ("a pause is not noted", before("UPDATE", "batches", "NEW.paused_at := NULL; NEW.paused_by := NULL")),
+        (
+            "a pause that is asked for again begins anew",
+            batches("NEW.paused_at = OLD.paused_at", "NEW.paused_at := clock_timestamp()"),
+        ),
+        (
+            "a timeout leaves the pause",
+            batches("NEW.state = 'closed_by_timeout' AND OLD.state <> NEW.state", keep),
+        ),
+        (
+            "an early stop leaves the pause",
+            batches("NEW.stopped_at IS NOT NULL AND OLD.stopped_at IS NULL", keep),
+        ),
+        (
+            "a resumed batch was idle all the while",
+            batches(
+                "NEW.paused_at IS NULL AND OLD.paused_at IS NOT NULL",
+                "NEW.updated_at := OLD.updated_at",
+            ),
+        ),
+    ]
+}
+
 fn faults_of_lost_chunks() -> Vec<(&'static str, String)> {
     // Of the writers of slot 0 only the reaper adds failed chunks.
     let lost = "NEW.slot = 0 AND NEW.chunks_failed > OLD.chunks_failed";
@@ -175,6 +211,32 @@ fn faults_of_redrives() -> Vec<(&'static str, String)> {
         ),
         ("a portion is not leased", before("UPDATE", "redrives", "NEW.leased_until := OLD.leased_until")),
         ("a redrive is begun without its row", before("INSERT", "redrives", "RETURN NULL")),
+    ]
+}
+
+fn faults_of_retention() -> Vec<(&'static str, String)> {
+    vec![
+        (
+            "a batch has ended longer ago than it did",
+            batches(
+                "NEW.finished_at IS NOT NULL AND OLD.finished_at IS NULL",
+                "NEW.finished_at := NEW.finished_at - interval '91 days'; NEW.day := '2000-01-01'",
+            ),
+        ),
+        (
+            "a batch that is removed leaves its counters",
+            "ALTER TABLE batch_counters DROP CONSTRAINT batch_counters_batch_id_fkey;
+             CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+             CREATE TRIGGER sabotage BEFORE DELETE ON batch_counters FOR EACH ROW EXECUTE FUNCTION sabotage()"
+                .to_owned(),
+        ),
+        (
+            "a redrive is of no batch",
+            format!(
+                "ALTER TABLE redrives DROP CONSTRAINT redrives_source_id_fkey; {}",
+                before("INSERT", "redrives", "NEW.source_id := gen_random_uuid()")
+            ),
+        ),
     ]
 }
 

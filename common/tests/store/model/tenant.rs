@@ -6,6 +6,7 @@ use millrace_common::store::{
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
+use super::retention::LONG_AGO;
 use super::terms::Terms;
 use super::world::Fault;
 use crate::store::fixture::Database;
@@ -39,6 +40,13 @@ SELECT (SELECT count(*) FROM chunks WHERE batch_id = $1),
        count(pulled_at) FILTER (WHERE outcome <> 'withdrawn'),
        coalesce(sum(bytes), 0)::bigint
 FROM results WHERE batch_id = $1";
+
+const LEFT: &str = "
+SELECT (SELECT count(*) FROM batches WHERE id = $1) + (SELECT count(*) FROM batch_counters WHERE batch_id = $1)
+     + (SELECT count(*) FROM batch_totals WHERE batch_id = $1) + (SELECT count(*) FROM chunk_totals WHERE batch_id = $1)
+     + (SELECT count(*) FROM redrives WHERE $1 IN (batch_id, source_id)) + (SELECT count(*) FROM lanes WHERE batch_id = $1)
+     + (SELECT count(*) FROM counter_repairs WHERE batch_id = $1)
+     + (SELECT count(*) FROM webhook_deliveries WHERE batch_id = $1)";
 
 impl Place {
     pub async fn new() -> Self {
@@ -172,6 +180,32 @@ impl Tenant<'_> {
             (sum(&row, 3), sum(&row, 4), sum(&row, 5)),
             (sum(&row, 6), sum(&row, 7)),
         ))
+    }
+
+    /// Whether nobody sees a batch.
+    pub async fn is_gone(&self, batch: Uuid) -> Result<(), Fault> {
+        let view = self.store().batch_view(self.id, batch).await.map_err(|error| error.to_string())?;
+        view.map_or(Ok(()), |view| {
+            Err(format!("batch {batch} was removed and is still {}", view.batch.state))
+        })
+    }
+
+    /// The end of a batch was long ago, and its day was dropped: what the reaper does to a whole day, for one batch.
+    pub async fn expire(&self, batch: Uuid) -> Result<(), Fault> {
+        let expire = format!(
+            "UPDATE batches SET dropped_at = coalesce(dropped_at, now()), day = '2000-01-01',
+                 finished_at = finished_at - interval '{LONG_AGO} seconds' WHERE id = '{batch}';
+             UPDATE batch_counters SET input_bytes = 0, output_bytes = 0 WHERE batch_id = '{batch}';
+             DELETE FROM chunks WHERE batch_id = '{batch}'; DELETE FROM results WHERE batch_id = '{batch}';
+             DELETE FROM failed_work WHERE batch_id = '{batch}'"
+        );
+        self.place.client.batch_execute(&expire).await.map_err(|error| error.to_string())
+    }
+
+    /// How many rows of any table name a batch, but for the audit trail.
+    pub async fn left(&self, batch: Uuid) -> Result<i64, Fault> {
+        let row = self.place.client.query_one(LEFT, &[&batch]).await.map_err(|error| error.to_string())?;
+        Ok(row.get(0))
     }
 
     /// Whether nothing of the tenant's capacity is reserved or used.

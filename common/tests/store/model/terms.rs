@@ -1,6 +1,6 @@
 //! Terms of batches: what is tolerated, the early stop, workers. What follows from them, and how they change.
 
-use millrace_common::model::{BatchState, Transition, TransitionError, Verdict};
+use millrace_common::model::{BatchState, PauseError, Transition, TransitionError, Verdict};
 use millrace_common::store::{AlterError, BatchView, Consequence, TermsChange};
 
 use super::oracle::Batch;
@@ -37,6 +37,7 @@ pub struct Change {
     pub max_workers: Option<i32>,
     pub initial_workers: Option<i32>,
     pub priority: Option<i32>,
+    pub paused: Option<bool>,
 }
 
 impl Change {
@@ -48,6 +49,7 @@ impl Change {
             max_workers: self.max_workers,
             initial_workers: self.initial_workers,
             priority: self.priority,
+            paused: self.paused,
         }
     }
 }
@@ -108,6 +110,7 @@ impl Batch {
             self.become_state(BatchState::Closed, now);
         }
         self.stopped = true;
+        self.paused = None;
         self.updated_at = now;
         match self.reconsider(now) {
             Consequence::None => Consequence::Stopped,
@@ -120,7 +123,18 @@ impl Batch {
         if close && state == BatchState::Cancelled {
             return Err(AlterError::Transition(TransitionError { state }));
         }
-        if change != Change::default() {
+        if let Some(paused) = change.paused {
+            match () {
+                () if !self.is_live() => return Err(AlterError::Pause(PauseError::Finished(state))),
+                () if self.stopped => return Err(AlterError::Pause(PauseError::Stopped)),
+                () if paused != self.paused.is_some() => {
+                    self.paused = paused.then_some(now);
+                    self.updated_at = now;
+                }
+                () => {}
+            }
+        }
+        if (Change { paused: None, ..change }) != Change::default() {
             if !self.is_live() {
                 return Err(AlterError::Finished(state));
             }
@@ -159,6 +173,21 @@ impl World<'_> {
         let expected = self.oracle[batch].alter(change, close, self.now);
         same("a change of terms", &found.map_err(|error| error.to_string())?, &expected)?;
         self.look(batch).await
+    }
+}
+
+impl World<'_> {
+    /// The owner pauses the batch, or resumes it.
+    pub(super) async fn pause(&mut self, batch: usize, paused: bool) -> Result<(), Fault> {
+        let before = self.oracle[batch].paused;
+        self.alter(batch, Change { paused: Some(paused), ..Change::default() }, false).await?;
+        if self.oracle[batch].paused == before {
+            return Ok(());
+        }
+        // The inactivity time begins anew, which the reaper alone would rarely be late to show.
+        let view = self.tenant.view(self.rows[batch].id).await?;
+        let idle = (view.now - view.batch.updated_at).num_seconds() >= 50;
+        same("a batch that was just paused or resumed is idle", &idle, &false)
     }
 }
 

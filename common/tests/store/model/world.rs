@@ -153,6 +153,12 @@ impl<'a> World<'a> {
         if batches == 0 {
             return Ok(());
         }
+        // Callers find nothing of a batch whose day is gone; what is still under way of it goes on.
+        if let Some(batch) = op.of_caller().map(|batch| batch % batches)
+            && self.oracle[batch].expired
+        {
+            return self.look(batch).await;
+        }
         match op {
             Op::Create { .. } => Ok(()),
             Op::Push(pushes) => self.push(pushes).await,
@@ -186,10 +192,12 @@ impl<'a> World<'a> {
             Op::Pass(hundreds) => self.pass(hundreds * 100).await,
             Op::Reap { step, twice } => self.reap(&[*step], *twice).await,
             Op::Round { twice } => {
-                self.reap(&[Step::TimeOut, Step::Withdraw, Step::Settle, Step::Release], *twice).await?;
+                let steps = [Step::TimeOut, Step::EndPauses, Step::Withdraw, Step::Settle, Step::Release];
+                self.reap(&steps, *twice).await?;
                 self.free_lanes(false).await
             }
             Op::FreeLanes { broker_away } => self.free_lanes(*broker_away).await,
+            Op::Pause { batch, paused } => self.pause(batch % batches, *paused).await,
             Op::Alter { batch, change, close } => self.alter(batch % batches, *change, *close).await,
             Op::Lose { batch, pick, all } => {
                 self.lose(batch % batches, *pick, *all);
@@ -199,6 +207,7 @@ impl<'a> World<'a> {
             Op::Redrive { source, kinds, close, input, output } => {
                 self.redrive(source % batches, *kinds, *close, *input, *output).await
             }
+            Op::Forget(batch) => self.forget(batch % batches).await,
             Op::Portion { most, way, twice } => self.portion(*most, *way, *twice).await,
         }
     }
@@ -243,6 +252,7 @@ impl<'a> World<'a> {
             output_allocated: output,
             terms,
             stopped: false,
+            paused: None,
             empty_since: None,
             chunks: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -253,6 +263,8 @@ impl<'a> World<'a> {
             released: false,
             dropped: false,
             lane: row.lane_id,
+            expired: false,
+            removed: false,
         });
         self.lanes.push(Vec::new());
         self.rows.push(row);
@@ -261,6 +273,8 @@ impl<'a> World<'a> {
 
     pub(super) async fn push(&mut self, pushes: &[PushOp]) -> Result<(), Fault> {
         let batches = self.rows.len();
+        let there = |push: &&PushOp| !self.oracle[push.batch % batches].removed;
+        let pushes: Vec<&PushOp> = pushes.iter().filter(there).collect();
         let group: Vec<Push> =
             pushes.iter().map(|push| pushed(&self.rows[push.batch % batches], &push.chunks)).collect();
         let answers = self.tenant.store().admit(&group).await.map_err(|error| error.to_string())?;
@@ -350,12 +364,21 @@ impl<'a> World<'a> {
         let SlowPush { batch, pushed, published } = push;
         if !published.is_empty() {
             let mark = [queued(&self.rows[batch], &published)];
-            let mut gone =
-                self.tenant.store().mark_queued(&mark).await.map_err(|error| error.to_string())?.remove(0);
+            let mut gone = self
+                .tenant
+                .store()
+                .mark_queued(&mark)
+                .await
+                .map_err(|error| error.to_string())?
+                .remove(0)
+                .withdrawn;
             gone.sort_unstable();
             let now = self.tick();
-            let mut expected: Vec<_> =
-                self.oracle[batch].mark_queued(&published, now).into_iter().map(name).collect();
+            let mut gone_by_now = self.oracle[batch].mark_queued(&published, now);
+            if self.oracle[batch].expired {
+                gone_by_now = published.iter().map(|(id, _)| *id).collect();
+            }
+            let mut expected: Vec<_> = gone_by_now.into_iter().map(name).collect();
             expected.sort_unstable();
             same("chunks that were withdrawn before their confirm", &gone, &expected)?;
             if !gone.is_empty() {
@@ -470,7 +493,9 @@ impl<'a> World<'a> {
         }
         let committed = self.tenant.store().commit(slot(worker), &chunks).await;
         let committed = committed.map_err(|error| error.to_string())?;
-        let concerned: BTreeSet<Uuid> = chunks.iter().map(|chunk| chunk.batch_id).collect();
+        let held = self.workers[worker][..count].iter().map(|message| message.batch);
+        let there = held.filter(|batch| !self.oracle[*batch].removed);
+        let concerned: BTreeSet<Uuid> = there.map(|batch| self.rows[batch].id).collect();
         same("batches of a commit", &committed.iter().map(|one| one.batch_id).collect(), &concerned)?;
         for one in committed {
             let Some(at) = self.rows.iter().position(|row| row.id == one.batch_id) else { continue };

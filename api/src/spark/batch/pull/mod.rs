@@ -13,7 +13,7 @@ use millrace_common::model::{BatchState, Caller};
 use millrace_common::store::{BatchView, ChunkClaim, Claim, Reading, StoredResult};
 use uuid::Uuid;
 
-use super::access::{BatchId, not_found, visible_view};
+use super::access::{BatchId, glance, not_found, note, visible_view};
 use super::cursor::{Cursor, Purpose};
 use super::to_the_end;
 use super::wire::{StatusBody, StatusFields};
@@ -36,8 +36,6 @@ const SMALLEST_PAGE: usize = 256 * 1024;
 const MEMORY_WAIT: Duration = Duration::from_secs(2);
 /// A pull that finds nothing is written down unless the batch was touched within this time.
 const LONGEST_MOMENT: Duration = Duration::from_secs(1);
-/// Pauses before the status is asked for again after a claim. What was claimed must not be lost to a short outage.
-const STATUS_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
 
 /// Hands out finished chunks, in the order of their completion; with `redeliver` those that were pulled lately, again.
 #[utoipa::path(get, path = "/{tenant}/api/v4/batch/{id}/chunkresults", tag = "Batches", operation_id = "pullResults",
@@ -82,7 +80,7 @@ async fn claim(
     query: PullQuery,
     received_at: DateTime<Utc>,
 ) -> Result<Page, ApiError> {
-    let before = visible_view(&state, &caller, id).await?;
+    let before = glance(&state, &caller, id).await?;
     if before.batch.state == BatchState::Cancelled {
         return Err(cancelled());
     }
@@ -93,15 +91,26 @@ async fn claim(
     }
     let available = usize::try_from(before.counters.output_bytes).unwrap_or(0);
     let (mut permit, max_bytes) = reserve(&state, available, query.max_bytes).await?;
-    let results = match state.store.claim_results(id, before.batch.day, query.max_chunks, max_bytes).await? {
+    let (claim, after) = state.store.claim_results(id, before.batch.day, query.max_chunks, max_bytes).await?;
+    let results = match claim {
         Claim::Results(results) => results,
         Claim::Cancelled => return Err(cancelled()),
         Claim::NotFound => return Err(not_found(id)),
     };
     permit.shrink_to(results.iter().map(|result| result.body.len()).sum());
-    let view = if results.is_empty() { before } else { view_after(&state, before, &results).await };
-    let status = status(&state, &view, received_at);
-    Ok(Page { results, status, forward: None, permit })
+    Ok(claimed(&state, results, &after.unwrap_or(before), received_at, permit))
+}
+
+/// The answer to a claim; `view` is the batch after it.
+fn claimed(
+    state: &AppState,
+    results: Vec<StoredResult>,
+    view: &BatchView,
+    received_at: DateTime<Utc>,
+    permit: MemoryPermit,
+) -> Page {
+    note(state, view);
+    Page { results, status: status(state, view, received_at), forward: None, permit }
 }
 
 /// Whether a pull can do without the claim, which writes: nothing is there to be claimed, and the batch was touched a moment
@@ -142,11 +151,11 @@ async fn claim_chunk(
     chunk_id: String,
     received_at: DateTime<Utc>,
 ) -> Result<Page, ApiError> {
-    let before = visible_view(&state, &caller, id).await?;
+    let before = glance(&state, &caller, id).await?;
     let (mut permit, _) = reserve(&state, usize::MAX, None).await?;
-    let claim = if chunk_id.contains('\0') {
+    let (claim, after) = if chunk_id.contains('\0') {
         // The database cannot hold it, so no chunk has it.
-        ChunkClaim::UnknownChunk
+        (ChunkClaim::UnknownChunk, None)
     } else {
         state.store.claim_chunk(id, before.batch.day, &chunk_id, grace(&state)).await?
     };
@@ -166,10 +175,7 @@ async fn claim_chunk(
         }
     };
     permit.shrink_to(result.body.len());
-    let results = vec![result];
-    let view = view_after(&state, before, &results).await;
-    let status = status(&state, &view, received_at);
-    Ok(Page { results, status, forward: None, permit })
+    Ok(claimed(&state, vec![result], &after.unwrap_or(before), received_at, permit))
 }
 
 /// For how long a pulled result is handed out again, in seconds.
@@ -215,49 +221,12 @@ fn busy() -> ApiError {
     ApiError::too_many("SERVER_BUSY", "too many results are on their way; try again", None, 1)
 }
 
-/// The batch after the claim. When the database cannot be asked, the view from before, less what was claimed: the caller
-/// gets the results all the same.
-async fn view_after(state: &AppState, before: BatchView, results: &[StoredResult]) -> BatchView {
-    let mut pauses = STATUS_PAUSES.iter();
-    loop {
-        match state.store.batch_view(before.batch.tenant_id, before.batch.id).await {
-            Ok(Some(view)) => return view,
-            Ok(None) => break,
-            Err(error) => {
-                tracing::warn!(%error, "no status after a claim");
-                let Some(pause) = pauses.next() else { break };
-                tokio::time::sleep(*pause).await;
-            }
-        }
-    }
-    less_claimed(before, results)
-}
-
-/// A view from before a claim, corrected by what was claimed. The records of the claimed chunks are not known here; they count
-/// as pulled once nothing else is available.
-fn less_claimed(mut view: BatchView, results: &[StoredResult]) -> BatchView {
-    let claimed = i64::try_from(results.len()).unwrap_or(i64::MAX);
-    let bytes: i64 = results.iter().map(|result| i64::from(result.bytes)).sum();
-    let (available, records) = view.available();
-    view.counters.chunks_pulled += claimed.min(available);
-    view.counters.output_bytes = (view.counters.output_bytes - bytes).max(0);
-    if claimed >= available {
-        view.counters.records_pulled += records;
-    }
-    view
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::super::wire::tests::view;
     use super::*;
-
-    fn result(id: &str) -> StoredResult {
-        let body = id.as_bytes().to_vec();
-        StoredResult { chunk_id: id.to_owned(), ordinal: 1, bytes: 10, compressed: false, body }
-    }
 
     #[test]
     fn a_pull_that_finds_nothing_is_written_down_now_and_then() {
@@ -275,18 +244,5 @@ mod tests {
         // Counters that drifted: the claim finds out.
         view.counters.chunks_pulled += 1;
         assert!(!need_not_claim(&view, 1_800));
-    }
-
-    #[test]
-    fn without_a_fresh_status_the_claimed_chunks_are_deducted() {
-        let before = view();
-        let (available, records) = before.available();
-        assert!(available > 1 && records > 0);
-        let one = less_claimed(before.clone(), &[result("a")]);
-        assert_eq!(one.available(), (available - 1, records));
-        let all: Vec<_> = (0..available + 1).map(|_| result("a")).collect();
-        let none = less_claimed(before, &all);
-        assert_eq!(none.available(), (0, 0));
-        assert!(none.counters.output_bytes >= 0);
     }
 }

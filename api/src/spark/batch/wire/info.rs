@@ -240,6 +240,12 @@ pub struct InfoData {
     pub summary: Summary,
     /// When the batch was stopped early; `null` for most.
     pub stopped_timestamp: Option<Timestamp>,
+    /// Whether the batch is paused: nothing of it is evaluated.
+    pub paused: bool,
+    /// Since when.
+    pub paused_timestamp: Option<Timestamp>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
     /// Statistics over all completed chunks; `null` for a batch that was created without `summary_total`.
     pub summary_total: Option<serde_json::Value>,
     /// What is in force.
@@ -296,6 +302,9 @@ impl InfoBody {
                 batch: BatchData::new(view),
                 summary: Summary::new(view),
                 stopped_timestamp: view.batch.stopped_at.map(Timestamp),
+                paused: view.paused().is_some(),
+                paused_timestamp: view.paused().map(|(since, _)| Timestamp(since)),
+                paused_by: view.paused().map(|(_, by)| by.to_owned()),
                 summary_total,
                 configuration: Configuration::new(&view.batch),
                 redrive_of: redrives.own.as_ref().map(|redrive| redrive.source_id),

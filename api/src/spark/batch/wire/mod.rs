@@ -77,7 +77,7 @@ pub struct StatusFields {
     pub chunks_failed: i64,
     /// Records of failed chunks, and records with errors.
     pub records_failed: i64,
-    /// While open: when the batch is closed unless something happens. Once finished: until when results are kept.
+    /// While open: when the batch is closed unless something happens. While paused: when the pause ends, and the batch is closed. Once finished: until when results are kept.
     pub expires_at: Option<Timestamp>,
     /// Once finished: when its buffers are given back to the tenant; `null` before that and when they are.
     pub reserved_until: Option<Timestamp>,
@@ -85,6 +85,12 @@ pub struct StatusFields {
     pub chunks_in_progress: i64,
     /// Chunks that wait for a worker.
     pub chunks_pending: i64,
+    /// Whether the batch is paused: nothing of it is evaluated.
+    pub paused: bool,
+    /// Since when.
+    pub paused_timestamp: Option<Timestamp>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
 }
 
 impl StatusFields {
@@ -117,16 +123,20 @@ impl StatusFields {
             reserved_until: reserved_until(view, clocks).map(Timestamp),
             chunks_in_progress: view.running(),
             chunks_pending: view.waiting(),
+            paused: view.paused().is_some(),
+            paused_timestamp: view.paused().map(|(since, _)| Timestamp(since)),
+            paused_by: view.paused().map(|(_, by)| by.to_owned()),
         }
     }
 }
 
 /// When something happens to the batch by itself (contract 3.3): its closing by timeout while it is open, or closed and waiting for
-/// a pull; the end of its results once it is finished, unless they were dropped.
+/// a pull; the end of its pause; the end of its results once it is finished, unless they were dropped.
 fn expires_at(view: &BatchView, clocks: &ClocksConfig) -> Option<DateTime<Utc>> {
     match view.batch.finished_at {
         Some(_) if view.batch.dropped_at.is_some() => None,
         Some(finished) => after(finished, clocks.results_seconds),
+        None if let Some((since, _)) = view.paused() => after(since, clocks.paused_seconds),
         None if view.batch.closed_at.is_some() && !view.is_held_back() => None,
         None => after(view.batch.updated_at.max(view.counters.touched_at), clocks.inactivity_seconds),
     }

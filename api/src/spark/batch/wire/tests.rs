@@ -50,6 +50,8 @@ pub(in super::super) fn view() -> BatchView {
             acceptable_record_error_percentage: Some(0.5),
             early_stop: true,
             stopped_at: None,
+            paused_at: None,
+            paused_by: None,
             input_allocated: 70_000_000,
             output_allocated: 80_000_000,
             priority: 0,
@@ -118,12 +120,35 @@ fn the_status_has_every_field_of_the_contract() {
             "reserved_until": null,
             "chunks_in_progress": 2,
             "chunks_pending": 1,
+            "paused": false,
+            "paused_timestamp": null,
+            "paused_by": null,
         })
     );
 }
 
 #[test]
 fn information_separates_what_failed() {
+    let configuration = json!({
+        "initial_workers": 10,
+        "chunks_per_request": 1,
+        "chunks_per_thread": 1,
+        "runner_thread_count": 1,
+        "acceptable_error_percentage": 0.0,
+        "acceptable_record_error_percentage": 0.5,
+        "early_stop": true,
+        "priority": 0,
+        "input_buffer_allocated_bytes": 70_000_000,
+        "output_buffer_allocated_bytes": 80_000_000,
+        "max_workers": 3_000,
+        "max_input_in_mb": 70.0,
+        "max_output_in_mb": 80.0,
+        "output": ["total", "value_*"],
+        "subservice": [],
+        "version_by_timestamp": null,
+        "call_purpose": "Async Batch Execution",
+        "webhook_url": null,
+    });
     let body = serde_json::to_value(InfoBody::new(&view(), None, RedriveLinks::default())).unwrap();
     assert_eq!(
         body,
@@ -160,27 +185,11 @@ fn information_separates_what_failed() {
                     "batch_time_ms": 6_500,
                 },
                 "stopped_timestamp": null,
+                "paused": false,
+                "paused_timestamp": null,
+                "paused_by": null,
                 "summary_total": null,
-                "configuration": {
-                    "initial_workers": 10,
-                    "chunks_per_request": 1,
-                    "chunks_per_thread": 1,
-                    "runner_thread_count": 1,
-                    "acceptable_error_percentage": 0.0,
-                    "acceptable_record_error_percentage": 0.5,
-                    "early_stop": true,
-                    "priority": 0,
-                    "input_buffer_allocated_bytes": 70_000_000,
-                    "output_buffer_allocated_bytes": 80_000_000,
-                    "max_workers": 3_000,
-                    "max_input_in_mb": 70.0,
-                    "max_output_in_mb": 80.0,
-                    "output": ["total", "value_*"],
-                    "subservice": [],
-                    "version_by_timestamp": null,
-                    "call_purpose": "Async Batch Execution",
-                    "webhook_url": null,
-                },
+                "configuration": configuration,
             },
         })
     );
@@ -253,6 +262,32 @@ fn a_finished_batch_expires_with_its_results_and_a_closed_one_not_yet() {
     assert_eq!(expires_at(&dropped, &clocks()), None);
     let status = StatusFields::new(&closed, closed.now, &clocks());
     assert_eq!((status.workers_in_use, status.chunks_in_progress), (0, 0));
+}
+
+#[test]
+fn a_paused_batch_says_since_when_by_whom_and_until_when() {
+    let mut paused = view();
+    paused.batch.paused_at = Some(at("2026-11-21T10:00:06Z"));
+    paused.batch.paused_by = Some("ann".to_owned());
+    let told = |view: &BatchView| {
+        let status = StatusFields::new(view, view.now, &clocks());
+        let status = serde_json::to_value(status).unwrap();
+        ["pipeline_status", "paused", "paused_timestamp", "paused_by", "expires_at"]
+            .map(|name| status[name].clone())
+    };
+    let since = "2026-11-21T10:00:06.000Z";
+    let expected = json!(["paused", true, since, "ann", "2026-11-22T10:00:06.000Z"]);
+    assert_eq!(json!(told(&paused)), expected);
+    paused.batch.state = BatchState::Closed;
+    paused.batch.closed_at = Some(paused.now);
+    assert_eq!(json!(told(&paused)), expected);
+    let body = serde_json::to_value(InfoBody::new(&paused, None, RedriveLinks::default())).unwrap();
+    let info = ["paused", "paused_timestamp", "paused_by"].map(|name| body["data"][name].clone());
+    assert_eq!(json!(info), json!([true, since, "ann"]));
+    // What an older worker left behind at the end means nothing.
+    paused.batch.state = BatchState::Failed;
+    paused.batch.finished_at = Some(paused.now);
+    assert_eq!(told(&paused)[..4], [json!("closed"), json!(false), Value::Null, Value::Null]);
 }
 
 #[test]

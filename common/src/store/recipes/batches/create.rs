@@ -240,7 +240,7 @@ pub(super) async fn dataset(
         r#"SELECT d.definition, m.members AS "members!", m.last
            FROM datasets d
            CROSS JOIN LATERAL (SELECT count(*) AS members, max(id) AS last FROM dataset_members WHERE dataset_id = d.id) m
-           WHERE d.tenant_id = $1 AND d.id = $2"#,
+           WHERE d.tenant_id = $1 AND d.id = $2 AND d.removed IS NULL"#,
         tenant_id,
         id
     )
@@ -288,6 +288,13 @@ async fn insert(
         if superseded.rows_affected() != 1 {
             return Err(StoreError::Contended("the previous batch has another successor".to_owned()));
         }
+        // Jobs that the new batch takes over wait in the lane of the old one.
+        sqlx::query!(
+            "UPDATE workloads SET paused_at = NULL, paused_by = NULL WHERE batch_id = $1",
+            previous.id
+        )
+        .execute(&mut **tx)
+        .await?;
     }
     let root = request.definition.previous_batch.as_ref().map(|previous| previous.root_batch_id);
     // A dataset beside a previous batch only names parameters (contract 3.1).

@@ -1,6 +1,7 @@
 //! What callers may change of a batch (contract 2.4).
 
 use serde_json::{Value, json};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::super::super::audit::Change;
@@ -23,6 +24,8 @@ pub struct BatchEdit {
     pub description: Option<String>,
     /// In place of the stored one, and as it is given back.
     pub configuration: Option<(BatchConfiguration, Value)>,
+    /// Whether nothing of it is evaluated for now.
+    pub paused: Option<bool>,
 }
 
 /// What became of an edit.
@@ -32,6 +35,8 @@ pub enum EditedBatch {
     Done,
     /// The input map does not fit the batch; nothing changed.
     Refused(Vec<Finding<BatchError>>),
+    /// It has a successor, which does what is left of it: it is not to be paused or resumed any more. Nothing changed.
+    Superseded,
 }
 
 impl Store {
@@ -54,13 +59,17 @@ impl Store {
     ) -> Result<Option<EditedBatch>, StoreError> {
         let mut tx = self.control.begin().await?;
         let stored = sqlx::query!(
-            "SELECT definition, recipe_type_rev_id FROM recipe_batches WHERE id = $1 AND tenant_id = $2 FOR NO KEY UPDATE",
+            "SELECT definition, recipe_type_rev_id, is_superseded FROM recipe_batches
+             WHERE id = $1 AND tenant_id = $2 AND removed IS NULL FOR NO KEY UPDATE",
             id,
             tenant_id
         )
         .fetch_optional(&mut *tx)
         .await?;
         let Some(stored) = stored else { return Ok(None) };
+        if edit.paused.is_some() && stored.is_superseded {
+            return Ok(Some(EditedBatch::Superseded));
+        }
         if let Some((configuration, json)) = &edit.configuration {
             let definition = BatchDefinition::parse(&stored.definition, Place::root("definition"))
                 .map_err(|_| StoreError::Corrupt(format!("batch {id}: its definition cannot be read")))?;
@@ -97,7 +106,11 @@ impl Store {
         fields.extend(edit.title.as_ref().map(|_| "title"));
         fields.extend(edit.description.as_ref().map(|_| "description"));
         fields.extend(edit.configuration.as_ref().map(|_| "configuration"));
-        if fields.is_empty() {
+        let paused = match edit.paused {
+            Some(paused) => self.note_recipe_pause(&mut tx, id, paused).await?,
+            None => None,
+        };
+        if fields.is_empty() && paused.is_none() {
             return Ok(Some(EditedBatch::Done));
         }
         sqlx::query!(
@@ -109,9 +122,34 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
-        let entry = Change::new(Action::RecipeBatchUpdate, id, json!({"fields": fields}));
-        self.audit(&mut tx, tenant_id, entry).await?;
+        if !fields.is_empty() {
+            let entry = Change::new(Action::RecipeBatchUpdate, id, json!({"fields": fields}));
+            self.audit(&mut tx, tenant_id, entry).await?;
+        }
+        if let Some(action) = paused {
+            self.audit(&mut tx, tenant_id, Change::new(action, id, json!({}))).await?;
+        }
         tx.commit().await?;
         Ok(Some(EditedBatch::Done))
+    }
+
+    /// Notes a pause of the batch, or takes the note back. Returns what that is called, if it changes anything.
+    async fn note_recipe_pause(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        id: i64,
+        paused: bool,
+    ) -> Result<Option<Action>, StoreError> {
+        let changed = sqlx::query!(
+            "UPDATE workloads SET paused_at = CASE WHEN $2 THEN clock_timestamp() END, paused_by = CASE WHEN $2 THEN $3 END
+             WHERE batch_id = $1 AND (paused_at IS NOT NULL) <> $2",
+            id,
+            paused,
+            self.actor.name
+        )
+        .execute(&mut **tx)
+        .await?;
+        let action = if paused { Action::RecipeBatchPause } else { Action::RecipeBatchResume };
+        Ok((changed.rows_affected() > 0).then_some(action))
     }
 }

@@ -41,6 +41,10 @@ pub struct RecipeBatch {
     pub previous: Option<BatchBase>,
     /// Whether all of its top-level recipes exist.
     pub is_creation_done: bool,
+    /// Since when it is paused, if it is.
+    pub paused: Option<DateTime<Utc>>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
     /// Its counters, summed up.
     pub counts: BatchCounts,
     /// How many recipes it would have, sub-recipes included.
@@ -143,7 +147,7 @@ const LISTED: &str = "
             sum(recipes_total) AS recipes_total, sum(recipes_completed) AS recipes_completed, max(touched_at) AS touched
         FROM recipe_batch_counters WHERE batch_id = b.id
     ) c
-    WHERE b.tenant_id = ";
+    WHERE b.removed IS NULL AND b.tenant_id = ";
 
 impl BatchFilter {
     fn push(&self, query: &mut QueryBuilder<Postgres>) {
@@ -215,7 +219,7 @@ async fn batches(
                b.is_superseded, b.superseded, o.id AS root_id, o.title AS root_title, o.description AS root_description,
                o.created AS root_created, p.id AS "previous_id?", p.title AS "previous_title?",
                p.description AS "previous_description?", p.created AS "previous_created?", b.is_creation_done,
-               b.recipes_estimated, greatest(b.last_modified, c.touched) AS "last_modified!", b.definition, b.configuration,
+               w.paused_at AS "paused_at?", w.paused_by AS "paused_by?", b.recipes_estimated, greatest(b.last_modified, c.touched) AS "last_modified!", b.definition, b.configuration,
                c.pending AS "pending!", c.blocked AS "blocked!", c.queued AS "queued!", c.running AS "running!",
                c.failed AS "failed!", c.completed AS "completed!", c.canceled AS "canceled!",
                c.recipes_total AS "recipes_total!", c.recipes_completed AS "recipes_completed!"
@@ -224,7 +228,8 @@ async fn batches(
            JOIN recipe_type_revisions r ON r.id = b.recipe_type_rev_id
            JOIN events e ON e.id = b.event_id
            JOIN recipe_batches o ON o.id = b.root_batch_id
-           LEFT JOIN recipe_batches p ON p.id = b.superseded_batch_id
+           LEFT JOIN recipe_batches p ON p.id = b.superseded_batch_id AND p.removed IS NULL
+           LEFT JOIN workloads w ON w.batch_id = b.id
            CROSS JOIN LATERAL (
                SELECT coalesce(sum(jobs_pending), 0)::bigint AS pending, coalesce(sum(jobs_blocked), 0)::bigint AS blocked,
                    coalesce(sum(jobs_queued), 0)::bigint AS queued, coalesce(sum(jobs_running), 0)::bigint AS running,
@@ -234,7 +239,7 @@ async fn batches(
                    coalesce(sum(n.recipes_completed), 0)::bigint AS recipes_completed, max(touched_at) AS touched
                FROM recipe_batch_counters n WHERE n.batch_id = b.id
            ) c
-           WHERE b.tenant_id = $1 AND b.id = ANY($2)
+           WHERE b.tenant_id = $1 AND b.id = ANY($2) AND b.removed IS NULL
            ORDER BY array_position($2, b.id)"#,
         tenant_id,
         ids
@@ -276,6 +281,8 @@ async fn batches(
             created,
         }),
         is_creation_done: row.is_creation_done,
+        paused: row.paused_at,
+        paused_by: row.paused_by,
         counts: BatchCounts {
             jobs: JobCounts {
                 pending: row.pending,

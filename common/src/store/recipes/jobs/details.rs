@@ -76,7 +76,8 @@ impl Store {
         let Some(job) = jobs(&mut connection, tenant_id, &[id]).await?.pop() else { return Ok(None) };
         let row = sqlx::query!(
             r#"SELECT j.input, j.output, t.configuration, v.manifest #> '{job,timeout}' AS timeout,
-                   (SELECT max(n.id) FROM jobs n WHERE n.superseded_job_id = j.id) AS newer_id
+                   (SELECT max(n.id) FROM jobs n LEFT JOIN recipe_batches h ON h.id = n.batch_id
+                    WHERE n.superseded_job_id = j.id AND h.removed IS NULL) AS newer_id
                FROM jobs j JOIN job_types t ON t.id = j.job_type_id JOIN job_type_revisions v ON v.id = j.job_type_rev_id
                WHERE j.id = $1"#,
             id

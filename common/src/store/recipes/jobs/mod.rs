@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::super::{Store, StoreError};
 use super::batches::sort_fields;
+use super::counted::{Counted, Rows, by_id, hidden_batches, ordered, owned, snapshot};
 use super::{
     BatchBase, Event, JobTypeBase, Modified, RecipeTypeBase, Revision, Sort, SortField, Window, order_by,
 };
@@ -161,8 +162,36 @@ sort_fields! {
 }
 
 impl JobFilter {
-    fn push(&self, tenant_id: Uuid, query: &mut QueryBuilder<Postgres>) {
-        query.push(" FROM jobs j WHERE j.tenant_id = ").push_bind(tenant_id);
+    /// What counters tell of, when this asks for nothing else.
+    fn counted(&self) -> Option<Counted<'_>> {
+        let Self {
+            modified,
+            statuses,
+            ids: None,
+            job_type_ids: None,
+            job_type_names: None,
+            batch_ids,
+            recipe_ids: None,
+            error_categories: None,
+            error_ids: None,
+            is_superseded: None,
+        } = self
+        else {
+            return None;
+        };
+        (*modified == Modified::default())
+            .then_some(Counted { batch_ids: batch_ids.as_deref(), rows: Rows::Jobs(statuses.as_deref()) })
+    }
+
+    fn push(&self, tenant_id: Uuid, hidden: &[i64], query: &mut QueryBuilder<Postgres>) {
+        query.push(" FROM jobs j WHERE ");
+        owned(tenant_id, "j", self.batch_ids.as_deref(), query);
+        if !hidden.is_empty() {
+            query
+                .push(" AND (j.batch_id IS NULL OR j.batch_id <> ALL(")
+                .push_bind(hidden.to_vec())
+                .push("))");
+        }
         if let Some(started) = self.modified.started {
             query.push(" AND j.last_modified >= ").push_bind(started);
         }
@@ -176,7 +205,6 @@ impl JobFilter {
         for (column, ids) in [
             ("j.id", &self.ids),
             ("j.job_type_id", &self.job_type_ids),
-            ("j.batch_id", &self.batch_ids),
             ("j.recipe_id", &self.recipe_ids),
             ("j.error_id", &self.error_ids),
         ] {
@@ -199,29 +227,41 @@ impl JobFilter {
 }
 
 impl Store {
-    /// How many jobs the filter lets through.
-    pub async fn count_jobs(&self, tenant_id: Uuid, filter: &JobFilter) -> Result<i64, StoreError> {
-        let mut query = QueryBuilder::new("SELECT count(*)");
-        filter.push(tenant_id, &mut query);
-        Ok(query.build_query_scalar().fetch_one(&self.control).await?)
-    }
-
-    /// A part of the jobs that the filter lets through. By default those that changed longest ago come first.
-    pub async fn jobs(
+    /// How many jobs the filter lets through, and those of the part that `window` says of that number. By default those that changed
+    /// longest ago come first. Both are of one moment.
+    ///
+    /// # Errors
+    ///
+    /// What `window` says, or the database.
+    pub async fn job_list<E: From<StoreError>>(
         &self,
         tenant_id: Uuid,
         filter: &JobFilter,
         order: &[Sort<JobField>],
-        window: Window,
-    ) -> Result<Vec<Job>, StoreError> {
+        window: impl FnOnce(i64) -> Result<Window, E>,
+    ) -> Result<(i64, Vec<Job>), E> {
+        let mut tx = snapshot(&self.control).await?;
+        let hidden = hidden_batches(&mut tx, tenant_id).await?;
+        let count = match filter.counted() {
+            Some(counted) => counted.count(&mut tx, tenant_id).await?,
+            None => {
+                let mut query = QueryBuilder::new("SELECT count(*)");
+                filter.push(tenant_id, &hidden, &mut query);
+                query.build_query_scalar().fetch_one(&mut *tx).await.map_err(StoreError::from)?
+            }
+        };
+        let window = window(count)?;
+        if count == 0 {
+            return Ok((0, Vec::new()));
+        }
         let mut query = QueryBuilder::new("SELECT j.id");
-        filter.push(tenant_id, &mut query);
+        filter.push(tenant_id, &hidden, &mut query);
+        let by_id = by_id(order, JobField::Id);
         let order = order_by(order, JobField::LastModified.sql(), JobField::Id.sql());
-        query.push(" ORDER BY ").push(order);
+        query.push(" ORDER BY ").push(ordered(order, by_id, "j", filter.batch_ids.as_deref()));
         query.push(" LIMIT ").push_bind(window.limit).push(" OFFSET ").push_bind(window.offset);
-        let mut connection = self.control.acquire().await?;
-        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&mut *connection).await?;
-        jobs(&mut connection, tenant_id, &ids).await
+        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&mut *tx).await.map_err(StoreError::from)?;
+        Ok((count, jobs(&mut tx, tenant_id, &ids).await?))
     }
 }
 
@@ -251,7 +291,9 @@ async fn jobs(connection: &mut PgConnection, tenant_id: Uuid, ids: &[i64]) -> Re
                rt.name AS "recipe_type_name?", rt.title AS "recipe_type_title?",
                rt.description AS "recipe_type_description?", rt.revision_num AS "recipe_type_revision?", j.node,
                b.id AS "batch_id?", b.title AS "batch_title?", b.description AS "batch_description?",
-               b.created AS "batch_created?", j.is_superseded, j.superseded_job_id, j.status, j.priority, j.worker_id,
+               b.created AS "batch_created?", j.is_superseded,
+               (SELECT o.id FROM jobs o LEFT JOIN recipe_batches h ON h.id = o.batch_id
+                WHERE o.id = j.superseded_job_id AND h.removed IS NULL) AS superseded_job_id, j.status, j.priority, j.worker_id,
                j.worker_name, f.id AS "error_id?", f.name AS "error_name?", f.title AS "error_title?",
                f.description AS "error_description?", f.category AS "error_category?",
                f.should_be_retried AS "error_retried?", ft.name AS "error_job_type?", j.error_detail, j.max_tries,
@@ -265,7 +307,7 @@ async fn jobs(connection: &mut PgConnection, tenant_id: Uuid, ids: &[i64]) -> Re
            LEFT JOIN recipe_batches b ON b.id = j.batch_id
            LEFT JOIN job_errors f ON f.id = j.error_id
            LEFT JOIN job_types ft ON ft.id = f.job_type_id
-           WHERE j.tenant_id = $1 AND j.id = ANY($2)
+           WHERE j.tenant_id = $1 AND j.id = ANY($2) AND b.removed IS NULL
            ORDER BY array_position($2, j.id)"#,
         tenant_id,
         ids

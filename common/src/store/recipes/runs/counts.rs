@@ -36,7 +36,8 @@ pub(super) async fn of(
                GROUP BY t.top
            ), sub_recipes AS (
                SELECT t.top, count(*) AS total, count(*) FILTER (WHERE r.is_completed) AS completed
-               FROM tree t JOIN recipes r ON r.id = t.id WHERE t.id <> t.top GROUP BY t.top
+               FROM tree t CROSS JOIN LATERAL (SELECT o.is_completed FROM recipes o WHERE o.id = t.id OFFSET 0) r
+               WHERE t.id <> t.top GROUP BY t.top
            )
            SELECT i.id AS "id!", coalesce(j.pending, 0) AS "pending!", coalesce(j.blocked, 0) AS "blocked!",
                coalesce(j.queued, 0) AS "queued!", coalesce(j.running, 0) AS "running!", coalesce(j.failed, 0) AS "failed!",

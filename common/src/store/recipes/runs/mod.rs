@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::super::{Store, StoreError};
 use super::batches::sort_fields;
+use super::counted::{Counted, Rows, by_id, hidden_batches, ordered, owned, snapshot};
 use super::{BatchBase, Event, Modified, RecipeTypeBase, Revision, Sort, SortField, Window, order_by};
 use crate::model::recipe::RecipeCounts;
 
@@ -102,8 +103,34 @@ sort_fields! {
 }
 
 impl RecipeFilter {
-    fn push(&self, tenant_id: Uuid, query: &mut QueryBuilder<Postgres>) {
-        query.push(" FROM recipes r WHERE r.tenant_id = ").push_bind(tenant_id);
+    /// What counters tell of, when this asks for nothing else.
+    fn counted(&self) -> Option<Counted<'_>> {
+        let Self {
+            modified,
+            ids: None,
+            recipe_type_ids: None,
+            recipe_type_names: None,
+            batch_ids,
+            root_recipe_ids: None,
+            is_superseded: None,
+            is_completed,
+        } = self
+        else {
+            return None;
+        };
+        (*modified == Modified::default())
+            .then_some(Counted { batch_ids: batch_ids.as_deref(), rows: Rows::Recipes(*is_completed) })
+    }
+
+    fn push(&self, tenant_id: Uuid, hidden: &[i64], query: &mut QueryBuilder<Postgres>) {
+        query.push(" FROM recipes r WHERE ");
+        owned(tenant_id, "r", self.batch_ids.as_deref(), query);
+        if !hidden.is_empty() {
+            query
+                .push(" AND (r.batch_id IS NULL OR r.batch_id <> ALL(")
+                .push_bind(hidden.to_vec())
+                .push("))");
+        }
         if let Some(started) = self.modified.started {
             query.push(" AND r.last_modified >= ").push_bind(started);
         }
@@ -113,7 +140,6 @@ impl RecipeFilter {
         for (column, ids) in [
             ("r.id", &self.ids),
             ("r.recipe_type_id", &self.recipe_type_ids),
-            ("r.batch_id", &self.batch_ids),
             ("r.root_recipe_id", &self.root_recipe_ids),
         ] {
             if let Some(ids) = ids {
@@ -134,29 +160,41 @@ impl RecipeFilter {
 }
 
 impl Store {
-    /// How many recipes the filter lets through.
-    pub async fn count_recipes(&self, tenant_id: Uuid, filter: &RecipeFilter) -> Result<i64, StoreError> {
-        let mut query = QueryBuilder::new("SELECT count(*)");
-        filter.push(tenant_id, &mut query);
-        Ok(query.build_query_scalar().fetch_one(&self.control).await?)
-    }
-
-    /// A part of the recipes that the filter lets through. By default those that changed longest ago come first.
-    pub async fn recipes(
+    /// How many recipes the filter lets through, and those of the part that `window` says of that number. By default those that
+    /// changed longest ago come first. Both are of one moment.
+    ///
+    /// # Errors
+    ///
+    /// What `window` says, or the database.
+    pub async fn recipe_list<E: From<StoreError>>(
         &self,
         tenant_id: Uuid,
         filter: &RecipeFilter,
         order: &[Sort<RecipeField>],
-        window: Window,
-    ) -> Result<Vec<Recipe>, StoreError> {
+        window: impl FnOnce(i64) -> Result<Window, E>,
+    ) -> Result<(i64, Vec<Recipe>), E> {
+        let mut tx = snapshot(&self.control).await?;
+        let hidden = hidden_batches(&mut tx, tenant_id).await?;
+        let count = match filter.counted() {
+            Some(counted) => counted.count(&mut tx, tenant_id).await?,
+            None => {
+                let mut query = QueryBuilder::new("SELECT count(*)");
+                filter.push(tenant_id, &hidden, &mut query);
+                query.build_query_scalar().fetch_one(&mut *tx).await.map_err(StoreError::from)?
+            }
+        };
+        let window = window(count)?;
+        if count == 0 {
+            return Ok((0, Vec::new()));
+        }
         let mut query = QueryBuilder::new("SELECT r.id");
-        filter.push(tenant_id, &mut query);
+        filter.push(tenant_id, &hidden, &mut query);
+        let by_id = by_id(order, RecipeField::Id);
         let order = order_by(order, RecipeField::LastModified.sql(), RecipeField::Id.sql());
-        query.push(" ORDER BY ").push(order);
+        query.push(" ORDER BY ").push(ordered(order, by_id, "r", filter.batch_ids.as_deref()));
         query.push(" LIMIT ").push_bind(window.limit).push(" OFFSET ").push_bind(window.offset);
-        let mut connection = self.control.acquire().await?;
-        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&mut *connection).await?;
-        recipes(&mut connection, tenant_id, &ids).await
+        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&mut *tx).await.map_err(StoreError::from)?;
+        Ok((count, recipes(&mut tx, tenant_id, &ids).await?))
     }
 }
 
@@ -173,7 +211,11 @@ async fn recipes(
                b.description AS "batch_description?", b.created AS "batch_created?", p.id AS "parent_id?",
                pt.id AS "parent_type_id?", pt.name AS "parent_type_name?", pt.title AS "parent_type_title?",
                pt.description AS "parent_type_description?", pt.revision_num AS "parent_type_revision?",
-               r.root_recipe_id, r.is_superseded, r.superseded_recipe_id, n.id AS "newer_id?", r.input, r.is_completed,
+               r.root_recipe_id, r.is_superseded,
+               (SELECT o.id FROM recipes o LEFT JOIN recipe_batches h ON h.id = o.batch_id
+                WHERE o.id = r.superseded_recipe_id AND h.removed IS NULL) AS superseded_recipe_id,
+               (SELECT n.id FROM recipes n LEFT JOIN recipe_batches h ON h.id = n.batch_id
+                WHERE n.superseded_recipe_id = r.id AND h.removed IS NULL) AS newer_id, r.input, r.is_completed,
                r.created, r.completed, r.superseded, r.last_modified
            FROM recipes r
            JOIN recipe_types t ON t.id = r.recipe_type_id
@@ -182,8 +224,7 @@ async fn recipes(
            LEFT JOIN recipe_batches b ON b.id = r.batch_id
            LEFT JOIN recipes p ON p.id = r.parent_recipe_id
            LEFT JOIN recipe_types pt ON pt.id = p.recipe_type_id
-           LEFT JOIN recipes n ON n.superseded_recipe_id = r.id
-           WHERE r.tenant_id = $1 AND r.id = ANY($2)
+           WHERE r.tenant_id = $1 AND r.id = ANY($2) AND b.removed IS NULL
            ORDER BY array_position($2, r.id)"#,
         tenant_id,
         ids
