@@ -14,9 +14,10 @@ use rand::{RngExt, SeedableRng};
 
 use super::operations::{Content, MAX_ATTEMPTS};
 use super::oracle::{name, number};
+use super::pushes::{pushed, queued};
 use super::tenant::{Place, Tenant};
 use super::terms::Terms;
-use super::world::{Fault, Message, chunk_of, pushed, queued, same, slot};
+use super::world::{Fault, Message, chunk_of, same, slot};
 
 /// Rounds in the suite.
 const ROUNDS: u32 = 120;

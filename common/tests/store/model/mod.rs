@@ -17,6 +17,7 @@ mod lost;
 mod operations;
 mod oracle;
 mod pulls;
+mod pushes;
 mod redrives;
 mod regressions;
 mod rest;
