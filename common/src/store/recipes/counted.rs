@@ -5,12 +5,10 @@
 //! it. Of a batch in which no recipe superseded another one that is the same; of the others, and of what is outside of batches, rows
 //! are counted.
 
-use sqlx::{PgConnection, Postgres, QueryBuilder, Transaction};
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::super::StoreError;
-use super::super::control::ControlPool;
-use super::{Sort, SortField};
 use crate::model::recipe::JobStatus;
 
 /// What is counted: everything of these batches, or of the whole tenant.
@@ -100,69 +98,4 @@ impl Counted<'_> {
         }
         Ok(query.build_query_scalar().fetch_one(connection).await?)
     }
-}
-
-/// A transaction that sees one moment.
-pub(super) async fn snapshot(pool: &ControlPool) -> Result<Transaction<'static, Postgres>, StoreError> {
-    let mut tx = pool.begin().await?;
-    sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut *tx).await?;
-    Ok(tx)
-}
-
-/// The batches of a tenant that are being removed; none, as a rule.
-pub(super) async fn hidden_batches(
-    connection: &mut PgConnection,
-    tenant_id: Uuid,
-) -> Result<Vec<i64>, StoreError> {
-    let hidden = sqlx::query_scalar!(
-        "SELECT id FROM recipe_batches WHERE tenant_id = $1 AND removed IS NOT NULL ORDER BY id",
-        tenant_id
-    );
-    Ok(hidden.fetch_all(connection).await?)
-}
-
-/// The condition that rows are the tenant's, and of these batches. Of one batch they are the tenant's when the batch is. An equation, or
-/// the tenant's id beside it, would let the planner take the order by id from another index than that of batches, and read all
-/// that was made before: see [`ordered`].
-pub(super) fn owned(
-    tenant_id: Uuid,
-    table: &'static str,
-    batch_ids: Option<&[i64]>,
-    query: &mut QueryBuilder<Postgres>,
-) {
-    query.push(table);
-    match batch_ids {
-        Some([batch]) => {
-            query.push(".batch_id BETWEEN ").push_bind(*batch).push(" AND ").push_bind(*batch);
-            query.push(" AND EXISTS (SELECT FROM recipe_batches WHERE id = ").push_bind(*batch);
-            query.push(" AND tenant_id = ").push_bind(tenant_id).push(")");
-        }
-        Some(batches) => {
-            query.push(".tenant_id = ").push_bind(tenant_id);
-            query.push(" AND ").push(table).push(".batch_id = ANY(").push_bind(batches.to_vec()).push(")");
-        }
-        None => {
-            query.push(".tenant_id = ").push_bind(tenant_id);
-        }
-    }
-}
-
-/// The order of a list, which is found by the index of batches when it is by id and of one batch.
-pub(super) fn ordered(
-    order: String,
-    by_id: Option<bool>,
-    table: &'static str,
-    batch_ids: Option<&[i64]>,
-) -> String {
-    match (by_id, batch_ids) {
-        (Some(descending), Some([_])) => {
-            format!("{table}.batch_id{}, {order}", if descending { " DESC" } else { "" })
-        }
-        _ => order,
-    }
-}
-
-/// Whether the first key is the id, and whether it goes down.
-pub(super) fn by_id<F: SortField + PartialEq>(keys: &[Sort<F>], id: F) -> Option<bool> {
-    keys.first().filter(|key| key.field == id).map(|key| key.descending)
 }

@@ -14,6 +14,7 @@ mod job_types;
 mod jobs;
 mod known;
 mod list;
+mod pages;
 mod publication;
 mod recipe_types;
 mod references;

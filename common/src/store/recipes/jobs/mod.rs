@@ -11,10 +11,9 @@ use uuid::Uuid;
 
 use super::super::{Store, StoreError};
 use super::batches::sort_fields;
-use super::counted::{Counted, Rows, by_id, hidden_batches, ordered, owned, snapshot};
-use super::{
-    BatchBase, Event, JobTypeBase, Modified, RecipeTypeBase, Revision, Sort, SortField, Window, order_by,
-};
+use super::counted::{Counted, Rows};
+use super::pages::{Listed, Page};
+use super::{BatchBase, Event, JobTypeBase, Modified, RecipeTypeBase, Revision, Sort, Window};
 use crate::model::recipe::JobStatus;
 
 pub use details::{JobDetails, JobExecution};
@@ -161,8 +160,21 @@ sort_fields! {
     }
 }
 
-impl JobFilter {
-    /// What counters tell of, when this asks for nothing else.
+impl Listed for JobFilter {
+    type Field = JobField;
+    const TABLE: &'static str = "jobs";
+    const ALIAS: &'static str = "j";
+    const ID: JobField = JobField::Id;
+    const DEFAULT: JobField = JobField::LastModified;
+
+    fn batch_ids(&self) -> Option<&[i64]> {
+        self.batch_ids.as_deref()
+    }
+
+    fn modified(&self) -> &Modified {
+        &self.modified
+    }
+
     fn counted(&self) -> Option<Counted<'_>> {
         let Self {
             modified,
@@ -183,21 +195,7 @@ impl JobFilter {
             .then_some(Counted { batch_ids: batch_ids.as_deref(), rows: Rows::Jobs(statuses.as_deref()) })
     }
 
-    fn push(&self, tenant_id: Uuid, hidden: &[i64], query: &mut QueryBuilder<Postgres>) {
-        query.push(" FROM jobs j WHERE ");
-        owned(tenant_id, "j", self.batch_ids.as_deref(), query);
-        if !hidden.is_empty() {
-            query
-                .push(" AND (j.batch_id IS NULL OR j.batch_id <> ALL(")
-                .push_bind(hidden.to_vec())
-                .push("))");
-        }
-        if let Some(started) = self.modified.started {
-            query.push(" AND j.last_modified >= ").push_bind(started);
-        }
-        if let Some(ended) = self.modified.ended {
-            query.push(" AND j.last_modified <= ").push_bind(ended);
-        }
+    fn push(&self, tenant_id: Uuid, query: &mut QueryBuilder<Postgres>) {
         if let Some(statuses) = &self.statuses {
             let names: Vec<&'static str> = statuses.iter().map(|status| status.as_str()).collect();
             query.push(" AND j.status = ANY(").push_bind(names).push(")");
@@ -240,28 +238,14 @@ impl Store {
         order: &[Sort<JobField>],
         window: impl FnOnce(i64) -> Result<Window, E>,
     ) -> Result<(i64, Vec<Job>), E> {
-        let mut tx = snapshot(&self.control).await?;
-        let hidden = hidden_batches(&mut tx, tenant_id).await?;
-        let count = match filter.counted() {
-            Some(counted) => counted.count(&mut tx, tenant_id).await?,
-            None => {
-                let mut query = QueryBuilder::new("SELECT count(*)");
-                filter.push(tenant_id, &hidden, &mut query);
-                query.build_query_scalar().fetch_one(&mut *tx).await.map_err(StoreError::from)?
-            }
-        };
+        let mut page = Page::begin(&self.control, tenant_id, filter).await?;
+        let count = page.count().await?;
         let window = window(count)?;
         if count == 0 {
             return Ok((0, Vec::new()));
         }
-        let mut query = QueryBuilder::new("SELECT j.id");
-        filter.push(tenant_id, &hidden, &mut query);
-        let by_id = by_id(order, JobField::Id);
-        let order = order_by(order, JobField::LastModified.sql(), JobField::Id.sql());
-        query.push(" ORDER BY ").push(ordered(order, by_id, "j", filter.batch_ids.as_deref()));
-        query.push(" LIMIT ").push_bind(window.limit).push(" OFFSET ").push_bind(window.offset);
-        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&mut *tx).await.map_err(StoreError::from)?;
-        Ok((count, jobs(&mut tx, tenant_id, &ids).await?))
+        let ids = page.ids(order, window).await?;
+        Ok((count, jobs(&mut page.tx, tenant_id, &ids).await?))
     }
 }
 

@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::super::{Store, StoreError};
 use super::batches::sort_fields;
-use super::counted::{Counted, Rows, by_id, hidden_batches, ordered, owned, snapshot};
-use super::{BatchBase, Event, Modified, RecipeTypeBase, Revision, Sort, SortField, Window, order_by};
+use super::counted::{Counted, Rows};
+use super::pages::{Listed, Page};
+use super::{BatchBase, Event, Modified, RecipeTypeBase, Revision, Sort, Window};
 use crate::model::recipe::RecipeCounts;
 
 pub use instance::{InstanceNode, NodeInstance, RecipeInstance};
@@ -102,8 +103,21 @@ sort_fields! {
     }
 }
 
-impl RecipeFilter {
-    /// What counters tell of, when this asks for nothing else.
+impl Listed for RecipeFilter {
+    type Field = RecipeField;
+    const TABLE: &'static str = "recipes";
+    const ALIAS: &'static str = "r";
+    const ID: RecipeField = RecipeField::Id;
+    const DEFAULT: RecipeField = RecipeField::LastModified;
+
+    fn batch_ids(&self) -> Option<&[i64]> {
+        self.batch_ids.as_deref()
+    }
+
+    fn modified(&self) -> &Modified {
+        &self.modified
+    }
+
     fn counted(&self) -> Option<Counted<'_>> {
         let Self {
             modified,
@@ -122,21 +136,7 @@ impl RecipeFilter {
             .then_some(Counted { batch_ids: batch_ids.as_deref(), rows: Rows::Recipes(*is_completed) })
     }
 
-    fn push(&self, tenant_id: Uuid, hidden: &[i64], query: &mut QueryBuilder<Postgres>) {
-        query.push(" FROM recipes r WHERE ");
-        owned(tenant_id, "r", self.batch_ids.as_deref(), query);
-        if !hidden.is_empty() {
-            query
-                .push(" AND (r.batch_id IS NULL OR r.batch_id <> ALL(")
-                .push_bind(hidden.to_vec())
-                .push("))");
-        }
-        if let Some(started) = self.modified.started {
-            query.push(" AND r.last_modified >= ").push_bind(started);
-        }
-        if let Some(ended) = self.modified.ended {
-            query.push(" AND r.last_modified <= ").push_bind(ended);
-        }
+    fn push(&self, tenant_id: Uuid, query: &mut QueryBuilder<Postgres>) {
         for (column, ids) in [
             ("r.id", &self.ids),
             ("r.recipe_type_id", &self.recipe_type_ids),
@@ -173,28 +173,14 @@ impl Store {
         order: &[Sort<RecipeField>],
         window: impl FnOnce(i64) -> Result<Window, E>,
     ) -> Result<(i64, Vec<Recipe>), E> {
-        let mut tx = snapshot(&self.control).await?;
-        let hidden = hidden_batches(&mut tx, tenant_id).await?;
-        let count = match filter.counted() {
-            Some(counted) => counted.count(&mut tx, tenant_id).await?,
-            None => {
-                let mut query = QueryBuilder::new("SELECT count(*)");
-                filter.push(tenant_id, &hidden, &mut query);
-                query.build_query_scalar().fetch_one(&mut *tx).await.map_err(StoreError::from)?
-            }
-        };
+        let mut page = Page::begin(&self.control, tenant_id, filter).await?;
+        let count = page.count().await?;
         let window = window(count)?;
         if count == 0 {
             return Ok((0, Vec::new()));
         }
-        let mut query = QueryBuilder::new("SELECT r.id");
-        filter.push(tenant_id, &hidden, &mut query);
-        let by_id = by_id(order, RecipeField::Id);
-        let order = order_by(order, RecipeField::LastModified.sql(), RecipeField::Id.sql());
-        query.push(" ORDER BY ").push(ordered(order, by_id, "r", filter.batch_ids.as_deref()));
-        query.push(" LIMIT ").push_bind(window.limit).push(" OFFSET ").push_bind(window.offset);
-        let ids: Vec<i64> = query.build_query_scalar().fetch_all(&mut *tx).await.map_err(StoreError::from)?;
-        Ok((count, recipes(&mut tx, tenant_id, &ids).await?))
+        let ids = page.ids(order, window).await?;
+        Ok((count, recipes(&mut page.tx, tenant_id, &ids).await?))
     }
 }
 
