@@ -11,6 +11,7 @@ use super::commit::Settled;
 use super::families::data;
 use super::known::document;
 use super::transaction::transaction;
+use crate::failpoint;
 use crate::model::recipe::running::{NewRecipe, Revision, Running};
 use crate::model::recipe::{
     BatchConfiguration, BatchDefinition, Data, DatasetDefinition, ForcedNodes, InputHash, NodeKind, Place,
@@ -123,7 +124,7 @@ impl Store {
     ) -> Result<Option<CreationStep>, StoreError> {
         retrying("create_recipes", || async {
             let client = self.data_client().await?;
-            transaction(&client, "creation.commit", self.create_page(&client, slot, page)).await
+            transaction(&client, None, self.create_page(&client, slot, page)).await
         })
         .await
     }
@@ -157,6 +158,8 @@ impl Store {
         let statement = client.prepare_cached(ADVANCE).await?;
         client.execute(&statement, &[&batch.id, &page.cursor, &skipped, &done]).await?;
         let next = (!done).then_some(page.cursor);
+        // Not where there was nothing to create, as on the way here.
+        failpoint::reach("creation.commit", "");
         Ok(Some(CreationStep { batch_id: batch.id, looked_at: page.looked_at, next, settled }))
     }
 
