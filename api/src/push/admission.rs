@@ -33,6 +33,7 @@ impl Work for Admit {
     type Answer = Admission;
     const LIMIT: u64 = GROUP_CHUNKS;
     const LIGHT: u64 = LIGHT_CHUNKS;
+    const RESTS: bool = true;
 
     fn weight(push: &Push) -> u64 {
         push.chunks.len() as u64
@@ -51,6 +52,8 @@ impl Work for MarkQueued {
     type Answer = Marked;
     const LIMIT: u64 = GROUP_CHUNKS;
     const LIGHT: u64 = LIGHT_CHUNKS;
+    // What is published goes on its way: whoever rests does so before.
+    const RESTS: bool = false;
 
     fn weight(push: &QueuedPush) -> u64 {
         push.chunks.len() as u64

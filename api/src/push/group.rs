@@ -2,10 +2,12 @@
 //!
 //! One transaction for the calls of owners that ask for much is under way at a time, and beside it a few for those of owners that
 //! ask for little, which therefore wait neither in the transaction of an owner that floods nor behind it, and seldom behind
-//! each other.
+//! each other. Where that is not enough, since they share the machine, the former rest: see [`Pace`].
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use millrace_common::metrics::ADMISSION_REST_SECONDS;
 use millrace_common::model::{Charge, Class, FairQueue};
 use millrace_common::store::StoreError;
 use parking_lot::Mutex;
@@ -13,6 +15,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 use uuid::Uuid;
+
+use super::pace::Pace;
 
 /// What a group does with its calls.
 pub(super) trait Work: Send + Sync + 'static {
@@ -29,6 +33,9 @@ pub(super) trait Work: Send + Sync + 'static {
 
     /// An owner asks for little while the weights of all its calls, waiting and under way, reach no more than this.
     const LIGHT: u64;
+
+    /// Whether owners that ask for much rest while those that ask for little suffer.
+    const RESTS: bool;
 
     /// Does the work of a whole group at once; the answers come in the order of the calls.
     fn run(&self, items: &[Self::Item])
@@ -52,9 +59,20 @@ struct Shared<W: Work> {
     calls: Mutex<FairQueue<Uuid, Call<W>>>,
     light: Notify,
     heavy: Notify,
+    pace: Mutex<Pace>,
 }
 
 impl<W: Work> Shared<W> {
+    /// Gives the charges of a group back.
+    fn ended(&self, charges: Vec<Charge<Uuid>>) {
+        let mut calls = self.calls.lock();
+        for charge in charges {
+            calls.ended(charge);
+        }
+        drop(calls);
+        self.wake();
+    }
+
     /// Has the tasks look: a call may make its owner a heavy one, or leave it a light one.
     fn wake(&self) {
         self.light.notify_one();
@@ -99,6 +117,7 @@ impl<W: Work> Group<W> {
             calls: Mutex::new(FairQueue::new(W::LIGHT)),
             light: Notify::new(),
             heavy: Notify::new(),
+            pace: Mutex::default(),
         });
         for class in [Class::Light; LIGHT_TASKS].into_iter().chain([Class::Heavy]) {
             tokio::spawn(serve(Arc::clone(&work), Arc::clone(&shared), class, end.clone()));
@@ -122,19 +141,33 @@ async fn serve<W: Work>(work: Arc<W>, shared: Arc<Shared<W>>, class: Class, end:
     loop {
         let group = shared.calls.lock().take(class, W::LIMIT);
         if !group.is_empty() {
+            let began = Instant::now();
             let charges = carry_out(&*work, group).await;
-            let mut calls = shared.calls.lock();
-            for charge in charges {
-                calls.ended(charge);
+            shared.ended(charges);
+            match class {
+                Class::Light if W::RESTS => shared.pace.lock().light(began.elapsed(), Instant::now()),
+                Class::Heavy if W::RESTS => rest(&shared, &end).await,
+                Class::Light | Class::Heavy => {}
             }
-            drop(calls);
-            shared.wake();
             continue;
         }
         tokio::select! {
             () = shared.woken(class).notified() => {}
             () = end.cancelled() => return,
         }
+    }
+}
+
+/// Leaves the machine to owners that ask for little, while these need it.
+async fn rest<W: Work>(shared: &Shared<W>, end: &CancellationToken) {
+    let rest = shared.pace.lock().rest(Instant::now());
+    if rest.is_zero() {
+        return;
+    }
+    ADMISSION_REST_SECONDS.record(rest.as_secs_f64());
+    tokio::select! {
+        () = tokio::time::sleep(rest) => {}
+        () = end.cancelled() => {}
     }
 }
 
@@ -206,6 +239,7 @@ mod tests {
         type Answer = u32;
         const LIMIT: u64 = 10;
         const LIGHT: u64 = 3;
+        const RESTS: bool = true;
 
         fn weight(_: &u32) -> u64 {
             1
@@ -271,6 +305,7 @@ mod tests {
         type Answer = u32;
         const LIMIT: u64 = 10;
         const LIGHT: u64 = 3;
+        const RESTS: bool = true;
 
         fn weight(_: &u32) -> u64 {
             1

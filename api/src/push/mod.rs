@@ -2,6 +2,7 @@
 
 mod admission;
 mod group;
+mod pace;
 mod way;
 
 pub use way::{PushError, Pushes, Target};

@@ -78,6 +78,9 @@ metrics! {
     /// Pushes that share such a transaction.
     ADMISSION_GROUP_PUSHES = Histogram("millrace_admission_group_pushes", GROUPS, Count, Api,
         &[fixed("step", &["admit", "mark_queued"])]);
+    /// How long pushes of owners that ask for much were held back between two such transactions, because pushes of owners that ask
+    /// for little took longer than before.
+    ADMISSION_REST_SECONDS = Histogram("millrace_admission_rest_seconds", DURATIONS, Seconds, Api, &[]);
     /// Chunks that pulls handed out for the first time.
     PULLED_CHUNKS = Counter("millrace_pulled_chunks_total", Kind::Counter, Count, Api, &[]);
     /// Bytes of these chunks before compression: what was freed in output buffers.
