@@ -24,6 +24,8 @@ async fn measured<T>(
 const GROUP_CHUNKS: u64 = 5_000;
 /// An owner asks for little while all that it pushes at once is no more than so many chunks.
 const LIGHT_CHUNKS: u64 = 32;
+/// The most chunks in one transaction of owners that ask for much, while they rest after each.
+const RESTING_CHUNKS: u64 = 64;
 
 /// Admits pushes.
 pub(super) struct Admit(pub Store);
@@ -33,7 +35,7 @@ impl Work for Admit {
     type Answer = Admission;
     const LIMIT: u64 = GROUP_CHUNKS;
     const LIGHT: u64 = LIGHT_CHUNKS;
-    const RESTS: bool = true;
+    const RESTING: Option<u64> = Some(RESTING_CHUNKS);
 
     fn weight(push: &Push) -> u64 {
         push.chunks.len() as u64
@@ -53,7 +55,7 @@ impl Work for MarkQueued {
     const LIMIT: u64 = GROUP_CHUNKS;
     const LIGHT: u64 = LIGHT_CHUNKS;
     // What is published goes on its way: whoever rests does so before.
-    const RESTS: bool = false;
+    const RESTING: Option<u64> = None;
 
     fn weight(push: &QueuedPush) -> u64 {
         push.chunks.len() as u64

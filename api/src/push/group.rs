@@ -5,7 +5,7 @@
 //! each other. Where that is not enough, since they share the machine, the former rest: see [`Pace`].
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use millrace_common::metrics::ADMISSION_REST_SECONDS;
 use millrace_common::model::{Charge, Class, FairQueue};
@@ -34,8 +34,9 @@ pub(super) trait Work: Send + Sync + 'static {
     /// An owner asks for little while the weights of all its calls, waiting and under way, reach no more than this.
     const LIGHT: u64;
 
-    /// Whether owners that ask for much rest while those that ask for little suffer.
-    const RESTS: bool;
+    /// The limit of groups of owners that ask for much while those that ask for little suffer; the former rest after each such group.
+    /// `None`: they never rest.
+    const RESTING: Option<u64>;
 
     /// Does the work of a whole group at once; the answers come in the order of the calls.
     fn run(&self, items: &[Self::Item])
@@ -63,6 +64,19 @@ struct Shared<W: Work> {
 }
 
 impl<W: Work> Shared<W> {
+    /// How long owners that ask for much rest now, if they do.
+    fn rest(&self) -> Option<Duration> {
+        W::RESTING.map(|_| self.pace.lock().rest(Instant::now())).filter(|rest| !rest.is_zero())
+    }
+
+    /// What the next group of this class may weigh.
+    fn limit(&self, class: Class) -> u64 {
+        match (class, W::RESTING) {
+            (Class::Heavy, Some(resting)) if self.rest().is_some() => resting,
+            (Class::Heavy | Class::Light, _) => W::LIMIT,
+        }
+    }
+
     /// Gives the charges of a group back.
     fn ended(&self, charges: Vec<Charge<Uuid>>) {
         let mut calls = self.calls.lock();
@@ -139,15 +153,15 @@ impl<W: Work> Group<W> {
 /// Does the calls of owners of this class, group after group.
 async fn serve<W: Work>(work: Arc<W>, shared: Arc<Shared<W>>, class: Class, end: CancellationToken) {
     loop {
-        let group = shared.calls.lock().take(class, W::LIMIT);
+        let limit = shared.limit(class);
+        let group = shared.calls.lock().take(class, limit);
         if !group.is_empty() {
             let began = Instant::now();
             let charges = carry_out(&*work, group).await;
             shared.ended(charges);
             match class {
-                Class::Light if W::RESTS => shared.pace.lock().light(began.elapsed(), Instant::now()),
-                Class::Heavy if W::RESTS => rest(&shared, &end).await,
-                Class::Light | Class::Heavy => {}
+                Class::Light => shared.pace.lock().light(began.elapsed(), Instant::now()),
+                Class::Heavy => rest(&shared, &end).await,
             }
             continue;
         }
@@ -160,10 +174,7 @@ async fn serve<W: Work>(work: Arc<W>, shared: Arc<Shared<W>>, class: Class, end:
 
 /// Leaves the machine to owners that ask for little, while these need it.
 async fn rest<W: Work>(shared: &Shared<W>, end: &CancellationToken) {
-    let rest = shared.pace.lock().rest(Instant::now());
-    if rest.is_zero() {
-        return;
-    }
+    let Some(rest) = shared.rest() else { return };
     ADMISSION_REST_SECONDS.record(rest.as_secs_f64());
     tokio::select! {
         () = tokio::time::sleep(rest) => {}
@@ -239,7 +250,7 @@ mod tests {
         type Answer = u32;
         const LIMIT: u64 = 10;
         const LIGHT: u64 = 3;
-        const RESTS: bool = true;
+        const RESTING: Option<u64> = None;
 
         fn weight(_: &u32) -> u64 {
             1
@@ -305,7 +316,7 @@ mod tests {
         type Answer = u32;
         const LIMIT: u64 = 10;
         const LIGHT: u64 = 3;
-        const RESTS: bool = true;
+        const RESTING: Option<u64> = None;
 
         fn weight(_: &u32) -> u64 {
             1

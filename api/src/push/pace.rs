@@ -2,8 +2,9 @@
 //!
 //! Apart from each other in groups, transactions and channels, they still share processors and disks. Whether that hurts shows in the
 //! calls of the light ones themselves: while these take longer than the best of them lately, somebody is in their way, and heavy
-//! ones rest between their groups for a multiple of the difference. What comes meanwhile gathers to a larger group, which costs
-//! less a piece; so a flood loses little by it. Without light calls, or while these are as fast as ever, nobody rests.
+//! ones go in small groups and rest after each, for a multiple of the difference. Rests alone would not do: what a whole flood has
+//! gathered meanwhile would come at once, and be in the way on all of its way. Without light calls, or while these are as fast as ever,
+//! nobody rests, and groups are as large as they can be.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,9 @@ const SMOOTHING: u32 = 8;
 /// The best is looked for in this period and in the one before it.
 const PERIOD: Duration = Duration::from_secs(30);
 /// The rest, in terms of what light calls take longer than the best.
-const FACTOR: u32 = 4;
+const FACTOR: u32 = 16;
 /// The longest rest: heavy owners get on, whatever light ones meet with.
-const LONGEST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// What light calls take.
 #[derive(Debug, Default)]
@@ -82,9 +83,9 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(light(&mut pace, ms(4)), Duration::ZERO);
         }
-        let rests: Vec<_> = (0..60).map(|_| light(&mut pace, ms(24))).collect();
+        let rests: Vec<_> = (0..60).map(|_| light(&mut pace, ms(6))).collect();
         assert!(rests.is_sorted() && rests[0] > Duration::ZERO, "{rests:?}");
-        assert!(ms(78) < rests[59] && rests[59] <= ms(80), "{rests:?}");
+        assert!(ms(31) < rests[59] && rests[59] <= ms(32), "{rests:?}");
         let rests: Vec<_> = (0..60).map(|_| light(&mut pace, ms(4))).collect();
         assert!(rests[59] < ms(1), "{rests:?}");
     }
@@ -94,7 +95,7 @@ mod tests {
         let (mut pace, began) = (Pace::default(), Instant::now());
         assert_eq!(pace.rest(began), Duration::ZERO);
         pace.light(ms(1), began);
-        pace.light(ms(100), began);
+        pace.light(ms(10), began);
         assert!(pace.rest(began + LATELY) > Duration::ZERO);
         assert_eq!(pace.rest(began + LATELY + ms(1)), Duration::ZERO);
     }
