@@ -26,6 +26,12 @@ async fn pushes_pulls_and_changes_are_activity_and_questions_are_not() {
     );
 
     client.push(batch, &chunks(&[chunk("a", 2), chunk("b", 1)])).await.unwrap().success().unwrap();
+    // A worker says once, beside its work, that it has begun: a change like others.
+    let database = fleet.database().connect().await.unwrap();
+    let started = || async {
+        Ok(database.query_opt("SELECT 1 FROM batches WHERE started_at IS NOT NULL", &[]).await?.map(drop))
+    };
+    wait_until("the batch has begun", PATIENCE, started).await.unwrap();
     let done = || async {
         let status = client.status(batch).await?.success()?;
         Ok((status.integer("/chunks_available")? == 2).then_some(status))
